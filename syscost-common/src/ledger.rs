@@ -1,0 +1,41 @@
+//! The ledger: one counter for every way an event can end, so that calls add up.
+
+/// A counter of the ledger; its value is the index into [`Ledger::counters`].
+///
+/// Every enter that the programs see is counted in `Enters`. Every exit they see ends in exactly
+/// one of: a histogram, `OrphanExits`, `OpenAtAttach`, `NewbornExits`, `Discarded`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Counter {
+    /// Calls entered.
+    Enters = 0,
+    /// Exits whose enter should have been seen but was not (e.g. a call denied by seccomp).
+    OrphanExits = 1,
+    /// Exits of calls that were already open when the probes were attached.
+    OpenAtAttach = 2,
+    /// First exits of threads born while attached: the child's side of fork, vfork, clone.
+    NewbornExits = 3,
+    /// Pairs with an impossible time: the exit's clock lies before the enter's.
+    Discarded = 4,
+    /// Enters that found the thread's former call still open: its exit was never seen.
+    ExitsMissed = 5,
+    /// Calls still open when their thread died (exit, exit_group, death inside a call).
+    EndedWithoutExit = 6,
+    /// Calls recorded under the shared overflow slot because all slots were taken.
+    SlotsFull = 7,
+    /// Enters not recorded because there was no room for the thread's open call.
+    OpenCallsFull = 8,
+}
+
+/// The number of counters.
+pub const COUNTERS: usize = 16;
+
+/// The counters of one CPU, each only ever written by that CPU. Two cache lines.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+pub struct Ledger {
+    /// Indexed by [`Counter`].
+    pub counters: [u64; COUNTERS],
+}
+
+const _: () = assert!(size_of::<Ledger>() == 128);

@@ -1,0 +1,13 @@
+//! What both sides of syscost's kernel border share, and nothing else.
+//!
+//! The kernel programs and the user-side reader are compiled by different compilers for different
+//! targets; everything they must agree on is declared here once: the bucket arithmetic, the layout
+//! of map values, the counters of the ledger, and the knobs set at load time.
+#![cfg_attr(not(test), no_std)]
+
+pub mod cell;
+pub mod config;
+pub mod hist;
+pub mod kind;
+pub mod ledger;
+pub mod open_call;

@@ -1,0 +1,95 @@
+//! Recording: a call into its cell, an event into the ledger.
+//!
+//! Cells and ledgers belong to a CPU, but on recent kernels a program can be preempted by another
+//! one on the same CPU, so that every update is atomic.
+
+use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_get_smp_processor_id};
+use syscost_common::{
+    cell::{self, Cell, ERRNOS, OVERFLOW_SLOT},
+    hist::{BUCKETS, bucket_index},
+    kind::KINDS,
+    ledger::Counter,
+};
+
+use crate::atomic;
+use crate::maps::{CELLS, FREE_SLOTS, LEDGER, SLOT_OF_KIND, SLOT_OWNERS};
+
+/// Adds 1 to `counter`.
+#[inline(always)]
+pub(crate) fn count(counter: Counter) {
+    // The ledger has an entry for every possible CPU, so that this look-up does not fail.
+    let Some(ledger) = LEDGER.get_ptr_mut(cpu()) else { return };
+    // SAFETY: the pointer is to a live map value; the counter's index is below their number.
+    unsafe { atomic::add64(&raw mut (*ledger).counters[counter as usize], 1) };
+}
+
+/// Records a finished call: its latency and, if it failed, its errno.
+#[inline(always)]
+pub(crate) fn call(kind: u32, latency_ns: u64, ret: i64) {
+    let slot = slot_of(kind);
+    // As above: there is a cell for every possible CPU and slot.
+    let Some(cell) = CELLS.get_ptr_mut(cell::index(cpu(), slot)) else { return };
+    let bucket = bucket_index(latency_ns);
+    if bucket < BUCKETS {
+        // SAFETY: the pointer is to a live map value, and the index was just checked.
+        unsafe { atomic::add32((&raw mut (*cell).buckets).cast::<u32>().add(bucket), 1) };
+    }
+    // SAFETY: the pointers are to fields of a live map value.
+    unsafe {
+        atomic::add64(&raw mut (*cell).sum_ns, latency_ns);
+        atomic::raise(&raw mut (*cell).max_ns, latency_ns);
+        atomic::raise(&raw mut (*cell).min_complement_ns, u64::MAX - latency_ns);
+    }
+    // Only -4095..=-1 are errors (IS_ERR_VALUE, include/linux/err.h).
+    let errno = (ret as u64).wrapping_neg();
+    if errno.wrapping_sub(1) < 4095 {
+        failed(cell, errno);
+    }
+}
+
+#[inline(always)]
+fn failed(cell: *mut Cell, errno: u64) {
+    let known = if errno < ERRNOS as u64 { errno as usize } else { 0 };
+    // SAFETY: the pointer is to a live map value, and the index was just bounded.
+    unsafe { atomic::add32((&raw mut (*cell).errnos).cast::<u32>().add(known), 1) };
+}
+
+/// The slot of `kind`, handed out at its first occurrence.
+#[inline(always)]
+fn slot_of(kind: u32) -> u32 {
+    let Some(cached) = SLOT_OF_KIND.get_ptr_mut(kind % KINDS) else { return OVERFLOW_SLOT };
+    // SAFETY: the pointer is to a live map value; the only value ever stored here is the owner's.
+    let slot = unsafe { cached.read_volatile() };
+    if slot != OVERFLOW_SLOT {
+        return slot;
+    }
+    let slot = hand_out(kind);
+    if slot == OVERFLOW_SLOT {
+        count(Counter::SlotsFull);
+    }
+    // SAFETY: as above.
+    unsafe { cached.write_volatile(slot) };
+    slot
+}
+
+#[inline(never)]
+fn hand_out(kind: u32) -> u32 {
+    // SAFETY: entries are never removed, and written once.
+    if let Some(slot) = unsafe { SLOT_OWNERS.get(&kind) } {
+        return *slot;
+    }
+    let Ok(Some(slot)) = FREE_SLOTS.pop() else { return OVERFLOW_SLOT };
+    if SLOT_OWNERS.insert(&kind, &slot, BPF_NOEXIST.into()).is_ok() {
+        return slot;
+    }
+    // Another CPU was faster: its slot counts, ours goes back.
+    let _ = FREE_SLOTS.push(&slot, 0);
+    // SAFETY: as above.
+    unsafe { SLOT_OWNERS.get(&kind) }.map_or(OVERFLOW_SLOT, |slot| *slot)
+}
+
+#[inline(always)]
+fn cpu() -> u32 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_get_smp_processor_id() }
+}

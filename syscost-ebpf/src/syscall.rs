@@ -1,0 +1,54 @@
+//! Enter and exit: opens a call, closes it, hands its latency on.
+
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use syscost_common::{
+    ledger::Counter,
+    open_call::{ORIGIN_NEWBORN, ORIGIN_SEEN, ORIGIN_UNKNOWN},
+};
+
+use crate::{record, threads::Threads};
+
+#[inline(always)]
+pub(crate) fn on_enter<T: Threads>(nr: u64) {
+    let Some(thread) = T::current() else { return };
+    let Some(call) = thread.open_call_or_new() else {
+        return record::count(Counter::OpenCallsFull);
+    };
+    if call.entered_at != 0 {
+        record::count(Counter::ExitsMissed);
+    }
+    record::count(Counter::Enters);
+    call.kind = thread.kind_of(nr);
+    call.origin = ORIGIN_SEEN;
+    // Last, so that the call is charged as little of our own time as possible.
+    call.entered_at = now();
+}
+
+#[inline(always)]
+pub(crate) fn on_exit<T: Threads>(ret: u64) {
+    let Some(thread) = T::current() else { return };
+    // First, for the same reason.
+    let now = now();
+    let Some(call) = thread.open_call() else { return record::count(T::EXIT_OF_UNKNOWN) };
+    let entered_at = call.entered_at;
+    if entered_at == 0 {
+        let origin = call.origin;
+        call.origin = ORIGIN_SEEN;
+        return record::count(match origin {
+            ORIGIN_NEWBORN => Counter::NewbornExits,
+            ORIGIN_UNKNOWN => Counter::OpenAtAttach,
+            _ => Counter::OrphanExits,
+        });
+    }
+    call.entered_at = 0;
+    let Some(latency_ns) = now.checked_sub(entered_at) else {
+        return record::count(Counter::Discarded);
+    };
+    record::call(call.kind, latency_ns, ret as i64);
+}
+
+#[inline(always)]
+fn now() -> u64 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_ktime_get_ns() }
+}
