@@ -1,0 +1,4 @@
+//! From numbers to names: pure tables, no I/O.
+
+pub mod errno;
+pub mod syscall;
