@@ -5,5 +5,6 @@
 
 pub mod decode;
 pub mod model;
+pub mod probe;
 pub mod reading;
 pub mod sample;
