@@ -233,7 +233,7 @@ impl Key {
 
 /// The rows of `model` sorted by `key`, in the column's own direction or `reversed`. Ties are in
 /// order of name, so that rows do not jump.
-pub fn sorted<'a>(model: &'a Model, key: Key, reversed: bool) -> Vec<&'a Row> {
+pub fn sorted(model: &Model, key: Key, reversed: bool) -> Vec<&Row> {
     let column = key.column();
     let mut rows: Vec<(Value, &Row)> =
         model.rows.iter().map(|row| ((column.get)(model, row), row)).collect();
