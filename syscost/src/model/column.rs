@@ -20,6 +20,8 @@ pub enum Key {
     ErrorPct,
     /// Sum of latencies.
     Time,
+    /// Sum of latencies, percent of that of all syscalls.
+    TimePct,
     /// Sum of latencies per second of the window.
     TimePerSec,
     /// Mean latency.
@@ -127,6 +129,15 @@ pub static COLUMNS: &[Column] = &[
         title: "TIME",
         help: "sum of latencies over all threads: work and waiting alike",
         get: |model, row| Value::Ns(exact(model, row.total_ns)),
+        descending: true,
+    },
+    Column {
+        key: Key::TimePct,
+        id: "time-pct",
+        field: "time_pct",
+        title: "TIME%",
+        help: "sum of latencies, percent of that of all syscalls",
+        get: |model, row| Value::Pct(model.time_pct(row.total_ns)),
         descending: true,
     },
     Column {
