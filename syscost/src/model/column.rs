@@ -20,6 +20,8 @@ pub enum Key {
     ErrorPct,
     /// Sum of latencies.
     Time,
+    /// Sum of latencies, percent of that of all syscalls.
+    TimePct,
     /// Sum of latencies per second of the window.
     TimePerSec,
     /// Mean latency.
@@ -130,6 +132,15 @@ pub static COLUMNS: &[Column] = &[
         descending: true,
     },
     Column {
+        key: Key::TimePct,
+        id: "time-pct",
+        field: "time_pct",
+        title: "TIME%",
+        help: "sum of latencies, percent of that of all syscalls",
+        get: |model, row| Value::Pct(model.time_pct(row.total_ns)),
+        descending: true,
+    },
+    Column {
         key: Key::TimePerSec,
         id: "time-rate",
         field: "total_ns_per_sec",
@@ -233,7 +244,7 @@ impl Key {
 
 /// The rows of `model` sorted by `key`, in the column's own direction or `reversed`. Ties are in
 /// order of name, so that rows do not jump.
-pub fn sorted<'a>(model: &'a Model, key: Key, reversed: bool) -> Vec<&'a Row> {
+pub fn sorted(model: &Model, key: Key, reversed: bool) -> Vec<&Row> {
     let column = key.column();
     let mut rows: Vec<(Value, &Row)> =
         model.rows.iter().map(|row| ((column.get)(model, row), row)).collect();

@@ -97,6 +97,15 @@ impl Model {
         if self.window_ns == 0 { 0.0 } else { count as f64 * 1e9 / self.window_ns as f64 }
     }
 
+    /// `total_ns` in percent of the latencies of all rows; 0 where they took no time.
+    pub fn time_pct(&self, total_ns: u64) -> f64 {
+        if self.total.total_ns == 0 {
+            0.0
+        } else {
+            total_ns as f64 * 100.0 / self.total.total_ns as f64
+        }
+    }
+
     /// The row of a syscall by its identity, which outlives sorting and windows.
     pub fn row(&self, key: crate::sample::KindKey) -> Option<&Row> {
         self.rows.iter().find(|row| row.key == key)

@@ -102,18 +102,96 @@ impl Row {
 /// The kernel keeps extremes since attach only. One that moved was set in this window and is
 /// exact; for one that did not, the bounds of the outermost buckets are the best that is known:
 /// outwards by at most 1/16, and never beyond the extreme since attach.
+///
+/// Either lies in the outermost bucket on its side. A sample that was read while a call was being
+/// recorded may have its bucket and not yet its extreme, or the reverse; the buckets decide, for
+/// they are what is counted.
 fn extremes(
     kind: &KindSample,
     before: Option<&KindSample>,
     buckets: &[u64; BUCKETS],
 ) -> (u64, u64) {
-    let Some(before) = before.filter(|before| before.calls() > 0) else {
-        return (kind.min_ns, kind.max_ns);
-    };
     let occupied = |index: &usize| buckets[*index] > 0;
-    let lowest = (0..BUCKETS).find(occupied).map_or(0, |index| bucket_bounds(index).0);
-    let highest = (0..BUCKETS).rfind(occupied).map_or(0, |index| bucket_bounds(index).1);
-    let min_ns = if kind.min_ns < before.min_ns { kind.min_ns } else { lowest.max(kind.min_ns) };
-    let max_ns = if kind.max_ns > before.max_ns { kind.max_ns } else { highest.min(kind.max_ns) };
+    let lowest = bucket_bounds((0..BUCKETS).find(occupied).unwrap_or(0));
+    let highest = bucket_bounds((0..BUCKETS).rfind(occupied).unwrap_or(0));
+    let (mut min_ns, mut max_ns) = (kind.min_ns, kind.max_ns);
+    if let Some(before) = before.filter(|before| before.calls() > 0) {
+        if min_ns >= before.min_ns {
+            min_ns = lowest.0.max(min_ns);
+        }
+        if max_ns <= before.max_ns {
+            max_ns = highest.1.min(max_ns);
+        }
+    }
+    if !(lowest.0..=lowest.1).contains(&min_ns) {
+        min_ns = lowest.0;
+    }
+    if !(highest.0..=highest.1).contains(&max_ns) {
+        // The last bucket has no upper bound to fall back on.
+        max_ns = if highest.1 == u64::MAX { highest.0 } else { highest.1 };
+    }
     (min_ns, max_ns)
+}
+
+#[cfg(test)]
+mod tests {
+    use syscost_common::{hist::bucket_index, kind::AbiClass};
+
+    use super::*;
+
+    fn read(latencies: &[u64]) -> KindSample {
+        let mut kind = KindSample::empty(KindKey::Call { abi: AbiClass::Native, nr: 0 });
+        for &ns in latencies {
+            kind.buckets[bucket_index(ns)] += 1;
+            kind.sum_ns += ns;
+            kind.min_ns = kind.min_ns.min(ns);
+            kind.max_ns = kind.max_ns.max(ns);
+        }
+        kind
+    }
+
+    #[test]
+    fn extremes_since_attach_are_exact() {
+        let row = Row::new(&read(&[1_000, 77_777, 5_000_001]), None).unwrap();
+        assert_eq!((row.latency.min_ns(), row.latency.max_ns()), (1_000, 5_000_001));
+    }
+
+    #[test]
+    fn extremes_that_moved_in_the_window_are_exact() {
+        let before = read(&[5_000]);
+        let row = Row::new(&read(&[5_000, 1_001, 9_999]), Some(&before)).unwrap();
+        assert_eq!((row.latency.min_ns(), row.latency.max_ns()), (1_001, 9_999));
+    }
+
+    #[test]
+    fn extremes_that_did_not_move_are_those_of_the_outermost_buckets() {
+        let before = read(&[10, 1_000_000]);
+        let row = Row::new(&read(&[10, 1_000_000, 5_000, 7_000]), Some(&before)).unwrap();
+        let (low, _) = bucket_bounds(bucket_index(5_000));
+        let (_, high) = bucket_bounds(bucket_index(7_000));
+        assert_eq!((row.latency.min_ns(), row.latency.max_ns()), (low, high));
+    }
+
+    #[test]
+    fn a_call_read_before_its_extremes_has_those_of_its_bucket() {
+        // The very first call of a kind: nothing but its bucket is there yet.
+        let mut first = read(&[5_000]);
+        (first.sum_ns, first.min_ns, first.max_ns) = (0, u64::MAX, 0);
+        let row = Row::new(&first, None).unwrap();
+        let (low, high) = bucket_bounds(bucket_index(5_000));
+        assert!((low..=high).contains(&row.latency.min_ns()));
+        assert!((row.latency.min_ns()..=high).contains(&row.latency.max_ns()));
+        assert_eq!(row.latency.quantile_ns(0.5), Some(row.latency.max_ns()));
+
+        // Later ones: both lie outside what the extremes know.
+        let before = read(&[5_000]);
+        for ns in [10, 1_000_000] {
+            let mut late = read(&[5_000, ns]);
+            (late.min_ns, late.max_ns) = (before.min_ns, before.max_ns);
+            let row = Row::new(&late, Some(&before)).unwrap();
+            let (low, high) = bucket_bounds(bucket_index(ns));
+            assert!(low <= row.latency.min_ns() && row.latency.max_ns() <= high);
+            assert!(row.latency.min_ns() <= row.latency.max_ns());
+        }
+    }
 }

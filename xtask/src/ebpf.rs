@@ -1,0 +1,104 @@
+//! Compiles the kernel programs into the objects that are committed.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{sh, sources, toolchain::Toolchain};
+
+/// The kernel programs' binaries; each becomes one object.
+const OBJECTS: [&str; 2] = ["syscost", "floor"];
+
+/// Builds the objects and records the sources they come from.
+pub(crate) fn build() -> Result<ExitCode> {
+    let toolchain = Toolchain::find()?;
+    eprintln!("{}", toolchain.versions);
+    if !toolchain.reproduces() {
+        eprintln!("note: a nightly's objects work, but `build-ebpf --check` will not match them");
+    }
+    // Taken first: an edit during the build must not be recorded as built.
+    let hash = sources::hash(&sh::root())?;
+    let built = compile(&toolchain, &sh::target_dir()?.join("bpf"))?;
+    for (object, built) in OBJECTS.iter().zip(built) {
+        let committed = committed(object);
+        fs::create_dir_all(committed.parent().unwrap_or(Path::new(".")))?;
+        fs::copy(&built, &committed)
+            .with_context(|| format!("cannot write {}", committed.display()))?;
+        println!("{} ({} bytes)", committed.display(), fs::metadata(&committed)?.len());
+    }
+    let record = format!("{hash}\n# {}\n", toolchain.versions);
+    fs::write(sh::root().join(sources::RECORD), record).context("cannot record the sources")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Builds everything anew and compares it with the committed objects.
+pub(crate) fn check() -> Result<ExitCode> {
+    sources::check()?;
+    let toolchain = Toolchain::find()?;
+    eprintln!("{}", toolchain.versions);
+    if !toolchain.reproduces() {
+        bail!("only Debian's compiler gives the committed bytes; run `cargo xtask setup`");
+    }
+    let folder = sh::target_dir()?.join("bpf-check");
+    // What an earlier build left behind must not stand in for this one.
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    let built = compile(&toolchain, &folder)?;
+    let mut differing = Vec::new();
+    for (object, built) in OBJECTS.iter().zip(built) {
+        let (old, new) = (fs::read(committed(object)).unwrap_or_default(), fs::read(&built)?);
+        if old == new {
+            println!("{object}.bpf.o: {} bytes, the same", new.len());
+        } else {
+            let at = old.iter().zip(&new).take_while(|(old, new)| old == new).count();
+            println!(
+                "{object}.bpf.o: DIFFERS from byte {at} on ({} bytes committed, {} built into {})",
+                old.len(),
+                new.len(),
+                built.display()
+            );
+            differing.push(*object);
+        }
+    }
+    if !differing.is_empty() {
+        let record = fs::read_to_string(sh::root().join(sources::RECORD))?;
+        let then = record.lines().nth(1).unwrap_or("# unknown").trim_start_matches("# ");
+        bail!(
+            "the committed objects are not what their sources give ({}): \
+             run `cargo xtask build-ebpf`\n  committed with {then}\n  built now with {}",
+            differing.join(", "),
+            toolchain.versions
+        );
+    }
+    fs::remove_dir_all(&folder)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Builds and strips; returns the objects' files, in the order of `OBJECTS`.
+fn compile(toolchain: &Toolchain, target_dir: &Path) -> Result<Vec<PathBuf>> {
+    let folder = toolchain.build(target_dir)?;
+    let mut files = Vec::new();
+    for object in OBJECTS {
+        let stripped = target_dir.join(format!("{object}.bpf.o"));
+        toolchain.strip(&folder.join(object), &stripped)?;
+        // Without BTF neither maps in task storage nor BTF tracepoints load.
+        if !contains(&fs::read(&stripped)?, b".BTF\0") {
+            bail!("{} has no BTF: did bpf-linker run with --btf?", stripped.display());
+        }
+        files.push(stripped);
+    }
+    Ok(files)
+}
+
+fn committed(object: &str) -> PathBuf {
+    sh::root().join(format!("syscost/ebpf/{object}.bpf.o"))
+}
+
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack.windows(needle.len()).any(|window| window == needle)
+}

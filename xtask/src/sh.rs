@@ -1,0 +1,131 @@
+//! Processes: which programs exist, who runs us, how a child is started. Knows no command of ours.
+
+use std::{
+    env,
+    ffi::OsStr,
+    io::IsTerminal,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode, ExitStatus, Stdio},
+};
+
+use anyhow::{Context, Result, bail};
+
+/// The workspace's root folder.
+pub(crate) fn root() -> PathBuf {
+    // At run time: a target folder shared by two clones holds one xtask for both.
+    let xtask = env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    xtask.parent().map_or_else(|| xtask.clone(), Path::to_path_buf)
+}
+
+/// The cargo that runs us, started in the workspace's root.
+pub(crate) fn cargo() -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(root());
+    cargo
+}
+
+/// Cargo's home folder.
+pub(crate) fn cargo_home() -> Result<PathBuf> {
+    if let Some(home) = env::var_os("CARGO_HOME").filter(|home| !home.is_empty()) {
+        return std::path::absolute(home).context("cannot resolve CARGO_HOME");
+    }
+    let home = env::home_dir().context("no home folder: set HOME or CARGO_HOME")?;
+    Ok(home.join(".cargo"))
+}
+
+/// Where cargo puts what it builds, whichever of its settings says so.
+pub(crate) fn target_dir() -> Result<PathBuf> {
+    let metadata = capture(cargo().args(["metadata", "--no-deps", "--format-version", "1"]))?;
+    let text = metadata.split_once(r#""target_directory":""#).map(|(_, rest)| rest);
+    let path = text.and_then(|rest| rest.split_once('"')).map(|(path, _)| path);
+    path.map(PathBuf::from).context("`cargo metadata` names no target folder")
+}
+
+/// Finds a program on PATH.
+pub(crate) fn which(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
+}
+
+/// Shows the command line, runs it, and fails when it fails.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    eprintln!("$ {}", show(command));
+    let status = status(command)?;
+    if !status.success() {
+        bail!("`{}` failed ({status})", show(command));
+    }
+    Ok(())
+}
+
+/// Runs a command to its end.
+pub(crate) fn status(command: &mut Command) -> Result<ExitStatus> {
+    command.status().with_context(|| format!("cannot start `{}`", show(command)))
+}
+
+/// Runs a command and returns what it prints; its errors pass through.
+pub(crate) fn capture(command: &mut Command) -> Result<String> {
+    let output = command
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot start `{}`", show(command)))?;
+    if !output.status.success() {
+        bail!("`{}` failed ({})", show(command), output.status);
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Runs a command for its answer only: `None` when it is missing or fails, and nothing is shown.
+pub(crate) fn ask(program: impl AsRef<OsStr>, args: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(args).stdin(Stdio::null()).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// A child's way to end, as our own.
+pub(crate) fn exit_code(status: ExitStatus) -> ExitCode {
+    use std::os::unix::process::ExitStatusExt;
+    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
+}
+
+/// How a command can get root.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Privilege {
+    /// We are root.
+    Root,
+    /// Through sudo, which may still ask for a password.
+    Sudo,
+    /// Not at all.
+    None,
+}
+
+/// How a command started now would get root; asks no password.
+pub(crate) fn privilege() -> Privilege {
+    // SAFETY: takes no argument, cannot fail.
+    if unsafe { libc::geteuid() } == 0 {
+        return Privilege::Root;
+    }
+    let can_ask = std::io::stdin().is_terminal() && which("sudo").is_some();
+    if can_ask || ask("sudo", &["-n", "true"]).is_some() {
+        Privilege::Sudo
+    } else {
+        Privilege::None
+    }
+}
+
+/// The program as root, given that `privilege` is not `None`.
+pub(crate) fn as_root(privilege: Privilege, program: impl AsRef<OsStr>) -> Command {
+    match privilege {
+        Privilege::Sudo => {
+            let mut sudo = Command::new("sudo");
+            sudo.arg("--").arg(program);
+            sudo
+        }
+        Privilege::Root | Privilege::None => Command::new(program),
+    }
+}
+
+fn show(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,153 @@
+//! Runs every test and counts them in the last line.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    ops::AddAssign,
+    process::{Command, ExitCode, Stdio},
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{
+    runner,
+    sh::{self, Privilege},
+};
+
+const KERNEL_TARGET: [&str; 6] =
+    ["--package", "syscost", "--features", "kernel-tests", "--test", "kernel"];
+
+/// `cargo xtask test [--no-kernel] [FILTER…]`
+pub(crate) fn run(args: &[&str]) -> Result<ExitCode> {
+    let (mut no_kernel, mut filters) = (false, Vec::new());
+    for &arg in args {
+        match arg {
+            "--no-kernel" => no_kernel = true,
+            "--" => {}
+            option if option.starts_with('-') => bail!("test: unknown option `{option}`"),
+            filter => filters.push(filter),
+        }
+    }
+
+    let mut cargo = test_command();
+    let mut counts = count(cargo.arg("--").args(&filters))?;
+    let privilege = sh::privilege();
+    let mut kernel_missing = false;
+    if no_kernel || privilege == Privilege::None {
+        let skipped = list_kernel_tests(&filters)?;
+        counts.skipped += skipped;
+        kernel_missing = !no_kernel && skipped > 0;
+        let why = if no_kernel { "as asked" } else { "they need root, and there is no sudo" };
+        println!("\n{skipped} kernel tests were not run: {why}");
+        if kernel_missing {
+            println!("run this as root, or leave them out with --no-kernel");
+        }
+    } else {
+        counts += run_kernel_tests(privilege, &filters)?;
+    }
+
+    println!("\n{} passed, {} failed, {} skipped", counts.passed, counts.failed, counts.skipped);
+    let good = counts.failed == 0 && !kernel_missing;
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Counts {
+    passed: u64,
+    failed: u64,
+    skipped: u64,
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Counts) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+}
+
+/// Reads `test result: ok. 3 passed; 0 failed; 1 ignored; …`.
+fn parse_result(line: &str) -> Option<Counts> {
+    let (_, result) = line.split_once("test result: ")?;
+    let mut counts = Counts::default();
+    for part in result.split(['.', ';']) {
+        let mut words = part.split_whitespace();
+        let Some(number) = words.next().and_then(|word| word.parse::<u64>().ok()) else { continue };
+        match words.next() {
+            Some("passed") => counts.passed = number,
+            Some("failed") => counts.failed = number,
+            Some("ignored") => counts.skipped = number,
+            _ => {}
+        }
+    }
+    Some(counts)
+}
+
+fn test_command() -> Command {
+    let mut cargo = sh::cargo();
+    // Everything is to be counted, also after the first target that fails.
+    cargo.args(["test", "--no-fail-fast"]);
+    cargo
+}
+
+fn run_kernel_tests(privilege: Privilege, filters: &[&str]) -> Result<Counts> {
+    if privilege == Privilege::Sudo {
+        println!("\nkernel tests run through sudo");
+        // Asked here, as cargo would start the tests with the question in between their lines.
+        if !sh::status(Command::new("sudo").arg("--validate"))?.success() {
+            bail!("sudo gave no root; `--no-kernel` leaves the kernel tests out");
+        }
+    }
+    let mut cargo = test_command();
+    if privilege == Privilege::Sudo {
+        runner::install(&mut cargo)?;
+    }
+    // One at a time: they count what the whole machine does.
+    count(cargo.args(KERNEL_TARGET).args(["--", "--test-threads=1"]).args(filters))
+}
+
+fn list_kernel_tests(filters: &[&str]) -> Result<u64> {
+    let mut cargo = test_command();
+    cargo.args(KERNEL_TARGET).args(["--", "--list", "--format=terse"]).args(filters);
+    let list = sh::capture(&mut cargo)?;
+    Ok(list.lines().filter(|line| line.ends_with(": test")).map(|_| 1).sum())
+}
+
+/// Runs a test command, showing its output as it comes, and sums up its results.
+fn count(command: &mut Command) -> Result<Counts> {
+    let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start `cargo test`")?;
+    let stdout = child.stdout.take().context("`cargo test` has no output")?;
+    let mut counts = Counts::default();
+    let mut reader = BufReader::new(stdout);
+    let (mut line, mut out) = (Vec::new(), std::io::stdout());
+    while reader.read_until(b'\n', &mut line)? > 0 {
+        out.write_all(&line)?;
+        if let Some(result) = parse_result(&String::from_utf8_lossy(&line)) {
+            counts += result;
+        }
+        line.clear();
+    }
+    let status = child.wait()?;
+    if !status.success() && counts.failed == 0 {
+        // It did not build, or a test process died before it could count.
+        println!("\n`cargo test` failed outside the tests ({status}): counted as one failure");
+        counts.failed = 1;
+    }
+    Ok(counts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_line_is_counted() {
+        let line = "test result: FAILED. 12 passed; 3 failed; 2 ignored; 0 measured; 7 filtered \
+                    out; finished in 0.01s\n";
+        assert_eq!(parse_result(line), Some(Counts { passed: 12, failed: 3, skipped: 2 }));
+    }
+
+    #[test]
+    fn other_lines_are_not() {
+        assert_eq!(parse_result("test parse_result ... ok\n"), None);
+    }
+}

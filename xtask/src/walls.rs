@@ -1,0 +1,298 @@
+//! The walls: who may import what, and why. ARCHITECTURE.md lists them; this checks them.
+
+mod paths;
+
+use std::{fmt, fs, process::ExitCode};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{sh, sources};
+use paths::Named;
+
+/// A rule about one part of the program: inside it, some paths must not be named.
+struct Wall {
+    /// What is forbidden, for the report.
+    rule: &'static str,
+    /// What would be lost without it.
+    why: &'static str,
+    /// Modules it holds in, from the crate's root; an empty list means everywhere.
+    inside: &'static [&'static str],
+    /// Modules it does not hold in.
+    except: &'static [&'static str],
+    forbids: fn(&Named) -> bool,
+}
+
+static WALLS: [Wall; 6] = [
+    Wall {
+        rule: "`aya` is used in `probe` only",
+        why: "everything else works on what was read, and so on a recording as well",
+        inside: &[],
+        except: &["probe"],
+        forbids: |path| starts_with_any(path, &["aya", "aya_obj", "aya_log"]),
+    },
+    Wall {
+        rule: "`ratatui` and `crossterm` are used in `view::tui` only",
+        why: "the other views and the model must work without a terminal",
+        inside: &[],
+        except: &["view::tui"],
+        forbids: |path| starts_with_any(path, &["ratatui", "crossterm"]),
+    },
+    Wall {
+        rule: "`model` and `decode` read no clock",
+        why: "time comes with the samples, so that a replay gives what the live run gave",
+        inside: &["model", "decode"],
+        except: &[],
+        forbids: |path| {
+            let clocks = ["Instant", "SystemTime", "clock_gettime"];
+            path.segments.iter().any(|segment| clocks.contains(&segment.as_str()))
+        },
+    },
+    Wall {
+        rule: "`model` and `decode` do no input or output",
+        why: "the same samples must always give the same model, in a test as in production",
+        inside: &["model", "decode"],
+        except: &[],
+        forbids: |path| starts_with_any(path, &["std::fs", "std::net", "tokio"]),
+    },
+    Wall {
+        rule: "`view` and `model` use no `source`, `probe` or `enrich`",
+        why: "a view shows live and replayed data alike because it cannot tell them apart",
+        inside: &["view", "model"],
+        except: &[],
+        forbids: |path| starts_with_any(path, &["crate::source", "crate::probe", "crate::enrich"]),
+    },
+    Wall {
+        rule: "`sample` and `record` use no `model` or `view`",
+        why: "a recording holds what was read, so that a newer model can read an older recording",
+        inside: &["sample", "record"],
+        except: &[],
+        forbids: |path| starts_with_any(path, &["crate::model", "crate::view"]),
+    },
+];
+
+const COMMON_RULE: &str = "`syscost-common` depends on nothing and is `no_std`";
+const COMMON_WHY: &str = "it is compiled for the kernel as well, where nothing else is";
+
+/// One place where a wall is broken.
+#[derive(Debug)]
+struct Violation {
+    file: String,
+    line: usize,
+    found: String,
+    rule: &'static str,
+    why: &'static str,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Violation { file, line, found, rule, why } = self;
+        write!(f, "{file}:{line}: {found}\n    {rule}: {why}")
+    }
+}
+
+/// `cargo xtask walls`
+pub(crate) fn run() -> Result<ExitCode> {
+    check()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints every violation, and fails when there is one.
+pub(crate) fn check() -> Result<()> {
+    let root = sh::root();
+    let read = |path: &str| {
+        fs::read_to_string(root.join(path)).with_context(|| format!("cannot read {path}"))
+    };
+    let mut violations = Vec::new();
+    let files = sources::rust_files(&root, "syscost/src")?;
+    for file in &files {
+        violations.extend(in_source(file, &read(file)?));
+    }
+    let manifest = "syscost-common/Cargo.toml";
+    violations.extend(in_common_manifest(manifest, &read(manifest)?));
+    let library = "syscost-common/src/lib.rs";
+    violations.extend(in_common_library(library, &read(library)?));
+
+    for violation in &violations {
+        println!("{violation}");
+    }
+    if !violations.is_empty() {
+        bail!("{} walls broken", violations.len());
+    }
+    eprintln!("all {} walls hold in {} files", WALLS.len() + 1, files.len());
+    Ok(())
+}
+
+fn in_source(file: &str, source: &str) -> Vec<Violation> {
+    let module = module_of(file);
+    if module.iter().any(|name| name == "tests") {
+        // The same exemption as for `#[cfg(test)]` items.
+        return Vec::new();
+    }
+    let named = paths::find(source, &module);
+    let at = module.join("::");
+    let holds = |wall: &&Wall| {
+        (wall.inside.is_empty() || wall.inside.iter().any(|part| lies_in(&at, part)))
+            && !wall.except.iter().any(|part| lies_in(&at, part))
+    };
+    let broken = |wall: &'static Wall| {
+        named.iter().filter(|path| (wall.forbids)(path)).map(|path| Violation {
+            file: file.to_owned(),
+            line: path.line,
+            found: path.segments.join("::"),
+            rule: wall.rule,
+            why: wall.why,
+        })
+    };
+    WALLS.iter().filter(holds).flat_map(broken).collect()
+}
+
+fn in_common_manifest(file: &str, manifest: &str) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    let mut in_dependencies = false;
+    for (at, line) in manifest.lines().enumerate() {
+        let line = line.split('#').next().unwrap_or_default().trim();
+        let mut named = !line.is_empty() && in_dependencies;
+        if let Some(header) = line.strip_prefix('[') {
+            // Also `[target.….dependencies]` and `[dependencies.NAME]`; tests may depend on more.
+            let mut parts = header.trim_end_matches(']').split('.').map(str::trim);
+            in_dependencies =
+                parts.any(|part| ["dependencies", "build-dependencies"].contains(&part));
+            named = in_dependencies && parts.next().is_some();
+        }
+        if named {
+            violations.push(common(file, at + 1, line));
+        }
+    }
+    violations
+}
+
+fn in_common_library(file: &str, source: &str) -> Vec<Violation> {
+    if paths::is_no_std(source) { Vec::new() } else { vec![common(file, 1, "no `#![no_std]`")] }
+}
+
+fn common(file: &str, line: usize, found: &str) -> Violation {
+    let (file, found) = (file.to_owned(), found.to_owned());
+    Violation { file, line, found, rule: COMMON_RULE, why: COMMON_WHY }
+}
+
+/// `syscost/src/view/tui/mod.rs` is `view::tui`; the crate's root is empty.
+fn module_of(file: &str) -> Vec<String> {
+    let path = file.split_once("src/").map_or(file, |(_, path)| path);
+    let path = path.strip_suffix(".rs").unwrap_or(path);
+    let mut module: Vec<String> = path.split('/').map(str::to_owned).collect();
+    let own_file = ["mod", "lib", "main"];
+    if module.last().is_some_and(|last| own_file.contains(&last.as_str())) {
+        module.pop();
+    }
+    module
+}
+
+fn lies_in(module: &str, part: &str) -> bool {
+    module.strip_prefix(part).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+}
+
+/// Whether the path leads to or into one of `parts`. A single word outside of an import is none:
+/// it may well be a variable.
+fn starts_with_any(path: &Named, parts: &[&str]) -> bool {
+    (path.import || path.segments.len() > 1)
+        && parts.iter().any(|part| lies_in(&path.segments.join("::"), part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn broken(file: &str, source: &str) -> Vec<String> {
+        let violations = in_source(&format!("syscost/src/{file}"), source);
+        violations.iter().map(|v| format!("{} {}", v.line, v.found)).collect()
+    }
+
+    #[test]
+    fn aya_stays_in_probe() {
+        assert_eq!(broken("run.rs", "use aya::Ebpf;"), ["1 aya::Ebpf"]);
+        assert_eq!(broken("main.rs", "\nfn f() { ::aya_log::init() }"), ["2 aya_log::init"]);
+        assert_eq!(broken("cli/mod.rs", "use aya_obj as o;"), ["1 aya_obj"]);
+        assert_eq!(broken("cli.rs", "extern crate aya;"), ["1 aya"]);
+        assert_eq!(broken("probe/load.rs", "use aya::Ebpf;"), [""; 0]);
+        assert_eq!(broken("probe.rs", "use aya::Ebpf;"), [""; 0]);
+        assert_eq!(broken("run.rs", "// aya::Ebpf\nlet aya = \"aya::Ebpf\"; f(aya)"), [""; 0]);
+    }
+
+    #[test]
+    fn the_terminal_stays_in_tui() {
+        assert_eq!(broken("view/table.rs", "use ratatui::Frame;"), ["1 ratatui::Frame"]);
+        assert_eq!(broken("run.rs", "use crossterm::event;"), ["1 crossterm::event"]);
+        assert_eq!(broken("view/tui/render/rows.rs", "use ratatui::Frame;"), [""; 0]);
+        assert_eq!(broken("view/tui.rs", "use crossterm::event;"), [""; 0]);
+        assert_eq!(broken("view/tuition.rs", "use crossterm::event;"), ["1 crossterm::event"]);
+    }
+
+    #[test]
+    fn model_and_decode_are_pure() {
+        let clock = "use std::time::{Duration, Instant};";
+        assert_eq!(broken("model/rate.rs", clock), ["1 std::time::Instant"]);
+        assert_eq!(broken("decode.rs", "fn f() { SystemTime::now() }"), ["1 SystemTime::now"]);
+        assert_eq!(broken("decode.rs", "use libc::clock_gettime;"), ["1 libc::clock_gettime"]);
+        assert_eq!(broken("model.rs", "use std::{fs, fmt};"), ["1 std::fs"]);
+        assert_eq!(broken("model.rs", "use tokio::time;"), ["1 tokio::time"]);
+        assert_eq!(broken("decode/path.rs", "std::net::lookup()"), ["1 std::net::lookup"]);
+        assert_eq!(broken("model.rs", "use std::time::Duration;"), [""; 0]);
+        assert_eq!(broken("run.rs", clock), [""; 0]);
+    }
+
+    #[test]
+    fn view_and_model_know_no_origin() {
+        assert_eq!(broken("view/csv.rs", "use crate::source::Live;"), ["1 crate::source::Live"]);
+        assert_eq!(broken("view/csv.rs", "use super::super::probe;"), ["1 crate::probe"]);
+        assert_eq!(broken("model.rs", "use super::enrich::Paths;"), ["1 crate::enrich::Paths"]);
+        assert_eq!(broken("model/a.rs", "use crate::{sample, source};"), ["1 crate::source"]);
+        assert_eq!(broken("model/a.rs", "use syscost::source;"), ["1 crate::source"]);
+        assert_eq!(broken("view/csv.rs", "use super::source; // view::source"), [""; 0]);
+        assert_eq!(broken("view/csv.rs", "use crate::sources;"), [""; 0]);
+        assert_eq!(broken("run.rs", "use crate::source::Live;"), [""; 0]);
+    }
+
+    #[test]
+    fn samples_and_recordings_hold_no_model() {
+        assert_eq!(broken("sample.rs", "use crate::model::Row;"), ["1 crate::model::Row"]);
+        assert_eq!(broken("record/reader.rs", "crate::view::x()"), ["1 crate::view::x"]);
+        assert_eq!(broken("record.rs", "use crate::sample::Sample;"), [""; 0]);
+    }
+
+    #[test]
+    fn test_code_may_look_everywhere() {
+        assert_eq!(broken("model/a.rs", "#[cfg(test)]\nmod tests { use std::fs; }"), [""; 0]);
+        assert_eq!(broken("model/tests.rs", "use std::fs;"), [""; 0]);
+    }
+
+    #[test]
+    fn common_depends_on_nothing() {
+        let lines = |text: &str| -> Vec<usize> {
+            in_common_manifest("Cargo.toml", text).iter().map(|v| v.line).collect()
+        };
+        assert_eq!(
+            lines("[dependencies]\n# none\n\n[dev-dependencies]\nproptest = \"1\"\n"),
+            [0; 0]
+        );
+        assert_eq!(lines("[package]\nname = \"x\"\n[dependencies]\nlibc = \"1\"\n"), [4]);
+        assert_eq!(lines("[dependencies.libc]\nversion = \"1\"\n"), [1, 2]);
+        assert_eq!(lines("[target.'cfg(unix)'.dependencies]\nlibc = \"1\"\n"), [2]);
+        assert_eq!(in_common_library("lib.rs", "#![no_std]").len(), 0);
+        assert_eq!(in_common_library("lib.rs", "//! no_std").len(), 1);
+    }
+
+    #[test]
+    fn a_violation_names_place_rule_and_reason() {
+        let violation = &in_source("syscost/src/run.rs", "\nuse aya::Ebpf;")[0];
+        let text = violation.to_string();
+        assert!(text.starts_with("syscost/src/run.rs:2: aya::Ebpf\n"), "{text}");
+        assert!(text.contains("`probe` only") && text.contains("recording"), "{text}");
+    }
+
+    #[test]
+    fn the_walls_hold() {
+        if let Err(error) = check() {
+            panic!("{error}: see `cargo xtask walls`");
+        }
+    }
+}
