@@ -8,6 +8,7 @@ use super::{
     duration,
 };
 use crate::model::column::Key;
+pub use crate::probe::HookChoice;
 
 /// The shortest interval and duration. Below it, reading the maps would be most of the work.
 const SHORTEST: Duration = Duration::from_millis(10);
@@ -104,17 +105,6 @@ pub enum Format {
     Json,
     /// A line per syscall.
     Csv,
-}
-
-/// Which kernel hooks to use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HookChoice {
-    /// The best that the kernel has.
-    Auto,
-    /// BTF-typed tracepoints, or fail.
-    Btf,
-    /// Raw tracepoints, or fail.
-    Raw,
 }
 
 /// Whether colours are welcome.

@@ -6,6 +6,7 @@
 pub mod column;
 pub mod latency;
 pub mod ledger;
+pub mod preflight;
 pub mod row;
 
 use crate::sample::{Process, Sample};

@@ -5,6 +5,7 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result, bail};
 
 use super::{HookChoice, Hooks, Probe, kernel_btf};
+use crate::model::preflight::{Finding, Report, Verdict};
 
 /// CAP_SYS_ADMIN, CAP_PERFMON and CAP_BPF (include/uapi/linux/capability.h).
 const CAP_SYS_ADMIN: u32 = 21;
@@ -13,42 +14,6 @@ const CAP_BPF: u32 = 39;
 
 /// The inode of the root PID namespace (PROC_PID_INIT_INO, include/linux/proc_ns.h).
 const ROOT_PID_NAMESPACE: &str = "pid:[4026531836]";
-
-/// What was found out about this machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
-    /// One entry for each thing looked at, in order.
-    pub findings: Vec<Finding>,
-}
-
-/// One thing that was looked at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// What it is.
-    pub subject: &'static str,
-    /// How it stands.
-    pub verdict: Verdict,
-    /// What was found, and what to do about it.
-    pub detail: String,
-}
-
-/// How a finding bears on tracing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// As it should be.
-    Good,
-    /// Tracing works, but something will be missing or slower.
-    Limited,
-    /// Tracing will not work.
-    Bad,
-}
-
-impl Report {
-    /// Whether tracing will work.
-    pub fn works(&self) -> bool {
-        self.findings.iter().all(|finding| finding.verdict != Verdict::Bad)
-    }
-}
 
 /// Looks at everything tracing depends on; at the end, traces this process for a moment.
 pub fn check(choice: HookChoice) -> Report {
@@ -220,19 +185,5 @@ fn blind_spots() -> Finding {
         detail: "io_uring operations, vDSO calls, Syscall User Dispatch, guests of gVisor and \
                  the like: they do not pass the syscall entry"
             .to_owned(),
-    }
-}
-
-impl Finding {
-    fn good(subject: &'static str, detail: String) -> Self {
-        Self { subject, verdict: Verdict::Good, detail }
-    }
-
-    fn limited(subject: &'static str, detail: String) -> Self {
-        Self { subject, verdict: Verdict::Limited, detail }
-    }
-
-    fn bad(subject: &'static str, detail: String) -> Self {
-        Self { subject, verdict: Verdict::Bad, detail }
     }
 }
