@@ -8,3 +8,4 @@ pub mod decode;
 pub mod model;
 pub mod reading;
 pub mod sample;
+pub mod view;
