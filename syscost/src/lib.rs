@@ -9,3 +9,4 @@ pub mod model;
 pub mod probe;
 pub mod reading;
 pub mod sample;
+pub mod view;

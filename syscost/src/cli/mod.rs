@@ -18,6 +18,7 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
+use crate::decode::printable::printable;
 pub use plan::{
     CheckPlan, ColorChoice, Common, DemoPlan, Format, HookChoice, Plan, StatPlan, TopPlan,
 };
@@ -52,7 +53,7 @@ where
     let matches =
         args::Args::command().try_get_matches_from(&args).map_err(|error| stop(&error, &args))?;
     let raw = args::Args::from_arg_matches(&matches).map_err(|error| stop(&error, &args))?;
-    Plan::new(raw, no_color).map_err(|message| Stop::Usage(one_line(&message)))
+    Plan::new(raw, no_color).map_err(|message| usage(&message))
 }
 
 /// Makes a plan of `args` and the environment; where there is none, prints why and returns the
@@ -83,7 +84,7 @@ fn stop(error: &clap::Error, args: &[OsString]) -> Stop {
     }
     let line = text.lines().next().unwrap_or_default();
     let line = line.strip_prefix("error: ").unwrap_or(line);
-    Stop::Usage(one_line(&format!("{line}; {}", hint(error, args))))
+    usage(&format!("{line}; {}", hint(error, args)))
 }
 
 /// What to do about an error of clap's.
@@ -112,15 +113,9 @@ fn hint(error: &clap::Error, args: &[OsString]) -> String {
     format!("see `{command} --help`")
 }
 
-/// What the user typed is echoed in errors: it shall not break the line or drive the terminal.
-fn one_line(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| {
-            let escaped = c.is_control().then(|| c.escape_default());
-            let plain = escaped.is_none().then_some(c);
-            escaped.into_iter().flatten().chain(plain)
-        })
-        .collect()
+/// A usage error. It may echo what the user typed.
+fn usage(message: &str) -> Stop {
+    Stop::Usage(printable(message).into_owned())
 }
 
 #[cfg(test)]

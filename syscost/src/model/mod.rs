@@ -53,6 +53,17 @@ pub struct Total {
     pub total_ns: u64,
 }
 
+impl Total {
+    /// The sums over `rows`.
+    pub fn of<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Self {
+        rows.into_iter().fold(Self::default(), |sum, row| Self {
+            calls: sum.calls + row.calls,
+            errors: sum.errors + row.errors,
+            total_ns: sum.total_ns + row.total_ns,
+        })
+    }
+}
+
 impl Model {
     /// The model of everything since the probes were attached.
     pub fn since_attach(sample: &Sample) -> Self {
@@ -77,11 +88,7 @@ impl Model {
 
     fn assemble(sample: &Sample, window: Window, window_ns: u64, rows: Vec<Row>) -> Self {
         let finished = sample.kinds.iter().map(|kind| kind.calls()).sum();
-        let total = rows.iter().fold(Total::default(), |sum, row| Total {
-            calls: sum.calls + row.calls,
-            errors: sum.errors + row.errors,
-            total_ns: sum.total_ns + row.total_ns,
-        });
+        let total = Total::of(&rows);
         Self {
             process: sample.process.clone(),
             window,
