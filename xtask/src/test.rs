@@ -30,13 +30,13 @@ pub(crate) fn run(args: &[&str]) -> Result<ExitCode> {
 
     let mut cargo = test_command();
     let mut counts = count(cargo.arg("--").args(&filters))?;
-    let privilege = sh::privilege();
+    let privilege = if no_kernel { Privilege::None } else { acquire_root()? };
     let mut kernel_missing = false;
-    if no_kernel || privilege == Privilege::None {
+    if privilege == Privilege::None {
         let skipped = list_kernel_tests(&filters)?;
         counts.skipped += skipped;
         kernel_missing = !no_kernel && skipped > 0;
-        let why = if no_kernel { "as asked" } else { "they need root, and there is no sudo" };
+        let why = if no_kernel { "as asked" } else { "they need root, and sudo gives none" };
         println!("\n{skipped} kernel tests were not run: {why}");
         if kernel_missing {
             println!("run this as root, or leave them out with --no-kernel");
@@ -89,14 +89,20 @@ fn test_command() -> Command {
     cargo
 }
 
-fn run_kernel_tests(privilege: Privilege, filters: &[&str]) -> Result<Counts> {
+/// How the kernel tests get root; asks for a password if it takes one.
+fn acquire_root() -> Result<Privilege> {
+    let privilege = sh::privilege();
     if privilege == Privilege::Sudo {
-        println!("\nkernel tests run through sudo");
+        println!("\nthe kernel tests need root: asking sudo");
         // Asked here, as cargo would start the tests with the question in between their lines.
         if !sh::status(Command::new("sudo").arg("--validate"))?.success() {
-            bail!("sudo gave no root; `--no-kernel` leaves the kernel tests out");
+            return Ok(Privilege::None);
         }
     }
+    Ok(privilege)
+}
+
+fn run_kernel_tests(privilege: Privilege, filters: &[&str]) -> Result<Counts> {
     let mut cargo = test_command();
     if privilege == Privilege::Sudo {
         runner::install(&mut cargo)?;
