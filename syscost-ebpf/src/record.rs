@@ -29,20 +29,22 @@ pub(crate) fn call(kind: u32, latency_ns: u64, ret: i64) {
     let slot = slot_of(kind);
     // As above: there is a cell for every possible CPU and slot.
     let Some(cell) = CELLS.get_ptr_mut(cell::index(cpu(), slot)) else { return };
-    let bucket = bucket_index(latency_ns);
-    if bucket < BUCKETS {
-        // SAFETY: the pointer is to a live map value, and the index was just checked.
-        unsafe { atomic::add32((&raw mut (*cell).buckets).cast::<u32>().add(bucket), 1) };
-    }
+    // The bucket last: a reader that sees the call counted sees the rest of it as well.
     // SAFETY: the pointers are to fields of a live map value.
     unsafe {
         atomic::add64(&raw mut (*cell).sum_ns, latency_ns);
         atomic::raise(&raw mut (*cell).max_ns, latency_ns);
         atomic::raise(&raw mut (*cell).min_complement_ns, u64::MAX - latency_ns);
     }
-    // Only -4095..=-1 are errors (IS_ERR_VALUE, include/linux/err.h).
+    let bucket = bucket_index(latency_ns);
+    if bucket < BUCKETS {
+        // SAFETY: the pointer is to a live map value, and the index was just checked.
+        unsafe { atomic::add32((&raw mut (*cell).buckets).cast::<u32>().add(bucket), 1) };
+    }
+    // Only -4095..=-1 are errors (IS_ERR_VALUE, include/linux/err.h), and of these the kernel
+    // keeps ERESTARTSYS to ERESTART_RESTARTBLOCK to itself (include/linux/errno.h).
     let errno = (ret as u64).wrapping_neg();
-    if errno.wrapping_sub(1) < 4095 {
+    if errno.wrapping_sub(1) < 4095 && errno.wrapping_sub(512) > 4 {
         failed(cell, errno);
     }
 }

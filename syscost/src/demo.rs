@@ -12,10 +12,15 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use nix::sys::epoll::{Epoll, EpollCreateFlags};
+use nix::sys::{
+    epoll::{Epoll, EpollCreateFlags, EpollEvent},
+    prctl,
+};
 
 /// Runs for `duration`, or until it is killed.
 pub fn run(duration: Option<Duration>) -> Result<()> {
+    // A name of its own, to tell it from the tracer in `ps` and on the screen.
+    prctl::set_name(c"syscost-demo").context("cannot rename the process")?;
     println!("syscost demo: pid {0}; watch it with `syscost -p {0}`", std::process::id());
     let mut zero = File::open("/dev/zero").context("cannot open /dev/zero")?;
     let mut null = File::create("/dev/null").context("cannot open /dev/null")?;
@@ -50,7 +55,7 @@ pub fn run(duration: Option<Duration>) -> Result<()> {
         thread::sleep(Duration::from_millis(10));
     })?;
     spawn("poller", move || {
-        let _ = epoll.wait(&mut [], 25u16);
+        let _ = epoll.wait(&mut [EpollEvent::empty()], 25u16);
     })?;
     let baton = Arc::new((Mutex::new(0u64), Condvar::new()));
     let other = Arc::clone(&baton);

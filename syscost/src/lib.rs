@@ -5,8 +5,12 @@
 
 pub mod cli;
 pub mod decode;
+pub mod demo;
 pub mod model;
 pub mod probe;
 pub mod reading;
+pub mod run;
 pub mod sample;
+pub mod source;
+pub mod target;
 pub mod view;

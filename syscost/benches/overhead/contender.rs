@@ -17,7 +17,7 @@ static FLOOR: &[u8] =
     include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/ebpf/floor.bpf.o"));
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Contender {
+pub(crate) enum Contender {
     /// Programs that return at once, on both hooks.
     Empty,
     /// A PID check and a clock read in each, nothing stored.
@@ -33,7 +33,7 @@ pub enum Contender {
 
 impl Contender {
     /// Those that need nothing installed.
-    pub fn own() -> Vec<Self> {
+    pub(crate) fn own() -> Vec<Self> {
         vec![
             Self::Empty,
             Self::Floor,
@@ -44,7 +44,7 @@ impl Contender {
     }
 
     /// All that can be measured here.
-    pub fn all() -> Vec<Self> {
+    pub(crate) fn all() -> Vec<Self> {
         let peers = [Self::Syscount, Self::Bpftrace, Self::PerfTrace, Self::Strace];
         let installed = |peer: &Self| match peer.command(0) {
             Some((program, _)) => {
@@ -59,7 +59,7 @@ impl Contender {
         Self::own().into_iter().chain(peers.into_iter().filter(installed)).collect()
     }
 
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Empty => "empty pair of programs",
             Self::Floor => "two-clock floor",
@@ -74,12 +74,12 @@ impl Contender {
     }
 
     /// Whether a call under it takes tens of µs, and attaching seconds.
-    pub fn is_slow(self) -> bool {
+    pub(crate) fn is_slow(self) -> bool {
         self.command(0).is_some()
     }
 
     /// The cost of a call while this contender is at work.
-    pub fn measure(self, worker: &mut Worker) -> Result<f64> {
+    pub(crate) fn measure(self, worker: &mut Worker) -> Result<f64> {
         match self {
             Self::Empty => with_floor(worker, "empty_enter", "empty_exit"),
             Self::Floor => with_floor(worker, "floor_enter", "floor_exit"),

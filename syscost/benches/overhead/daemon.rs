@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::{stats::Summary, worker::Worker};
 
-pub struct Appetite {
+pub(crate) struct Appetite {
     /// From starting the program to its first line of data, ms.
     pub first_sample_ms: f64,
     /// VmRSS after that, MiB.
@@ -20,7 +20,7 @@ pub struct Appetite {
 }
 
 /// Starts the program `starts` times, and watches the last one for `watch`.
-pub fn measure(starts: usize, watch: Duration) -> Result<Appetite> {
+pub(crate) fn measure(starts: usize, watch: Duration) -> Result<Appetite> {
     let mut first_samples = Vec::new();
     for _ in 0..starts {
         first_samples.push(first_sample_ms()?);

@@ -14,17 +14,17 @@ use nix::{
 };
 
 /// Calls in a batch, of anything that costs less than a µs.
-pub const BATCH: u32 = 200_000;
+pub(crate) const BATCH: u32 = 200_000;
 
 /// A process that times batches of calls when asked to.
-pub struct Worker {
+pub(crate) struct Worker {
     child: Child,
     requests: ChildStdin,
     answers: BufReader<ChildStdout>,
 }
 
 impl Worker {
-    pub fn start() -> Result<Self> {
+    pub(crate) fn start() -> Result<Self> {
         let mut child = Command::new(env::current_exe()?)
             .arg("--worker")
             .stdin(Stdio::piped())
@@ -36,12 +36,12 @@ impl Worker {
         Ok(Self { child, requests, answers })
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// The mean cost of a call, in a batch of `calls`.
-    pub fn ns_per_call(&mut self, calls: u32) -> Result<f64> {
+    pub(crate) fn ns_per_call(&mut self, calls: u32) -> Result<f64> {
         writeln!(self.requests, "{calls}").context("the worker is gone")?;
         let mut answer = String::new();
         self.answers.read_line(&mut answer)?;
@@ -57,7 +57,7 @@ impl Drop for Worker {
 }
 
 /// The worker's side.
-pub fn serve() {
+pub(crate) fn serve() {
     pin_to_last_cpu();
     for request in stdin().lines().map_while(Result::ok) {
         let calls: u32 = request.parse().expect("a number of calls");

@@ -16,7 +16,10 @@ use crate::{
     model::Model,
     sample::Sample,
     source::Source,
-    view::{csv, json, table},
+    view::{
+        Order, csv, json,
+        table::{self, TableOptions},
+    },
 };
 
 pub(super) async fn run(plan: &StatPlan) -> Result<u8> {
@@ -40,7 +43,7 @@ async fn measure(
     plan: &StatPlan,
     mut source: impl Source,
     signals: &mut Signals,
-    output: &mut Output,
+    output: &mut Output<'_>,
 ) -> Result<()> {
     let begin = Instant::now();
     let end = plan.duration.map(|duration| begin + duration);
@@ -59,6 +62,8 @@ async fn measure(
                 let sample = source.sample()?;
                 if let (Some(at), Some(interval)) = (next_print, plan.interval)
                     && now >= at
+                    // The last interval is printed at the end.
+                    && end.is_none_or(|end| now + interval / 2 < end)
                 {
                     output.print(&window(&sample, printed.as_ref()))?;
                     printed = Some(sample);
@@ -83,8 +88,9 @@ fn window(sample: &Sample, printed: Option<&Sample>) -> Model {
 /// Where the numbers go, and in which form.
 struct Output<'a> {
     plan: &'a StatPlan,
+    options: TableOptions,
     sink: BufWriter<Box<dyn Write>>,
-    printed: u64,
+    printed: bool,
 }
 
 impl<'a> Output<'a> {
@@ -93,21 +99,36 @@ impl<'a> Output<'a> {
             Some(path) => Box::new(create(path)?),
             None => Box::new(stdout()),
         };
-        Ok(Self { plan, sink: BufWriter::new(sink), printed: 0 })
+        let order = Order { sort: plan.sort, reversed: plan.reverse, top: plan.top };
+        let width = if plan.output.is_none() { terminal_width() } else { None };
+        let options = TableOptions { order, width };
+        Ok(Self { plan, options, sink: BufWriter::new(sink), printed: false })
     }
 
     fn print(&mut self, model: &Model) -> Result<()> {
-        let (plan, out) = (self.plan, &mut self.sink);
-        match plan.format {
-            Format::Table => table::write(out, model, plan),
-            Format::Json => json::write(out, model, plan),
-            Format::Csv => csv::write(out, model, plan, self.printed),
+        let (out, order) = (&mut self.sink, &self.options.order);
+        match self.plan.format {
+            Format::Table if self.printed => {
+                writeln!(out).and_then(|()| table::write(&mut *out, model, &self.options))
+            }
+            Format::Table => table::write(&mut *out, model, &self.options),
+            Format::Json => json::write(&mut *out, model, order),
+            Format::Csv => csv::write(&mut *out, model, order, !self.printed),
         }
-        .and_then(|()| self.sink.flush())
+        .and_then(|()| out.flush())
         .context("cannot write the output")?;
-        self.printed += 1;
+        self.printed = true;
         Ok(())
     }
+}
+
+/// The width of the terminal that stdout is; `None` when it is a pipe or a file.
+fn terminal_width() -> Option<usize> {
+    // SAFETY: plain integers, for which zeroes are valid.
+    let mut size: libc::winsize = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes one winsize to the place given.
+    let result = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size) };
+    (result == 0 && size.ws_col > 0).then_some(size.ws_col.into())
 }
 
 fn create(path: &Path) -> Result<File> {

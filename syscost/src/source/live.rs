@@ -28,7 +28,8 @@ impl Live {
         preflight::require_root_pid_namespace()?;
         let probe = Probe::attach(target.pid, hooks, verbose)?;
         let last_comm = target.comm.clone();
-        let target = AsyncFd::with_interest(target, Interest::READABLE)
+        // SAFETY: the target owns its pidfd and neither closes nor changes it while it lives.
+        let target = unsafe { AsyncFd::register_with_interest(target, Interest::READABLE) }
             .context("cannot wait for the process to exit")?;
         Ok(Self { target, probe, last_comm, finished: None })
     }
@@ -55,12 +56,8 @@ impl Live {
             // Gone since, which the next sample will say.
             None => Reading::NotCollected,
         };
-        let process = Process {
-            pid: self.target().pid,
-            comm: self.last_comm.clone(),
-            threads,
-            exited,
-        };
+        let process =
+            Process { pid: self.target().pid, comm: self.last_comm.clone(), threads, exited };
         Sample { at_ns, attached_at_ns: self.probe.attached_at_ns(), process, kinds, ledger }
     }
 }

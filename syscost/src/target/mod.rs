@@ -2,7 +2,7 @@
 //!
 //! Holds on to the process by a pidfd, so that a reused PID is never mistaken for it.
 
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use anyhow::{Context, Result, anyhow, bail};
 use nix::{errno::Errno, poll};
@@ -84,17 +84,19 @@ impl Target {
         if self.has_exited() {
             return None;
         }
-        let threads =
-            u32::try_from(stat.num_threads).map_or(Reading::NotCollected, Reading::Exact);
+        let threads = u32::try_from(stat.num_threads).map_or(Reading::NotCollected, Reading::Exact);
         Some(Now { comm: stat.comm, threads })
-    }
-
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        std::os::fd::AsFd::as_fd(&self.pidfd)
     }
 }
 
 /// Readable once the process has exited.
+impl AsFd for Target {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}
+
+/// The same, for reactors.
 impl AsRawFd for Target {
     fn as_raw_fd(&self) -> RawFd {
         self.pidfd.as_raw_fd()
@@ -102,13 +104,11 @@ impl AsRawFd for Target {
 }
 
 fn tgid_of(pid: u32) -> Result<u32> {
-    let status = i32::try_from(pid)
-        .map_err(|_| no_such_process(pid))
-        .and_then(|pid_| {
-            procfs::process::Process::new(pid_)
-                .and_then(|process| process.status())
-                .map_err(|error| unreadable(pid, error))
-        })?;
+    let status = i32::try_from(pid).map_err(|_| no_such_process(pid)).and_then(|pid_| {
+        procfs::process::Process::new(pid_)
+            .and_then(|process| process.status())
+            .map_err(|error| unreadable(pid, error))
+    })?;
     u32::try_from(status.tgid).context("the kernel names a negative tgid")
 }
 
@@ -144,9 +144,7 @@ mod tests {
         let own = std::process::id();
         assert_eq!(Target::resolve(own).unwrap().asked_for_thread, None);
         // SAFETY: takes nothing and touches no memory.
-        let tid = std::thread::spawn(|| unsafe { libc::gettid() } as u32)
-            .join()
-            .unwrap();
+        let tid = std::thread::spawn(|| unsafe { libc::gettid() } as u32).join().unwrap();
         // That thread is gone; a test runs in one that is not the leader either.
         assert_ne!(tid, own);
         // SAFETY: as above.

@@ -15,10 +15,10 @@ use nix::{
 use serde_json::Value;
 
 /// Both ways to hook; whatever is exact must be exact by either.
-pub const HOOKS: [&str; 2] = ["btf", "raw"];
+pub(crate) const HOOKS: [&str; 2] = ["btf", "raw"];
 
 /// A running `syscost-target`, see `tests/programs/target.rs`.
-pub struct Target {
+pub(crate) struct Target {
     child: Child,
     stdin: Option<ChildStdin>,
     stdout: BufReader<ChildStdout>,
@@ -26,13 +26,13 @@ pub struct Target {
 
 impl Target {
     /// Starts it in a mode; it is at "ready".
-    pub fn start(mode: &[&str]) -> Self {
+    pub(crate) fn start(mode: &[&str]) -> Self {
         let mut target = Self::spawn(mode);
         assert_eq!(target.line(), "ready");
         target
     }
 
-    pub fn spawn(mode: &[&str]) -> Self {
+    pub(crate) fn spawn(mode: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_syscost-target"))
             .args(mode)
             .stdin(Stdio::piped())
@@ -44,30 +44,30 @@ impl Target {
         Self { child, stdin, stdout }
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    pub fn line(&mut self) -> String {
+    pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();
         self.stdout.read_line(&mut line).expect("the target speaks");
         line.trim_end().to_owned()
     }
 
     /// Lets it do what it is there for, and waits until that is done.
-    pub fn work(&mut self) {
+    pub(crate) fn work(&mut self) {
         self.begin();
         assert_eq!(self.line(), "done");
     }
 
     /// Lets it begin.
-    pub fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) {
         let stdin = self.stdin.as_mut().expect("stdin is open");
         stdin.write_all(b"g\n").expect("the target listens");
     }
 
     /// Lets it exit, and waits for that.
-    pub fn end(mut self) {
+    pub(crate) fn end(mut self) {
         drop(self.stdin.take());
         self.child.wait().expect("it can be waited for");
     }
@@ -81,13 +81,13 @@ impl Drop for Target {
 }
 
 /// A running `syscost stat --json`, attached.
-pub struct Stat {
+pub(crate) struct Stat {
     child: Child,
     stderr: BufReader<std::process::ChildStderr>,
 }
 
 impl Stat {
-    pub fn attach(pid: u32, args: &[&str]) -> Self {
+    pub(crate) fn attach(pid: u32, args: &[&str]) -> Self {
         let mut child = syscost()
             .args(["stat", "--json", "-p", &pid.to_string()])
             .args(args)
@@ -106,12 +106,12 @@ impl Stat {
         Self { child, stderr }
     }
 
-    pub fn pid(&self) -> Pid {
+    pub(crate) fn pid(&self) -> Pid {
         Pid::from_raw(self.child.id() as i32)
     }
 
     /// Waits for it to end by itself.
-    pub fn finish(mut self) -> Measured {
+    pub(crate) fn finish(mut self) -> Measured {
         let mut text = String::new();
         let mut stdout = self.child.stdout.take().expect("a pipe");
         stdout.read_to_string(&mut text).expect("syscost prints text");
@@ -123,12 +123,12 @@ impl Stat {
     }
 
     /// Ends it as Ctrl-C would.
-    pub fn stop(self) -> Measured {
+    pub(crate) fn stop(self) -> Measured {
         kill(self.pid(), Signal::SIGINT).expect("it is there");
         self.finish()
     }
 
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().expect("it is there");
         self.child.wait().expect("it can be waited for");
     }
@@ -143,38 +143,38 @@ impl Drop for Stat {
 
 /// A `syscost.stat/1` object.
 #[derive(Debug)]
-pub struct Measured(pub Value);
+pub(crate) struct Measured(pub Value);
 
 impl Measured {
     /// The row of a native call, if it has one.
-    pub fn row(&self, name: &str) -> Option<&Value> {
+    pub(crate) fn row(&self, name: &str) -> Option<&Value> {
         self.rows().find(|row| row["name"] == name && row["abi"] != "i386")
     }
 
-    pub fn rows(&self) -> impl Iterator<Item = &Value> {
+    pub(crate) fn rows(&self) -> impl Iterator<Item = &Value> {
         self.0["syscalls"].as_array().expect("an array").iter()
     }
 
     /// How many calls were counted of `name`; 0 when it has no row.
-    pub fn count(&self, name: &str) -> u64 {
+    pub(crate) fn count(&self, name: &str) -> u64 {
         self.row(name).map_or(0, |row| row["count"].as_u64().expect("a count"))
     }
 
-    pub fn errors(&self, name: &str) -> u64 {
+    pub(crate) fn errors(&self, name: &str) -> u64 {
         self.row(name).map_or(0, |row| row["errors"].as_u64().expect("a count"))
     }
 
-    pub fn ledger(&self, counter: &str) -> u64 {
+    pub(crate) fn ledger(&self, counter: &str) -> u64 {
         self.0["ledger"][counter].as_u64().unwrap_or_else(|| panic!("no {counter} in the ledger"))
     }
 
     /// Nothing was lost, every row is consistent in itself, and the ledger adds up.
-    pub fn assert_exact(&self) {
+    pub(crate) fn assert_exact(&self) {
         assert_eq!(self.0["exact"], true, "{:#}", self.0["ledger"]);
         self.assert_consistent();
     }
 
-    pub fn assert_consistent(&self) {
+    pub(crate) fn assert_consistent(&self) {
         let mut matched = 0;
         for row in self.rows() {
             let number = |field: &str| row[field].as_u64().unwrap_or_else(|| panic!("{field}"));
@@ -206,28 +206,29 @@ impl Measured {
 }
 
 /// The program itself, as a person would start it, but without colours or a home.
-pub fn syscost() -> Command {
+pub(crate) fn syscost() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_syscost"));
     command.env_remove("NO_COLOR");
     command
 }
 
 /// What a command printed and how it ended.
-pub struct Ended {
+pub(crate) struct Ended {
     pub status: ExitStatus,
     pub stdout: String,
     pub stderr: String,
 }
 
-pub fn run(command: &mut Command) -> Ended {
+pub(crate) fn run(command: &mut Command) -> Ended {
     let output = command.stdin(Stdio::null()).output().expect("it starts");
     let text = |bytes| String::from_utf8(bytes).expect("text");
     Ended { status: output.status, stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
 /// How many of our programs are loaded into the kernel at the moment.
-pub fn loaded_programs() -> usize {
-    const OURS: [&str; 5] = ["sys_enter", "sys_exit", "process_fork", "process_exec", "process_exit"];
+pub(crate) fn loaded_programs() -> usize {
+    const OURS: [&str; 5] =
+        ["sys_enter", "sys_exit", "process_fork", "process_exec", "process_exit"];
     aya::programs::loaded_programs()
         .filter_map(Result::ok)
         .filter(|program| program.name_as_str().is_some_and(|name| OURS.contains(&name)))
@@ -235,7 +236,7 @@ pub fn loaded_programs() -> usize {
 }
 
 /// Waits for something that must come about; how fast is not what is tested.
-pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let give_up = Instant::now() + Duration::from_secs(20);
     while !holds() {
         assert!(Instant::now() < give_up, "never happened: {what}");
@@ -244,7 +245,7 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// Whether a tool is installed.
-pub fn installed(tool: &str) -> bool {
+pub(crate) fn installed(tool: &str) -> bool {
     std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
         .any(|folder| Path::new(&folder).join(tool).is_file())
 }
