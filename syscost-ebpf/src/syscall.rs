@@ -1,4 +1,4 @@
-//! Enter and exit: opens a call, closes it, hands its latency on.
+//! The life of a call: enter opens it, exit closes it and hands its latency on, death ends it.
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use syscost_common::{
@@ -51,4 +51,17 @@ pub(crate) fn on_exit<T: Threads>(ret: u64) {
 fn now() -> u64 {
     // SAFETY: the helper has no preconditions.
     unsafe { bpf_ktime_get_ns() }
+}
+
+/// The running thread dies. What is kept of it ends with it.
+#[inline(always)]
+pub(crate) fn on_thread_exit<T: Threads>() {
+    let Some(thread) = T::current() else { return };
+    if let Some(call) = thread.open_call()
+        && call.entered_at != 0
+    {
+        call.entered_at = 0;
+        record::count(Counter::EndedWithoutExit);
+    }
+    thread.forget();
 }

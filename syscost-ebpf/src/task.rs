@@ -1,9 +1,16 @@
 //! The running task, read through a BTF pointer: plain loads at offsets known when loading.
 
-use aya_ebpf::{bindings::task_struct, helpers::generated::bpf_get_current_task_btf};
-use syscost_common::kind::{AbiClass, X32_BIT, pack};
+use aya_ebpf::{Global, bindings::task_struct, helpers::generated::bpf_get_current_task_btf};
+use syscost_common::{
+    config::Offsets,
+    kind::{AbiClass, pack},
+};
 
-use crate::maps::OFFSETS;
+use crate::{kind, maps::TARGET_TGID};
+
+/// Where the kernel keeps what is read of a task.
+#[unsafe(no_mangle)]
+static OFFSETS: Global<Offsets> = Global::new(Offsets { task_tgid: 0, task_status: 0 });
 
 /// `TS_COMPAT` of arch/x86/include/asm/thread_info.h: a 32-bit call is being served.
 const TS_COMPAT: u32 = 0x0002;
@@ -15,9 +22,10 @@ pub(crate) fn current() -> *mut task_struct {
     unsafe { bpf_get_current_task_btf().cast() }
 }
 
+/// Whether `task` is to be measured. Asked at every event of every task on the host.
 #[inline(always)]
-pub(crate) fn tgid(task: *mut task_struct) -> u32 {
-    read(task, OFFSETS.load().task_tgid)
+pub(crate) fn in_scope(task: *mut task_struct) -> bool {
+    read(task, OFFSETS.load().task_tgid) == TARGET_TGID.load()
 }
 
 /// The kind of call `nr` that `task` has just entered.
@@ -28,16 +36,7 @@ pub(crate) fn kind_of(task: *mut task_struct, nr: u64) -> u32 {
     if status_at != 0 && read(task, status_at) & TS_COMPAT != 0 {
         return pack(AbiClass::Compat, nr);
     }
-    kind_without_task(nr)
-}
-
-/// The kind of call `nr` where the task cannot be read: compat calls pass for native ones.
-#[inline(always)]
-pub(crate) fn kind_without_task(nr: u32) -> u32 {
-    if nr as i32 >= 0 && nr & X32_BIT != 0 {
-        return pack(AbiClass::X32, nr & !X32_BIT);
-    }
-    pack(AbiClass::Native, nr)
+    kind::of_number(nr)
 }
 
 #[inline(always)]

@@ -1,0 +1,47 @@
+//! The programs for kernels with BTF and task storage: attributes only, one line each into a module.
+#![no_std]
+#![no_main]
+// Only the BPF target's assembly is unstable; `atomic` needs it.
+#![feature(asm_experimental_arch)]
+
+mod atomic;
+mod by_task;
+mod kind;
+mod maps;
+mod record;
+mod syscall;
+mod task;
+mod threads;
+
+use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use by_task::ByTask;
+
+#[btf_tracepoint(function = "sys_enter")]
+fn sys_enter(ctx: BtfTracePointContext) {
+    syscall::on_enter::<ByTask>(ctx.arg(1));
+}
+
+#[btf_tracepoint(function = "sys_exit")]
+fn sys_exit(ctx: BtfTracePointContext) {
+    syscall::on_exit::<ByTask>(ctx.arg(1));
+}
+
+#[btf_tracepoint(function = "sched_process_fork")]
+fn process_fork(ctx: BtfTracePointContext) {
+    by_task::on_fork(ctx.arg(1));
+}
+
+#[btf_tracepoint(function = "sched_process_exit")]
+fn process_exit(_ctx: BtfTracePointContext) {
+    syscall::on_thread_exit::<ByTask>();
+}
+
+/// Some helpers are open to GPL-compatible programs only.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo) -> ! {
+    loop {}
+}

@@ -1,0 +1,108 @@
+//! The open call in the task itself: task storage, reached by BTF pointers.
+
+use core::ptr::{null, null_mut};
+
+use aya_ebpf::{
+    bindings::{
+        BPF_F_NO_PREALLOC, BPF_LOCAL_STORAGE_GET_F_CREATE, bpf_map_type::BPF_MAP_TYPE_TASK_STORAGE,
+        task_struct,
+    },
+    helpers::generated::bpf_task_storage_get,
+    macros::btf_map,
+};
+use syscost_common::{
+    ledger::Counter,
+    open_call::{ORIGIN_NEWBORN, OpenCall},
+};
+
+use crate::{record, task, threads::Threads};
+
+/// The open call of each thread. Freed with the task, so that a reused tid inherits nothing.
+/// Written by the thread itself. No memory: counted in `OpenCallsFull`.
+#[btf_map]
+static OPEN_BY_TASK: TaskStorage<OpenCall> = TaskStorage::new();
+
+/// Task storage, reached by a BTF pointer.
+pub(crate) struct ByTask(pub(crate) *mut task_struct);
+
+impl ByTask {
+    #[inline(always)]
+    fn get(&self, flags: u32) -> Option<&mut OpenCall> {
+        // SAFETY: the map and the task are live; the value belongs to this task alone, whose
+        // programs do not interrupt each other.
+        unsafe {
+            bpf_task_storage_get(OPEN_BY_TASK.as_ptr(), self.0.cast(), null_mut(), flags.into())
+                .cast::<OpenCall>()
+                .as_mut()
+        }
+    }
+}
+
+impl Threads for ByTask {
+    // The fork hook, attached first, makes storage for every thread born from then on.
+    const EXIT_OF_UNKNOWN: Counter = Counter::OpenAtAttach;
+
+    #[inline(always)]
+    fn current() -> Option<Self> {
+        let task = task::current();
+        task::in_scope(task).then_some(Self(task))
+    }
+
+    #[inline(always)]
+    fn kind_of(&self, nr: u64) -> u32 {
+        task::kind_of(self.0, nr)
+    }
+
+    #[inline(always)]
+    fn open_call(&self) -> Option<&mut OpenCall> {
+        self.get(0)
+    }
+
+    #[inline(always)]
+    fn open_call_or_new(&self) -> Option<&mut OpenCall> {
+        self.get(BPF_LOCAL_STORAGE_GET_F_CREATE)
+    }
+
+    #[inline(always)]
+    fn forget(&self) {
+        // The storage is freed with the task.
+    }
+}
+
+/// A task was forked. Marks it, so that the exit of its parent's call, which it will make without
+/// an enter, is told from other orphans.
+#[inline(always)]
+pub(crate) fn on_fork(child: *const task_struct) {
+    let child = ByTask(child.cast_mut());
+    if !task::in_scope(child.0) {
+        return;
+    }
+    match child.open_call_or_new() {
+        Some(call) => call.origin = ORIGIN_NEWBORN,
+        None => record::count(Counter::OpenCallsFull),
+    }
+}
+
+/// A BTF map definition of task storage, which aya-ebpf does not have.
+#[repr(C)]
+struct TaskStorage<T> {
+    r#type: *const [i32; BPF_MAP_TYPE_TASK_STORAGE as usize],
+    key: *const i32,
+    value: *const T,
+    max_entries: *const [i32; 0],
+    map_flags: *const [i32; BPF_F_NO_PREALLOC as usize],
+}
+
+// SAFETY: the pointers only carry types for the loader; nothing ever follows them.
+unsafe impl<T> Sync for TaskStorage<T> {}
+
+impl<T> TaskStorage<T> {
+    const fn new() -> Self {
+        Self { r#type: null(), key: null(), value: null(), max_entries: null(), map_flags: null() }
+    }
+
+    #[inline(always)]
+    const fn as_ptr(&self) -> *mut core::ffi::c_void {
+        core::ptr::from_ref(self).cast_mut().cast()
+    }
+}

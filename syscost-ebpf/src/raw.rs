@@ -1,0 +1,46 @@
+//! The programs for kernels without BTF: attributes only, one line each into a module.
+#![no_std]
+#![no_main]
+// Only the BPF target's assembly is unstable; `atomic` needs it.
+#![feature(asm_experimental_arch)]
+
+mod atomic;
+mod by_tid;
+mod kind;
+mod maps;
+mod record;
+mod syscall;
+mod threads;
+
+use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
+use by_tid::ByTid;
+
+#[raw_tracepoint(tracepoint = "sys_enter")]
+fn sys_enter(ctx: RawTracePointContext) {
+    syscall::on_enter::<ByTid>(ctx.arg(1));
+}
+
+#[raw_tracepoint(tracepoint = "sys_exit")]
+fn sys_exit(ctx: RawTracePointContext) {
+    syscall::on_exit::<ByTid>(ctx.arg(1));
+}
+
+#[raw_tracepoint(tracepoint = "sched_process_exec")]
+fn process_exec(ctx: RawTracePointContext) {
+    by_tid::on_exec(ctx.arg(1));
+}
+
+#[raw_tracepoint(tracepoint = "sched_process_exit")]
+fn process_exit(_ctx: RawTracePointContext) {
+    syscall::on_thread_exit::<ByTid>();
+}
+
+/// Some helpers are open to GPL-compatible programs only.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo) -> ! {
+    loop {}
+}

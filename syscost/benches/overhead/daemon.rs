@@ -1,0 +1,81 @@
+//! The daemon's own appetite: the real program, attached to a busy worker.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::{stats::Summary, worker::Worker};
+
+pub struct Appetite {
+    /// From starting the program to its first line of data, ms.
+    pub first_sample_ms: f64,
+    /// VmRSS after that, MiB.
+    pub resident_mib: f64,
+    /// CPU time at one sample a second, percent of one core.
+    pub cpu_pct: f64,
+}
+
+/// Starts the program `starts` times, and watches the last one for `watch`.
+pub fn measure(starts: usize, watch: Duration) -> Result<Appetite> {
+    let mut first_samples = Vec::new();
+    for _ in 0..starts {
+        first_samples.push(first_sample_ms()?);
+    }
+    let (resident_mib, cpu_pct) = at_one_hertz(watch)?;
+    Ok(Appetite { first_sample_ms: Summary::of(&first_samples).median, resident_mib, cpu_pct })
+}
+
+fn first_sample_ms() -> Result<f64> {
+    let mut worker = Worker::start()?;
+    worker.ns_per_call(1)?;
+    let begin = Instant::now();
+    let mut syscost = syscost(worker.pid(), &["--json", "-i", "10ms"])?;
+    let mut line = String::new();
+    BufReader::new(syscost.stdout.take().context("no stdout")?).read_line(&mut line)?;
+    let elapsed = begin.elapsed();
+    syscost.kill()?;
+    syscost.wait()?;
+    ensure!(line.contains("syscost.stat/1"), "syscost printed {line:?}");
+    Ok(elapsed.as_secs_f64() * 1e3 - 10.0)
+}
+
+fn at_one_hertz(watch: Duration) -> Result<(f64, f64)> {
+    let mut worker = Worker::start()?;
+    let mut syscost = syscost(worker.pid(), &["--json", "-i", "1s"])?;
+    let pid = syscost.id() as i32;
+    let stdout = syscost.stdout.take().context("no stdout")?;
+    let lines = std::thread::spawn(move || BufReader::new(stdout).lines().count());
+    worker.ns_per_call(2_000_000)?;
+    let process = procfs::process::Process::new(pid)?;
+    let ticks = |process: &procfs::process::Process| -> Result<u64> {
+        let stat = process.stat()?;
+        Ok(stat.utime + stat.stime)
+    };
+    let before = ticks(&process)?;
+    let begin = Instant::now();
+    while begin.elapsed() < watch {
+        worker.ns_per_call(100_000)?;
+    }
+    let seconds = begin.elapsed().as_secs_f64();
+    let used = (ticks(&process)? - before) as f64 / procfs::ticks_per_second() as f64;
+    let resident_kib = process.status()?.vmrss.context("no VmRSS")?;
+    syscost.kill()?;
+    syscost.wait()?;
+    ensure!(lines.join().is_ok_and(|lines| lines > 0), "syscost printed nothing");
+    Ok((resident_kib as f64 / 1024.0, used * 100.0 / seconds))
+}
+
+fn syscost(pid: u32, args: &[&str]) -> Result<std::process::Child> {
+    Command::new(env!("CARGO_BIN_EXE_syscost"))
+        .args(["stat", "-p", &pid.to_string()])
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .context("cannot start syscost")
+}

@@ -1,0 +1,274 @@
+//! The columns of the table, each declared once: they drive the screen, `stat`, CSV and sorting.
+
+use std::{borrow::Cow, cmp::Ordering};
+
+use super::{Model, Row};
+use crate::reading::Reading;
+
+/// Which column; also what a table can be sorted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Key {
+    /// The syscall's name.
+    Syscall,
+    /// Finished calls.
+    Calls,
+    /// Finished calls per second.
+    CallsPerSec,
+    /// Failed calls.
+    Errors,
+    /// Failed calls, percent of all.
+    ErrorPct,
+    /// Sum of latencies.
+    Time,
+    /// Sum of latencies, percent of that of all syscalls.
+    TimePct,
+    /// Sum of latencies per second of the window.
+    TimePerSec,
+    /// Mean latency.
+    Mean,
+    /// Shortest latency.
+    Min,
+    /// Median latency.
+    P50,
+    /// 90th percentile of latency.
+    P90,
+    /// 99th percentile of latency.
+    P99,
+    /// 99.9th percentile of latency.
+    P999,
+    /// Longest latency.
+    Max,
+}
+
+/// What a cell of the table holds, with its unit.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// A name.
+    Text(Cow<'static, str>),
+    /// A number of things.
+    Count(Reading<u64>),
+    /// Things per second.
+    PerSec(Reading<f64>),
+    /// A share, 0 to 100.
+    Pct(f64),
+    /// A stretch of time, ns.
+    Ns(Reading<u64>),
+    /// Time per second of wall time, ns/s.
+    NsPerSec(Reading<f64>),
+}
+
+/// A column of the table.
+pub struct Column {
+    /// Which one it is.
+    pub key: Key,
+    /// Its name in `--sort`.
+    pub id: &'static str,
+    /// Its name for machines, with the unit: the header in CSV.
+    pub field: &'static str,
+    /// Its heading on screens.
+    pub title: &'static str,
+    /// What it means, in a line for help.
+    pub help: &'static str,
+    /// The value of a row.
+    pub get: fn(&Model, &Row) -> Value,
+    /// Whether the largest comes first when sorted by it.
+    pub descending: bool,
+}
+
+/// Every column, in the order in which tables show them.
+pub static COLUMNS: &[Column] = &[
+    Column {
+        key: Key::Syscall,
+        id: "syscall",
+        field: "syscall",
+        title: "SYSCALL",
+        help: "name; with the ABI where it is not the usual one",
+        get: |_, row| Value::Text(row.title()),
+        descending: false,
+    },
+    Column {
+        key: Key::Calls,
+        id: "calls",
+        field: "calls",
+        title: "CALLS",
+        help: "finished calls",
+        get: |model, row| Value::Count(exact(model, row.calls)),
+        descending: true,
+    },
+    Column {
+        key: Key::CallsPerSec,
+        id: "rate",
+        field: "calls_per_sec",
+        title: "CALLS/s",
+        help: "finished calls per second",
+        get: |model, row| Value::PerSec(exact(model, model.per_sec(row.calls))),
+        descending: true,
+    },
+    Column {
+        key: Key::Errors,
+        id: "errors",
+        field: "errors",
+        title: "ERRORS",
+        help: "calls that returned an error",
+        get: |model, row| Value::Count(exact(model, row.errors)),
+        descending: true,
+    },
+    Column {
+        key: Key::ErrorPct,
+        id: "error-pct",
+        field: "error_pct",
+        title: "ERR%",
+        help: "calls that returned an error, percent",
+        get: |_, row| Value::Pct(row.error_pct()),
+        descending: true,
+    },
+    Column {
+        key: Key::Time,
+        id: "time",
+        field: "total_ns",
+        title: "TIME",
+        help: "sum of latencies over all threads: work and waiting alike",
+        get: |model, row| Value::Ns(exact(model, row.total_ns)),
+        descending: true,
+    },
+    Column {
+        key: Key::TimePct,
+        id: "time-pct",
+        field: "time_pct",
+        title: "TIME%",
+        help: "sum of latencies, percent of that of all syscalls",
+        get: |model, row| Value::Pct(model.time_pct(row.total_ns)),
+        descending: true,
+    },
+    Column {
+        key: Key::TimePerSec,
+        id: "time-rate",
+        field: "total_ns_per_sec",
+        title: "TIME/s",
+        help: "sum of latencies per second, over all threads: work and waiting alike",
+        get: |model, row| Value::NsPerSec(exact(model, model.per_sec(row.total_ns))),
+        descending: true,
+    },
+    Column {
+        key: Key::Mean,
+        id: "mean",
+        field: "mean_ns",
+        title: "MEAN",
+        help: "mean latency",
+        get: |_, row| Value::Ns(Reading::Exact(row.mean_ns())),
+        descending: true,
+    },
+    Column {
+        key: Key::Min,
+        id: "min",
+        field: "min_ns",
+        title: "MIN",
+        help: "shortest latency",
+        get: |_, row| Value::Ns(Reading::Exact(row.latency.min_ns())),
+        descending: true,
+    },
+    quantile_column(
+        Key::P50,
+        "p50",
+        "p50_ns",
+        "P50",
+        "half of the calls took at most this",
+        |_, row| quantile(row, 0.5),
+    ),
+    quantile_column(
+        Key::P90,
+        "p90",
+        "p90_ns",
+        "P90",
+        "90 % of the calls took at most this",
+        |_, row| quantile(row, 0.9),
+    ),
+    quantile_column(
+        Key::P99,
+        "p99",
+        "p99_ns",
+        "P99",
+        "99 % of the calls took at most this",
+        |_, row| quantile(row, 0.99),
+    ),
+    quantile_column(
+        Key::P999,
+        "p999",
+        "p999_ns",
+        "P99.9",
+        "99.9 % of the calls took at most this",
+        |_, row| quantile(row, 0.999),
+    ),
+    Column {
+        key: Key::Max,
+        id: "max",
+        field: "max_ns",
+        title: "MAX",
+        help: "longest latency",
+        // What was not seen may have been longer.
+        get: |model, row| Value::Ns(exact(model, row.latency.max_ns())),
+        descending: true,
+    },
+];
+
+const fn quantile_column(
+    key: Key,
+    id: &'static str,
+    field: &'static str,
+    title: &'static str,
+    help: &'static str,
+    get: fn(&Model, &Row) -> Value,
+) -> Column {
+    Column { key, id, field, title, help, get, descending: true }
+}
+
+fn quantile(row: &Row, quantile: f64) -> Value {
+    Value::Ns(row.latency.quantile_ns(quantile).map_or(Reading::NotCollected, Reading::Exact))
+}
+
+fn exact<T>(model: &Model, value: T) -> Reading<T> {
+    Reading::exact_if(model.ledger.exact(), value)
+}
+
+impl Key {
+    /// The column's declaration.
+    pub fn column(self) -> &'static Column {
+        COLUMNS.iter().find(|column| column.key == self).expect("every key has a column")
+    }
+
+    /// The column that `--sort` names.
+    pub fn from_id(id: &str) -> Option<Self> {
+        COLUMNS.iter().find(|column| column.id == id).map(|column| column.key)
+    }
+}
+
+/// The rows of `model` sorted by `key`, in the column's own direction or `reversed`. Ties are in
+/// order of name, so that rows do not jump.
+pub fn sorted(model: &Model, key: Key, reversed: bool) -> Vec<&Row> {
+    let column = key.column();
+    let mut rows: Vec<(Value, &Row)> =
+        model.rows.iter().map(|row| ((column.get)(model, row), row)).collect();
+    rows.sort_by(|(a, row_a), (b, row_b)| {
+        let order = compare(a, b);
+        let order = if column.descending != reversed { order.reverse() } else { order };
+        order.then_with(|| row_a.title().cmp(&row_b.title()))
+    });
+    rows.into_iter().map(|(_, row)| row).collect()
+}
+
+fn compare(a: &Value, b: &Value) -> Ordering {
+    match (a, b) {
+        (Value::Text(a), Value::Text(b)) => a.cmp(b),
+        _ => magnitude(a).total_cmp(&magnitude(b)),
+    }
+}
+
+/// A number to sort by. What was not collected is less than anything.
+fn magnitude(value: &Value) -> f64 {
+    match value {
+        Value::Text(_) => f64::NEG_INFINITY,
+        Value::Count(n) | Value::Ns(n) => n.value().map_or(f64::NEG_INFINITY, |n| n as f64),
+        Value::PerSec(n) | Value::NsPerSec(n) => n.value().unwrap_or(f64::NEG_INFINITY),
+        Value::Pct(n) => *n,
+    }
+}

@@ -1,0 +1,119 @@
+//! The ledger: what became of every event, and whether the numbers are exact.
+
+use syscost_common::ledger::Counter;
+
+use crate::sample::LedgerSample;
+
+/// The account of every event since the probes were attached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// Calls entered.
+    pub enters: u64,
+    /// Exits seen, whatever became of them.
+    pub exits: u64,
+    /// Exits that closed a call and were recorded.
+    pub matched: u64,
+    /// Calls entered and still open when the sample was read.
+    pub in_flight: u64,
+    /// Calls whose thread died inside them: exit, exit_group, killed.
+    pub ended_without_exit: u64,
+    /// Exits of calls that were open when the probes were attached.
+    pub open_at_attach: u64,
+    /// The child's side of fork, vfork and clone: exits of a call it never entered.
+    pub newborn_exits: u64,
+    /// Other exits without an enter, such as calls denied by seccomp.
+    pub orphan_exits: u64,
+    /// Pairs with an impossible time.
+    pub discarded: u64,
+    /// Calls whose exit was never seen although their thread went on.
+    pub exits_missed: u64,
+    /// Calls recorded in the overflow row because all slots were taken.
+    pub slots_full: u64,
+    /// Calls not recorded because there was no room for their open call.
+    pub open_calls_full: u64,
+    /// Program runs that the kernel skipped; `None` where it does not count them.
+    pub program_misses: Option<u64>,
+}
+
+/// A reason why numbers are lower bounds or shared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// The kernel skipped program runs.
+    ProgramMisses(u64),
+    /// Exits were not seen.
+    ExitsMissed(u64),
+    /// Pairs had an impossible time.
+    Discarded(u64),
+    /// No room for a thread's open call.
+    OpenCallsFull(u64),
+    /// Calls of several kinds share a row.
+    SlotsFull(u64),
+}
+
+impl Loss {
+    /// What happened, in a few words, for headers and notes.
+    pub fn describe(self) -> String {
+        match self {
+            Self::ProgramMisses(n) => format!("{n} program runs skipped by the kernel"),
+            Self::ExitsMissed(n) => format!("{n} exits not seen"),
+            Self::Discarded(n) => format!("{n} pairs discarded"),
+            Self::OpenCallsFull(n) => format!("{n} calls without room to be opened"),
+            Self::SlotsFull(n) => format!("{n} calls share the row \"(other)\""),
+        }
+    }
+}
+
+impl Ledger {
+    /// The account behind a sample in which `matched` calls were recorded.
+    pub(super) fn new(sample: &LedgerSample, matched: u64) -> Self {
+        let get = |counter: Counter| sample.counters[counter as usize];
+        let enters = get(Counter::Enters);
+        let ended_without_exit = get(Counter::EndedWithoutExit);
+        let open_at_attach = get(Counter::OpenAtAttach);
+        let newborn_exits = get(Counter::NewbornExits);
+        let orphan_exits = get(Counter::OrphanExits);
+        let discarded = get(Counter::Discarded);
+        let exits_missed = get(Counter::ExitsMissed);
+        Self {
+            enters,
+            exits: matched + open_at_attach + newborn_exits + orphan_exits + discarded,
+            matched,
+            in_flight: enters
+                .saturating_sub(matched + ended_without_exit + discarded + exits_missed),
+            ended_without_exit,
+            open_at_attach,
+            newborn_exits,
+            orphan_exits,
+            discarded,
+            exits_missed,
+            slots_full: get(Counter::SlotsFull),
+            open_calls_full: get(Counter::OpenCallsFull),
+            program_misses: sample.program_misses,
+        }
+    }
+
+    /// Everything that makes numbers inexact; empty when they are exact.
+    pub fn losses(&self) -> Vec<Loss> {
+        [
+            Loss::ProgramMisses(self.program_misses.unwrap_or(0)),
+            Loss::ExitsMissed(self.exits_missed),
+            Loss::Discarded(self.discarded),
+            Loss::OpenCallsFull(self.open_calls_full),
+            Loss::SlotsFull(self.slots_full),
+        ]
+        .into_iter()
+        .filter(|loss| match loss {
+            Loss::ProgramMisses(n)
+            | Loss::ExitsMissed(n)
+            | Loss::Discarded(n)
+            | Loss::OpenCallsFull(n)
+            | Loss::SlotsFull(n) => *n > 0,
+        })
+        .collect()
+    }
+
+    /// Whether every call of the target that was entered is accounted for in its own row.
+    pub fn exact(&self) -> bool {
+        self.losses().is_empty()
+    }
+}

@@ -1,0 +1,156 @@
+//! Folds the cells of all CPUs into one count per syscall kind. Pure arithmetic on what was read.
+
+use syscost_common::{
+    cell::{Cell, ERRNOS},
+    hist::BUCKETS,
+};
+
+use crate::sample::{KindKey, KindSample};
+
+/// The counts of one slot, over all CPUs and since attach.
+///
+/// The kernel's bucket counters have 32 bits and wrap. Their sum over all CPUs is taken modulo
+/// 2^32 as well, so that what was added since the last fold is the wrapping difference of two
+/// sums: exact as long as no bucket gains 2^32 calls between two folds.
+pub(super) struct Folded {
+    buckets: [Counter; BUCKETS],
+    errnos: [Counter; ERRNOS],
+}
+
+#[derive(Clone, Copy, Default)]
+struct Counter {
+    total: u64,
+    last_sum: u32,
+}
+
+impl Counter {
+    fn advance(&mut self, sum: u32) -> u64 {
+        self.total += u64::from(sum.wrapping_sub(self.last_sum));
+        self.last_sum = sum;
+        self.total
+    }
+}
+
+impl Default for Folded {
+    fn default() -> Self {
+        Self { buckets: [Counter::default(); BUCKETS], errnos: [Counter::default(); ERRNOS] }
+    }
+}
+
+impl Folded {
+    /// Takes in the slot's cells as they are now, one per CPU, and returns the counts since attach.
+    pub(super) fn advance(
+        &mut self,
+        key: KindKey,
+        cells: impl Iterator<Item = Cell>,
+    ) -> KindSample {
+        let mut sample = KindSample::empty(key);
+        let mut buckets = [0u32; BUCKETS];
+        let mut errnos = [0u32; ERRNOS];
+        for cell in cells {
+            sample.sum_ns = sample.sum_ns.wrapping_add(cell.sum_ns);
+            sample.max_ns = sample.max_ns.max(cell.max_ns);
+            if cell.min_complement_ns != 0 {
+                sample.min_ns = sample.min_ns.min(u64::MAX - cell.min_complement_ns);
+            }
+            for (sum, count) in buckets.iter_mut().zip(cell.buckets) {
+                *sum = sum.wrapping_add(count);
+            }
+            for (sum, count) in errnos.iter_mut().zip(cell.errnos) {
+                *sum = sum.wrapping_add(count);
+            }
+        }
+        for (index, sum) in buckets.into_iter().enumerate() {
+            sample.buckets[index] = self.buckets[index].advance(sum);
+        }
+        for (errno, sum) in errnos.into_iter().enumerate() {
+            let count = self.errnos[errno].advance(sum);
+            if count > 0 {
+                sample.errnos.push((errno as u16, count));
+            }
+        }
+        sample
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use syscost_common::hist::bucket_index;
+
+    use super::*;
+
+    const KEY: KindKey = KindKey::Overflow;
+
+    fn empty() -> Cell {
+        Cell {
+            sum_ns: 0,
+            max_ns: 0,
+            min_complement_ns: 0,
+            buckets: [0; BUCKETS],
+            errnos: [0; ERRNOS],
+        }
+    }
+
+    /// Records as the kernel program does.
+    fn record(cell: &mut Cell, latency_ns: u64, errno: usize) {
+        let bucket = &mut cell.buckets[bucket_index(latency_ns)];
+        *bucket = bucket.wrapping_add(1);
+        cell.sum_ns += latency_ns;
+        cell.max_ns = cell.max_ns.max(latency_ns);
+        cell.min_complement_ns = cell.min_complement_ns.max(u64::MAX - latency_ns);
+        if errno != 0 {
+            cell.errnos[errno] += 1;
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn shards_of_any_number_of_cpus_add_up_to_the_whole(
+            calls in prop::collection::vec((0u64..1 << 41, 0usize..ERRNOS, 0usize..8), 0..200),
+        ) {
+            let mut whole = empty();
+            let mut shards = [empty(); 8];
+            for &(latency_ns, errno, cpu) in &calls {
+                record(&mut whole, latency_ns, errno);
+                record(&mut shards[cpu], latency_ns, errno);
+            }
+            let expected = Folded::default().advance(KEY, [whole].into_iter());
+            let folded = Folded::default().advance(KEY, shards.into_iter());
+            prop_assert_eq!(&folded, &expected);
+            prop_assert_eq!(folded.calls(), calls.len() as u64);
+        }
+
+        #[test]
+        fn folding_often_or_once_comes_to_the_same(
+            calls in prop::collection::vec((0u64..1 << 41, 0usize..ERRNOS, 0usize..4), 1..100),
+        ) {
+            let mut shards = [empty(); 4];
+            let mut often = Folded::default();
+            let mut last = None;
+            for &(latency_ns, errno, cpu) in &calls {
+                record(&mut shards[cpu], latency_ns, errno);
+                last = Some(often.advance(KEY, shards.into_iter()));
+            }
+            prop_assert_eq!(last, Some(Folded::default().advance(KEY, shards.into_iter())));
+        }
+    }
+
+    #[test]
+    fn counters_that_wrap_lose_nothing() {
+        let mut cells = [empty(), empty()];
+        cells[0].buckets[7] = u32::MAX;
+        cells[1].buckets[7] = u32::MAX - 1;
+        cells[1].errnos[2] = u32::MAX;
+        let mut folded = Folded::default();
+        // The first sums wrap already: what was there before is known modulo 2^32 only.
+        let before = folded.advance(KEY, cells.into_iter());
+        record(&mut cells[0], 7, 0);
+        record(&mut cells[0], 7, 0);
+        record(&mut cells[1], 7, 0);
+        cells[1].errnos[2] = cells[1].errnos[2].wrapping_add(5);
+        let after = folded.advance(KEY, cells.into_iter());
+        assert_eq!(after.buckets[7] - before.buckets[7], 3);
+        assert_eq!(after.errnos, [(2, u64::from(u32::MAX) + 5)]);
+    }
+}

@@ -1,0 +1,334 @@
+//! The kernel border: loads the programs, attaches them, reads what they wrote.
+//!
+//! The only module that imports aya. Knows no model and no view.
+
+mod fold;
+mod kernel_btf;
+mod maps;
+pub mod preflight;
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    mem::size_of,
+    os::fd::{AsFd, AsRawFd},
+};
+
+use anyhow::{Context, Result, anyhow, bail};
+use aya::{
+    Btf, Ebpf, EbpfLoader, Pod, VerifierLogLevel, include_bytes_aligned,
+    maps::{HashMap, Map, Queue},
+    programs::{
+        BtfTracePoint, Program, RawTracePoint, raw_trace_point::RawTracePointLink,
+        tp_btf::BtfTracePointLink,
+    },
+};
+use syscost_common::{
+    cell::{self, SLOTS},
+    config::Offsets,
+    open_call::{ORIGIN_UNKNOWN, OpenCall},
+};
+
+use crate::sample::{KindSample, LedgerSample};
+use maps::Maps;
+
+static BTF_OBJECT: &[u8] =
+    include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/ebpf/btf.bpf.o"));
+static RAW_OBJECT: &[u8] =
+    include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/ebpf/raw.bpf.o"));
+
+/// Which hooks to use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HookChoice {
+    /// The best that the kernel has.
+    #[default]
+    Auto,
+    /// BTF tracepoints and task storage, or fail.
+    Btf,
+    /// Raw tracepoints and a hash by tid, even where better is to be had.
+    Raw,
+}
+
+/// Which hooks are in use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hooks {
+    /// BTF tracepoints; the open call is kept in task storage.
+    Btf,
+    /// Raw tracepoints; the open call is kept in a hash by tid.
+    Raw {
+        /// Why not BTF tracepoints.
+        because: String,
+    },
+}
+
+/// The programs, attached to the kernel. Dropping it detaches them.
+pub struct Probe {
+    links: Vec<Link>,
+    ebpf: Ebpf,
+    maps: Maps,
+    hooks: Hooks,
+    attached_at_ns: u64,
+}
+
+/// An attachment; closing it detaches.
+enum Link {
+    Btf(#[expect(dead_code, reason = "held to be dropped")] BtfTracePointLink),
+    Raw(#[expect(dead_code, reason = "held to be dropped")] RawTracePointLink),
+}
+
+// SAFETY: four-byte integers without padding, valid for any bytes.
+unsafe impl Pod for PodOffsets {}
+
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct PodOffsets(Offsets);
+
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct PodOpenCall(OpenCall);
+
+// SAFETY: integers without padding, valid for any bytes.
+unsafe impl Pod for PodOpenCall {}
+
+impl Probe {
+    /// Loads the programs and attaches them to all threads of the process `tgid` (as the root PID
+    /// namespace numbers it).
+    ///
+    /// # Errors
+    /// When the kernel refuses: missing privileges, missing features, no memory.
+    pub fn attach(tgid: u32, choice: HookChoice, verbose: bool) -> Result<Self> {
+        preflight::require_privileges()?;
+        lift_memlock_limit();
+        match choice {
+            HookChoice::Raw => Self::attach_raw(tgid, verbose, "forced by --hooks raw".to_owned()),
+            HookChoice::Btf => Self::attach_btf(tgid, verbose),
+            HookChoice::Auto => match Self::attach_btf(tgid, verbose) {
+                Ok(probe) => Ok(probe),
+                Err(why) => {
+                    let because = format!("{why:#}");
+                    Self::attach_raw(tgid, verbose, because)
+                        .with_context(|| format!("BTF tracepoints: {why:#}; raw tracepoints"))
+                }
+            },
+        }
+    }
+
+    fn attach_btf(tgid: u32, verbose: bool) -> Result<Self> {
+        let bytes = fs::read(kernel_btf::VMLINUX)
+            .with_context(|| format!("no kernel BTF in {}", kernel_btf::VMLINUX))?;
+        let offsets = kernel_btf::offsets(&bytes)?;
+        drop(bytes);
+        let btf = Btf::from_sys_fs().context("cannot read the kernel's BTF")?;
+        let mut ebpf = load(BTF_OBJECT, Some(&btf), tgid, Some(offsets), verbose)?;
+        // Fork first, so that every thread born from here on is known to be; exit before enter,
+        // so that no enter stays without its exit.
+        for (program, tracepoint) in [
+            ("process_fork", "sched_process_fork"),
+            ("process_exit", "sched_process_exit"),
+            ("sys_exit", "sys_exit"),
+            ("sys_enter", "sys_enter"),
+        ] {
+            let program: &mut BtfTracePoint = typed(&mut ebpf, program)?;
+            program
+                .load(tracepoint, &btf)
+                .with_context(|| format!("cannot load the program for `{tracepoint}`"))?;
+        }
+        drop(btf);
+        let mut links = Vec::new();
+        for name in ["process_fork", "process_exit", "sys_exit", "sys_enter"] {
+            let program: &mut BtfTracePoint = typed(&mut ebpf, name)?;
+            let link = program.attach().and_then(|id| program.take_link(id));
+            links.push(Link::Btf(link.with_context(|| format!("cannot attach `{name}`"))?));
+        }
+        Self::attached(ebpf, links, Hooks::Btf)
+    }
+
+    fn attach_raw(tgid: u32, verbose: bool, because: String) -> Result<Self> {
+        let mut ebpf = load(RAW_OBJECT, None, tgid, None, verbose)?;
+        let programs = [
+            ("process_exec", "sched_process_exec"),
+            ("process_exit", "sched_process_exit"),
+            ("sys_exit", "sys_exit"),
+            ("sys_enter", "sys_enter"),
+        ];
+        for (name, tracepoint) in programs {
+            let program: &mut RawTracePoint = typed(&mut ebpf, name)?;
+            program
+                .load()
+                .with_context(|| format!("cannot load the program for `{tracepoint}`"))?;
+        }
+        // Without BTF a child cannot be recognised when it is forked. The threads that exist now
+        // are entered instead; any other thread is younger. `process_exit` is attached before, so
+        // that a thread which dies meanwhile is not left in the map for long.
+        let mut links = Vec::new();
+        for (name, tracepoint) in programs {
+            if name == "sys_exit" {
+                enter_threads(&mut ebpf, tgid)?;
+            }
+            let program: &mut RawTracePoint = typed(&mut ebpf, name)?;
+            let link = program.attach(tracepoint).and_then(|id| program.take_link(id));
+            links.push(Link::Raw(link.with_context(|| format!("cannot attach `{tracepoint}`"))?));
+        }
+        Self::attached(ebpf, links, Hooks::Raw { because })
+    }
+
+    fn attached(ebpf: Ebpf, links: Vec<Link>, hooks: Hooks) -> Result<Self> {
+        let maps = Maps::open(&ebpf, possible_cpus()?)?;
+        Ok(Self { links, ebpf, maps, hooks, attached_at_ns: monotonic_ns() })
+    }
+
+    /// Which hooks are in use.
+    pub fn hooks(&self) -> &Hooks {
+        &self.hooks
+    }
+
+    /// When the probes were attached, ns of CLOCK_MONOTONIC.
+    pub fn attached_at_ns(&self) -> u64 {
+        self.attached_at_ns
+    }
+
+    /// What has been recorded so far. Call it at least every two seconds: the kernel's bucket
+    /// counters wrap at 2^32 calls.
+    pub fn snapshot(&mut self) -> (u64, Vec<KindSample>, LedgerSample) {
+        // The ledger's enters are read before the cells: an enter without its exit is a call in
+        // flight, an exit without its enter would be nonsense.
+        let at_ns = monotonic_ns();
+        let kinds = self.maps.kinds();
+        let counters = self.maps.counters();
+        (at_ns, kinds, LedgerSample { counters, program_misses: self.program_misses() })
+    }
+
+    /// Detaches the programs and waits until none of them is running any more; what was recorded
+    /// stays readable and no longer changes.
+    pub fn detach(&mut self) {
+        // Enter first, which was attached last: no enter without its exit here either.
+        while self.links.pop().is_some() {}
+        // Programs run inside an RCU read-side section; this call returns after all that began
+        // before it have ended (membarrier(2), MEMBARRIER_CMD_GLOBAL).
+        // SAFETY: takes three integers and touches no memory of ours.
+        unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };
+    }
+
+    fn program_misses(&self) -> Option<u64> {
+        let mut misses = 0;
+        for (_, program) in self.ebpf.programs() {
+            let fd = program.fd().ok()?;
+            misses += recursion_misses(fd.as_fd().as_raw_fd())?;
+        }
+        Some(misses)
+    }
+}
+
+/// Loads `object` with its knobs set and its maps sized, but no program yet.
+fn load(
+    object: &[u8],
+    btf: Option<&Btf>,
+    tgid: u32,
+    offsets: Option<Offsets>,
+    verbose: bool,
+) -> Result<Ebpf> {
+    let cpus = possible_cpus()?;
+    let offsets = offsets.map(PodOffsets);
+    // 0 lets the verifier remove every diagnostic from the programs.
+    let log_level: u8 = if verbose { 0xff } else { 0 };
+    let mut loader = EbpfLoader::new();
+    loader
+        .btf(btf)
+        .allow_unsupported_maps()
+        .verifier_log_level(VerifierLogLevel::DISABLE)
+        .override_global("TARGET_TGID", &tgid, true)
+        .override_global("AYA_LOG_LEVEL", &log_level, false)
+        .map_max_entries("CELLS", cell::count(cpus))
+        .map_max_entries("LEDGER", cpus);
+    if let Some(offsets) = &offsets {
+        loader.override_global("OFFSETS", offsets, true);
+    }
+    let mut ebpf = loader.load(object).context("cannot load the BPF object")?;
+    let free = ebpf.map_mut("FREE_SLOTS").context("object has no map FREE_SLOTS")?;
+    let mut free = Queue::<_, u32>::try_from(free)?;
+    for slot in 1..SLOTS {
+        free.push(slot, 0).context("cannot fill the queue of free slots")?;
+    }
+    Ok(ebpf)
+}
+
+/// Enters the threads of `tgid` that exist now: an exit they make first is of a call that was open.
+fn enter_threads(ebpf: &mut Ebpf, tgid: u32) -> Result<()> {
+    let map: &mut Map = ebpf.map_mut("OPEN_BY_TID").context("object has no map OPEN_BY_TID")?;
+    let mut open: HashMap<_, u32, PodOpenCall> = HashMap::try_from(map)?;
+    let known = OpenCall { entered_at: 0, kind: 0, origin: ORIGIN_UNKNOWN };
+    let mut entered: BTreeSet<u32> = BTreeSet::new();
+    // Until a round finds no new thread: they may be making more meanwhile.
+    loop {
+        let before = entered.len();
+        for thread in fs::read_dir(format!("/proc/{tgid}/task")).into_iter().flatten().flatten() {
+            if let Some(tid) = thread.file_name().to_str().and_then(|name| name.parse().ok())
+                && entered.insert(tid)
+            {
+                // No room: the programs will find none either, and count it.
+                let _ = open.insert(tid, PodOpenCall(known), 0);
+            }
+        }
+        if entered.len() == before {
+            return Ok(());
+        }
+    }
+}
+
+fn typed<'a, T>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut T>
+where
+    &'a mut T: TryFrom<&'a mut Program>,
+{
+    let program =
+        ebpf.program_mut(name).with_context(|| format!("object has no program {name}"))?;
+    program.try_into().map_err(|_| anyhow!("program {name} is of another type"))
+}
+
+/// How many times the kernel skipped a program; `None` before 5.12, which does not count it.
+fn recursion_misses(fd: i32) -> Option<u64> {
+    use aya_obj::generated::{bpf_attr, bpf_cmd, bpf_prog_info};
+    // SAFETY: plain integers, for which zeroes are the documented "not given".
+    let mut info: bpf_prog_info = unsafe { std::mem::zeroed() };
+    // SAFETY: as above.
+    let mut attr: bpf_attr = unsafe { std::mem::zeroed() };
+    attr.info.bpf_fd = fd as u32;
+    attr.info.info = (&raw mut info) as u64;
+    attr.info.info_len = size_of::<bpf_prog_info>() as u32;
+    // SAFETY: the kernel writes at most `info_len` bytes to `info`, which outlives the call.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            bpf_cmd::BPF_OBJ_GET_INFO_BY_FD,
+            &raw mut attr,
+            size_of::<bpf_attr>(),
+        )
+    };
+    // SAFETY: set above, and updated by the kernel to what it knows of the struct.
+    let known = unsafe { attr.info.info_len } as usize;
+    let end = std::mem::offset_of!(bpf_prog_info, recursion_misses) + size_of::<u64>();
+    (result == 0 && known >= end).then_some(info.recursion_misses)
+}
+
+/// Kernels before 5.11 charge BPF memory to this limit. Where it cannot be lifted, loading says so.
+fn lift_memlock_limit() {
+    use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
+    let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
+}
+
+/// CPUs that may ever be online: what per-CPU arrays are sized by.
+fn possible_cpus() -> Result<u32> {
+    let cpus =
+        aya::util::nr_cpus().map_err(|(path, error)| anyhow!("cannot read {path}: {error}"))?;
+    match u32::try_from(cpus) {
+        Ok(cpus) if cpus > 0 => Ok(cpus),
+        _ => bail!("the kernel names {cpus} possible CPUs"),
+    }
+}
+
+/// Now, ns of CLOCK_MONOTONIC: the clock of `bpf_ktime_get_ns`.
+fn monotonic_ns() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel writes one timespec to the place given.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}

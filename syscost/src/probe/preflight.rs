@@ -1,0 +1,189 @@
+//! Preflight: will tracing work here, with which hooks, and what will be missing?
+
+use std::{fs, path::Path};
+
+use anyhow::{Context, Result, bail};
+
+use super::{HookChoice, Hooks, Probe, kernel_btf};
+use crate::model::preflight::{Finding, Report, Verdict};
+
+/// CAP_SYS_ADMIN, CAP_PERFMON and CAP_BPF (include/uapi/linux/capability.h).
+const CAP_SYS_ADMIN: u32 = 21;
+const CAP_PERFMON: u32 = 38;
+const CAP_BPF: u32 = 39;
+
+/// The inode of the root PID namespace (PROC_PID_INIT_INO, include/linux/proc_ns.h).
+const ROOT_PID_NAMESPACE: &str = "pid:[4026531836]";
+
+/// Looks at everything tracing depends on; at the end, traces this process for a moment.
+pub fn check(choice: HookChoice) -> Report {
+    let mut findings = vec![kernel(), btf(), jit(), privileges(), pid_namespace()];
+    if findings.iter().all(|finding| finding.verdict != Verdict::Bad) {
+        findings.extend(trial(choice));
+    }
+    findings.push(blind_spots());
+    Report { findings }
+}
+
+/// # Errors
+/// When this process may not load tracing programs.
+pub(super) fn require_privileges() -> Result<()> {
+    if !has_privileges(effective_capabilities()?) {
+        bail!("cannot load BPF programs: needs CAP_BPF and CAP_PERFMON (try sudo)");
+    }
+    Ok(())
+}
+
+/// # Errors
+/// When the PIDs that a user gives are not those that the programs see.
+pub fn require_root_pid_namespace() -> Result<()> {
+    let finding = pid_namespace();
+    if finding.verdict == Verdict::Bad {
+        bail!("{}", finding.detail);
+    }
+    Ok(())
+}
+
+fn has_privileges(capabilities: u64) -> bool {
+    let has = |capability: u32| capabilities & (1 << capability) != 0;
+    has(CAP_SYS_ADMIN) || has(CAP_BPF) && has(CAP_PERFMON)
+}
+
+fn effective_capabilities() -> Result<u64> {
+    let status = procfs::process::Process::myself().and_then(|process| process.status());
+    Ok(status.context("cannot read /proc/self/status")?.capeff)
+}
+
+fn kernel() -> Finding {
+    let subject = "kernel";
+    let Ok(version) = procfs::sys::kernel::Version::current() else {
+        return Finding::bad(subject, "cannot read /proc/sys/kernel/osrelease".to_owned());
+    };
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let detail = format!("{} on {}", release.trim(), std::env::consts::ARCH);
+    if (version.major, version.minor) < (5, 10) {
+        return Finding::bad(subject, format!("{detail}: older than 5.10, the oldest supported"));
+    }
+    Finding::good(subject, detail)
+}
+
+fn btf() -> Finding {
+    let subject = "BTF";
+    match fs::read(kernel_btf::VMLINUX) {
+        Err(error) => Finding::limited(
+            subject,
+            format!("{}: {error}; raw tracepoints will be used", kernel_btf::VMLINUX),
+        ),
+        Ok(bytes) => match kernel_btf::offsets(&bytes) {
+            Ok(_) => Finding::good(subject, kernel_btf::VMLINUX.to_owned()),
+            Err(error) => {
+                Finding::limited(subject, format!("{error:#}; raw tracepoints will be used"))
+            }
+        },
+    }
+}
+
+fn jit() -> Finding {
+    let subject = "BPF JIT";
+    match fs::read_to_string("/proc/sys/net/core/bpf_jit_enable").as_deref().map(str::trim) {
+        Ok("0") => Finding::limited(
+            subject,
+            "off: each event costs several times as much \
+             (sysctl net.core.bpf_jit_enable=1 turns it on)"
+                .to_owned(),
+        ),
+        Ok(_) => Finding::good(subject, "on".to_owned()),
+        // Kernels built with CONFIG_BPF_JIT_ALWAYS_ON may not show the switch.
+        Err(error) => Finding::good(subject, format!("assumed on (bpf_jit_enable: {error})")),
+    }
+}
+
+fn privileges() -> Finding {
+    let subject = "privileges";
+    match effective_capabilities() {
+        Err(error) => Finding::bad(subject, format!("{error:#}")),
+        Ok(capabilities) if capabilities & (1 << CAP_SYS_ADMIN) != 0 => {
+            Finding::good(subject, "CAP_SYS_ADMIN".to_owned())
+        }
+        Ok(capabilities) if has_privileges(capabilities) => {
+            Finding::good(subject, "CAP_BPF and CAP_PERFMON".to_owned())
+        }
+        Ok(_) => {
+            Finding::bad(subject, "needs root, or CAP_BPF and CAP_PERFMON (try sudo)".to_owned())
+        }
+    }
+}
+
+fn pid_namespace() -> Finding {
+    let subject = "PID namespace";
+    match fs::read_link("/proc/self/ns/pid") {
+        Ok(link) if link == Path::new(ROOT_PID_NAMESPACE) => {
+            Finding::good(subject, "the root one".to_owned())
+        }
+        Ok(_) => Finding::bad(
+            subject,
+            "PIDs here are not those the kernel reports: run syscost outside the container, \
+             with the PID that the host gives the process"
+                .to_owned(),
+        ),
+        Err(error) => Finding::limited(subject, format!("cannot tell ({error})")),
+    }
+}
+
+/// Attaches to this very process, makes calls, and looks whether they were counted.
+fn trial(choice: HookChoice) -> Vec<Finding> {
+    const CALLS: u64 = 100;
+    let mut probe = match Probe::attach(std::process::id(), choice, false) {
+        Ok(probe) => probe,
+        Err(error) => return vec![Finding::bad("hooks", format!("{error:#}"))],
+    };
+    let hooks = match probe.hooks() {
+        Hooks::Btf => Finding::good(
+            "hooks",
+            "BTF tracepoints sys_enter, sys_exit; open calls in task storage".to_owned(),
+        ),
+        Hooks::Raw { because } => Finding::limited(
+            "hooks",
+            format!(
+                "raw tracepoints sys_enter, sys_exit; open calls in a hash by tid \
+                 (at most 16384 threads); 32-bit calls are not told from 64-bit ones ({because})"
+            ),
+        ),
+    };
+    for _ in 0..CALLS {
+        // SAFETY: takes nothing and touches no memory.
+        unsafe { libc::syscall(libc::SYS_getppid) };
+    }
+    let (_, kinds, ledger) = probe.snapshot();
+    let counted = kinds
+        .iter()
+        .find(|kind| {
+            matches!(kind.key, crate::sample::KindKey::Call { nr, .. }
+                if i64::from(nr) == libc::SYS_getppid)
+        })
+        .map_or(0, crate::sample::KindSample::calls);
+    let counting = if counted == CALLS {
+        Finding::good("counting", format!("{counted} of {CALLS} calls of a trial were recorded"))
+    } else {
+        Finding::bad("counting", format!("{counted} of {CALLS} calls of a trial were recorded"))
+    };
+    let misses = match ledger.program_misses {
+        Some(_) => Finding::good("skipped runs", "counted by the kernel".to_owned()),
+        None => Finding::limited(
+            "skipped runs",
+            "not counted by this kernel (before 5.12): shown as \"–\"".to_owned(),
+        ),
+    };
+    vec![hooks, counting, misses]
+}
+
+/// What no tracer on these hooks can see.
+fn blind_spots() -> Finding {
+    Finding {
+        subject: "not visible",
+        verdict: Verdict::Limited,
+        detail: "io_uring operations, vDSO calls, Syscall User Dispatch, guests of gVisor and \
+                 the like: they do not pass the syscall entry"
+            .to_owned(),
+    }
+}

@@ -1,0 +1,50 @@
+//! Carries out a plan: the loops that bring source, views and the user together.
+
+mod check;
+mod signals;
+mod stat;
+mod top;
+
+use anyhow::{Context, Result};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::{
+    cli::{Common, Plan, exit},
+    demo,
+    source::Live,
+    target::Target,
+};
+
+/// Carries out `plan`; returns the code to exit with.
+///
+/// # Errors
+/// When tracing fails; one line says what failed and what to do.
+pub fn run(plan: Plan) -> Result<u8> {
+    match plan {
+        Plan::Top(plan) => runtime()?.block_on(top::run(&plan)),
+        Plan::Stat(plan) => runtime()?.block_on(stat::run(&plan)),
+        Plan::Check(plan) => check::run(&plan),
+        Plan::Demo(plan) => demo::run(plan.duration).map(|()| exit::OK),
+    }
+}
+
+/// One thread is plenty: almost all that happens is waiting.
+fn runtime() -> Result<Runtime> {
+    Builder::new_current_thread().enable_all().build().context("cannot start the event loop")
+}
+
+/// Finds the process and attaches to it.
+fn attach(pid: u32, common: &Common) -> Result<Live> {
+    let target = Target::resolve(pid)?;
+    if let Some(tid) = target.asked_for_thread {
+        eprintln!(
+            "syscost: {tid} is a thread of process {} ({}); measuring the process",
+            target.pid, target.comm
+        );
+    }
+    Live::attach(target, common.hooks, common.verbose)
+}
+
+/// How often to read the kernel's counters at least, whatever the user asked for: they wrap at
+/// 2^32 calls of a bucket.
+const KEEP_UP: std::time::Duration = std::time::Duration::from_secs(1);

@@ -1,0 +1,121 @@
+//! `syscost stat`: measures until it is told to stop, and prints.
+
+use std::{
+    fs::File,
+    io::{self, BufWriter, ErrorKind, Write, stdout},
+    path::Path,
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
+
+use super::{KEEP_UP, attach, signals::Signals};
+use crate::{
+    cli::{Format, StatPlan, exit},
+    model::Model,
+    sample::Sample,
+    source::Source,
+    view::{csv, json, table},
+};
+
+pub(super) async fn run(plan: &StatPlan) -> Result<u8> {
+    // Before anything is attached: nobody wants to learn after an hour that it was for nothing.
+    let mut output = Output::open(plan)?;
+    let mut signals = Signals::catch()?;
+    let source = attach(plan.pid, &plan.common)?;
+    let target = source.target();
+    let until = if plan.duration.is_none() { "; Ctrl-C ends it" } else { "" };
+    eprintln!("syscost: attached to {} (pid {}){until}", target.comm, target.pid);
+    let printed = measure(plan, source, &mut signals, &mut output).await;
+    match printed {
+        // `| head` has seen enough; that is not a failure.
+        Err(error) if is_closed_pipe(&error) => Ok(exit::OK),
+        Err(error) => Err(error),
+        Ok(()) => Ok(exit::OK),
+    }
+}
+
+async fn measure(
+    plan: &StatPlan,
+    mut source: impl Source,
+    signals: &mut Signals,
+    output: &mut Output,
+) -> Result<()> {
+    let begin = Instant::now();
+    let end = plan.duration.map(|duration| begin + duration);
+    let every = plan.interval.unwrap_or(Duration::MAX).min(KEEP_UP);
+    let mut tick = interval_at(begin + every, every);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut next_print = plan.interval.map(|interval| begin + interval);
+    let mut printed: Option<Sample> = None;
+    loop {
+        tokio::select! {
+            biased;
+            () = signals.end() => break,
+            () = source.exit() => break,
+            () = sleep_until(end.unwrap_or(begin)), if end.is_some() => break,
+            now = tick.tick() => {
+                let sample = source.sample()?;
+                if let (Some(at), Some(interval)) = (next_print, plan.interval)
+                    && now >= at
+                {
+                    output.print(&window(&sample, printed.as_ref()))?;
+                    printed = Some(sample);
+                    // Should printing have taken longer than an interval, the next one is
+                    // longer instead of there being several at once.
+                    next_print = Some((at + interval).max(Instant::now()));
+                }
+            }
+        }
+    }
+    let last = source.finish()?;
+    output.print(&window(&last, printed.as_ref()))
+}
+
+fn window(sample: &Sample, printed: Option<&Sample>) -> Model {
+    match printed {
+        Some(previous) => Model::interval(sample, previous),
+        None => Model::since_attach(sample),
+    }
+}
+
+/// Where the numbers go, and in which form.
+struct Output<'a> {
+    plan: &'a StatPlan,
+    sink: BufWriter<Box<dyn Write>>,
+    printed: u64,
+}
+
+impl<'a> Output<'a> {
+    fn open(plan: &'a StatPlan) -> Result<Self> {
+        let sink: Box<dyn Write> = match &plan.output {
+            Some(path) => Box::new(create(path)?),
+            None => Box::new(stdout()),
+        };
+        Ok(Self { plan, sink: BufWriter::new(sink), printed: 0 })
+    }
+
+    fn print(&mut self, model: &Model) -> Result<()> {
+        let (plan, out) = (self.plan, &mut self.sink);
+        match plan.format {
+            Format::Table => table::write(out, model, plan),
+            Format::Json => json::write(out, model, plan),
+            Format::Csv => csv::write(out, model, plan, self.printed),
+        }
+        .and_then(|()| self.sink.flush())
+        .context("cannot write the output")?;
+        self.printed += 1;
+        Ok(())
+    }
+}
+
+fn create(path: &Path) -> Result<File> {
+    File::create(path).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.downcast_ref::<io::Error>().is_some_and(|io| io.kind() == ErrorKind::BrokenPipe)
+    })
+}

@@ -1,0 +1,129 @@
+//! `syscost top`: the live screen.
+
+use anyhow::Result;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::{KEEP_UP, attach, signals::Signals};
+use crate::{
+    cli::{ColorChoice, TopPlan, exit},
+    model::Model,
+    probe::Hooks,
+    sample::Sample,
+    source::Source,
+    view::tui::{self, Effect, Event, Input, Term, TermError, UiState},
+};
+
+pub(super) async fn run(plan: &TopPlan) -> Result<u8> {
+    if let Err(error) = Term::check() {
+        eprintln!("syscost: {error}");
+        return Ok(exit::USAGE);
+    }
+    let mut signals = Signals::catch()?;
+    let source = attach(plan.pid, &plan.common)?;
+    let mut notes = Vec::new();
+    if let Hooks::Raw { .. } = source.hooks() {
+        notes.push("raw tracepoints: 32-bit calls are shown as 64-bit ones".to_owned());
+    }
+    let mut term = Term::open()?;
+    let mut ui = UiState::new(plan.common.color == ColorChoice::Never);
+    let watched = watch(plan, source, notes, &mut signals, &mut term, &mut ui).await;
+    drop(term);
+    watched.map(|()| exit::OK)
+}
+
+async fn watch(
+    plan: &TopPlan,
+    mut source: impl Source,
+    notes: Vec<String>,
+    signals: &mut Signals,
+    term: &mut Term,
+    ui: &mut UiState,
+) -> Result<()> {
+    let mut input = Input::new();
+    let mut tick = interval(plan.interval.min(KEEP_UP));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut history = History::begin(source.sample()?, plan);
+    let mut exited = false;
+    let (width, height) = term.size()?;
+    ui.resize(width, height);
+    let mut live = history.live(&notes);
+    loop {
+        term.draw(ui, &live)?;
+        tokio::select! {
+            biased;
+            event = input.next(ui) => match event? {
+                // The terminal is gone: nobody is looking any more.
+                None => return Ok(()),
+                Some(Event::Resize(width, height)) => ui.resize(width, height),
+                Some(Event::Action(action)) => match tui::update(ui, action, &live) {
+                    None => {}
+                    Some(Effect::Quit) => return Ok(()),
+                    Some(Effect::Redraw) => term.clear()?,
+                    Some(Effect::Suspend) => {
+                        term.suspend()?;
+                        term.resume()?;
+                    }
+                },
+                Some(Event::Other) => {}
+            },
+            () = signals.end() => return Ok(()),
+            () = source.exit(), if !exited => {
+                // An event, not an error: the last state stays on the screen.
+                exited = true;
+                history.end(source.finish()?);
+                live = history.live(&notes);
+            }
+            _ = tick.tick(), if !exited => {
+                if history.advance(source.sample()?) {
+                    live = history.live(&notes);
+                }
+            }
+        }
+    }
+}
+
+/// The samples that the two windows are made of.
+struct History {
+    latest: Sample,
+    previous: Option<Sample>,
+    interval_ns: u64,
+}
+
+impl History {
+    fn begin(first: Sample, plan: &TopPlan) -> Self {
+        let interval_ns = u64::try_from(plan.interval.as_nanos()).unwrap_or(u64::MAX);
+        Self { latest: first, previous: None, interval_ns }
+    }
+
+    /// Takes in a sample. `false` when it is only to keep up with the counters: the interval is
+    /// not over yet.
+    fn advance(&mut self, sample: Sample) -> bool {
+        // A tick may come a little early by the sample's own clock.
+        let due = self.latest.at_ns + self.interval_ns - self.interval_ns / 16;
+        if sample.at_ns < due {
+            return false;
+        }
+        self.previous = Some(std::mem::replace(&mut self.latest, sample));
+        true
+    }
+
+    /// Takes in the last sample. What came after the one before it is shown as the last interval,
+    /// unless that is too short to say anything.
+    fn end(&mut self, last: Sample) {
+        let enough = self.previous.is_none() || last.at_ns >= self.latest.at_ns + self.interval_ns / 2;
+        if enough {
+            self.previous = Some(std::mem::replace(&mut self.latest, last));
+        } else {
+            self.latest = last;
+        }
+    }
+
+    fn live(&self, notes: &[String]) -> tui::Live {
+        let since_attach = Model::since_attach(&self.latest);
+        let interval = match &self.previous {
+            Some(previous) => Model::interval(&self.latest, previous),
+            None => since_attach.clone(),
+        };
+        tui::Live { interval, since_attach, notes: notes.to_vec() }
+    }
+}

@@ -1,0 +1,98 @@
+//! A sample: everything one look at the kernel read. Raw, cumulative, owned, recordable.
+//!
+//! Knows no rates, no percentiles and no names; those are the model's.
+
+use syscost_common::{hist::BUCKETS, kind::AbiClass, ledger::COUNTERS};
+
+use crate::reading::Reading;
+
+/// What was read at one moment, counted since the probes were attached.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// When it was read, ns of CLOCK_MONOTONIC (which stops in suspend).
+    pub at_ns: u64,
+    /// When the probes were attached, on the same clock.
+    pub attached_at_ns: u64,
+    /// The process that is measured.
+    pub process: Process,
+    /// One entry for each syscall kind that has occurred, in order of ABI and number; the
+    /// shared overflow entry, if it has anything, comes last.
+    pub kinds: Vec<KindSample>,
+    /// The ledger.
+    pub ledger: LedgerSample,
+}
+
+/// The measured process as it was when the sample was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Its tgid, as the user's PID namespace numbers it.
+    pub pid: u32,
+    /// Its name (`/proc/PID/comm`): up to 15 bytes.
+    pub comm: String,
+    /// How many threads it has.
+    pub threads: Reading<u32>,
+    /// `true` once it has exited; then nothing in the sample changes any more.
+    pub exited: bool,
+}
+
+/// Which syscalls a [`KindSample`] counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum KindKey {
+    /// One number of one ABI; `nr` is [`syscost_common::kind::NR_OUT_OF_RANGE`] for all numbers
+    /// beyond the table.
+    Call {
+        /// How the call came in.
+        abi: AbiClass,
+        /// Its number within the ABI.
+        nr: u32,
+    },
+    /// All the kinds that found no slot left.
+    Overflow,
+}
+
+/// The cells of one syscall kind, merged over all CPUs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KindSample {
+    /// Which syscalls it counts.
+    pub key: KindKey,
+    /// Sum of latencies, ns.
+    pub sum_ns: u64,
+    /// Shortest latency, ns. Meaningless when no bucket counts anything.
+    pub min_ns: u64,
+    /// Longest latency, ns.
+    pub max_ns: u64,
+    /// Calls per latency bucket; see [`syscost_common::hist`].
+    pub buckets: Box<[u64; BUCKETS]>,
+    /// Failed calls per errno, in ascending order, those that occurred. Errno 0 stands for
+    /// errors beyond the kernel's table.
+    pub errnos: Vec<(u16, u64)>,
+}
+
+impl KindSample {
+    /// An entry that counts nothing yet.
+    pub fn empty(key: KindKey) -> Self {
+        Self {
+            key,
+            sum_ns: 0,
+            min_ns: u64::MAX,
+            max_ns: 0,
+            buckets: Box::new([0; BUCKETS]),
+            errnos: Vec::new(),
+        }
+    }
+
+    /// The number of finished calls.
+    pub fn calls(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
+}
+
+/// The ledger's counters, summed over all CPUs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LedgerSample {
+    /// Indexed by [`syscost_common::ledger::Counter`].
+    pub counters: [u64; COUNTERS],
+    /// Program runs that the kernel skipped (`recursion_misses`), over all our programs.
+    /// Kernels before 5.12 do not count them.
+    pub program_misses: Option<u64>,
+}

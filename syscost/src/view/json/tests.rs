@@ -1,0 +1,179 @@
+use proptest::{collection::vec, prelude::*};
+use serde_json::Value;
+use syscost_common::hist::{BUCKETS, bucket_bounds};
+
+use super::*;
+use crate::{
+    sample::{KindSample, Sample},
+    view::fixture,
+};
+
+const DOCS: &str = include_str!("../../../../docs/stat-json.md");
+
+fn line(model: &Model, order: &Order) -> String {
+    let mut out = Vec::new();
+    write(&mut out, model, order).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+fn value(sample: &Sample) -> Value {
+    serde_json::from_str(&line(&Model::since_attach(sample), &Order::default())).unwrap()
+}
+
+fn pretty(model: &Model) -> String {
+    serde_json::to_string_pretty(&Report::new(model, &Order::default())).unwrap()
+}
+
+#[test]
+fn a_whole_report() {
+    insta::assert_snapshot!(pretty(&Model::since_attach(&fixture::lossy_nginx())));
+}
+
+#[test]
+fn a_report_of_an_interval() {
+    let model = Model::interval(&fixture::nginx_a_second_later(), &fixture::nginx());
+    insta::assert_snapshot!(pretty(&model));
+}
+
+#[test]
+fn a_report_is_one_line() {
+    let mut sample = fixture::nginx();
+    sample.process.comm = "two\nlines".to_owned();
+    let line = line(&Model::since_attach(&sample), &Order::default());
+    assert_eq!(line.find('\n'), Some(line.len() - 1));
+    assert!(line.starts_with(
+        r#"{"schema":"syscost.stat/1","pid":1234,"comm":"two\nlines","window_ns":5000000000,"#
+    ));
+}
+
+#[test]
+fn what_was_not_collected_is_null() {
+    let mut sample = fixture::nginx();
+    sample.process.threads = crate::reading::Reading::NotCollected;
+    sample.ledger.program_misses = None;
+    let value = value(&sample);
+    assert!(value["threads"].is_null());
+    assert!(value["ledger"]["program_misses"].is_null());
+    assert_eq!(value["exact"], true);
+}
+
+#[test]
+fn rows_left_out_are_counted() {
+    let order = Order { top: Some(2), ..Order::default() };
+    let line = line(&Model::since_attach(&fixture::nginx()), &order);
+    let value: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(value["syscalls"].as_array().unwrap().len(), 2);
+    assert_eq!(value["syscalls_omitted"], 5);
+}
+
+#[test]
+fn an_idle_process_has_no_syscalls() {
+    let value = value(&fixture::sample(Vec::new()));
+    assert_eq!(value["syscalls"], Value::Array(Vec::new()));
+}
+
+/// The names of all fields in `value`. Those of `errnos` are data.
+fn fields(value: &Value, into: &mut Vec<String>) {
+    match value {
+        Value::Object(map) => {
+            for (name, inner) in map {
+                into.push(name.clone());
+                if name != "errnos" {
+                    fields(inner, into);
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| fields(item, into)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_field_is_documented() {
+    let mut names = Vec::new();
+    fields(&value(&fixture::lossy_nginx()), &mut names);
+    names.sort();
+    names.dedup();
+    assert!(names.len() > 40, "{names:?}");
+    for name in names {
+        assert!(DOCS.contains(&format!("`{name}`")), "docs/stat-json.md lacks `{name}`");
+    }
+    assert!(DOCS.contains(SCHEMA));
+}
+
+prop_compose! {
+    /// Any contents of buckets with the extremes that calls in them would have set.
+    fn any_kind()(
+        counts in vec((0..BUCKETS, 1..1_u64 << 40), 1..40),
+        min_at in 0.0..=1.0,
+        max_at in 0.0..=1.0,
+    ) -> KindSample {
+        let mut kind = KindSample::empty(fixture::native(0));
+        for (bucket, count) in counts {
+            kind.buckets[bucket] += count;
+        }
+        let occupied = |bucket: &usize| kind.buckets[*bucket] > 0;
+        let within = |bucket: usize, at: f64| {
+            let (low, high) = bucket_bounds(bucket);
+            low + ((high.min(low * 2 + 1) - low) as f64 * at) as u64
+        };
+        kind.min_ns = within((0..BUCKETS).find(occupied).unwrap(), min_at);
+        kind.max_ns = within((0..BUCKETS).rfind(occupied).unwrap(), max_at).max(kind.min_ns);
+        kind
+    }
+}
+
+/// Checks what every syscall of a report promises.
+fn check_promises(report: &Value, calls: u64) {
+    let syscall = &report["syscalls"][0];
+    let number = |value: &Value| value.as_u64().unwrap_or_else(|| panic!("{value} in {syscall}"));
+    let histogram = syscall["histogram"].as_array().unwrap();
+    let sum: u64 = histogram.iter().map(|bucket| number(&bucket["count"])).sum();
+    assert_eq!(sum, number(&syscall["count"]));
+    assert_eq!(sum, calls);
+    for bucket in histogram {
+        assert!(number(&bucket["lo_ns"]) <= number(&bucket["hi_ns"]));
+        assert!(number(&bucket["count"]) > 0);
+    }
+    for pair in histogram.windows(2) {
+        assert!(number(&pair[0]["hi_ns"]) < number(&pair[1]["lo_ns"]));
+    }
+    let ascending = ["min_ns", "p50_ns", "p90_ns", "p99_ns", "p999_ns", "max_ns"];
+    for pair in ascending.windows(2) {
+        assert!(number(&syscall[pair[0]]) <= number(&syscall[pair[1]]), "{pair:?} in {syscall}");
+    }
+    // Both extremes lie in the outermost buckets.
+    assert!(number(&histogram[0]["lo_ns"]) <= number(&syscall["min_ns"]));
+    assert!(number(&syscall["max_ns"]) <= number(&histogram.last().unwrap()["hi_ns"]));
+}
+
+proptest! {
+    #[test]
+    fn histograms_add_up_and_percentiles_ascend(kind in any_kind()) {
+        let calls = kind.calls();
+        check_promises(&value(&fixture::sample(vec![kind])), calls);
+    }
+
+    #[test]
+    fn so_they_do_in_intervals(before in any_kind(), more in any_kind()) {
+        let mut kind = before.clone();
+        for (count, more) in kind.buckets.iter_mut().zip(more.buckets.iter()) {
+            *count += more;
+        }
+        kind.min_ns = before.min_ns.min(more.min_ns);
+        kind.max_ns = before.max_ns.max(more.max_ns);
+        let (sample, previous) = (fixture::sample(vec![kind]), fixture::sample(vec![before]));
+        let line = line(&Model::interval(&sample, &previous), &Order::default());
+        check_promises(&serde_json::from_str(&line).unwrap(), more.calls());
+    }
+
+    /// A sample read while a call is being recorded can have extremes of any age.
+    #[test]
+    fn so_they_do_with_extremes_that_are_late(
+        kind in any_kind(), min_ns in any::<u64>(), max_ns in any::<u64>()
+    ) {
+        let calls = kind.calls();
+        let kind = KindSample { min_ns, max_ns, ..kind };
+        check_promises(&value(&fixture::sample(vec![kind])), calls);
+    }
+}

@@ -1,0 +1,41 @@
+//! A model for eyes and pipes. Each view reads a [`Model`] and writes bytes; none asks the kernel,
+//! the clock or `/proc` for more.
+
+pub mod csv;
+pub mod json;
+pub mod table;
+
+#[cfg(test)]
+mod fixture;
+
+use crate::model::{
+    Model, Row,
+    column::{self, Key},
+};
+
+/// Which rows of a model to print, and in which order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// The column to sort by.
+    pub sort: Key,
+    /// Whether the column's own direction is turned round.
+    pub reversed: bool,
+    /// How many rows at most; `None` for all.
+    pub top: Option<usize>,
+}
+
+impl Default for Order {
+    /// All rows, the most time first.
+    fn default() -> Self {
+        Self { sort: Key::Time, reversed: false, top: None }
+    }
+}
+
+impl Order {
+    /// The rows to print and those left out, both in order.
+    fn split<'a>(&self, model: &'a Model) -> (Vec<&'a Row>, Vec<&'a Row>) {
+        let mut shown = column::sorted(model, self.sort, self.reversed);
+        let rest = shown.split_off(self.top.map_or(shown.len(), |top| top.min(shown.len())));
+        (shown, rest)
+    }
+}

@@ -1,0 +1,47 @@
+//! The preflight report, for people and for programs.
+
+use serde_json::json;
+
+use crate::model::preflight::{Report, Verdict};
+
+/// A line for each finding, and a verdict.
+pub fn text(report: &Report) -> String {
+    let width = report.findings.iter().map(|finding| finding.subject.len()).max().unwrap_or(0);
+    let mut lines: Vec<String> = report
+        .findings
+        .iter()
+        .map(|finding| {
+            let mark = match finding.verdict {
+                Verdict::Good => "ok  ",
+                Verdict::Limited => "note",
+                Verdict::Bad => "FAIL",
+            };
+            format!("{mark}  {:width$}  {}", finding.subject, finding.detail)
+        })
+        .collect();
+    lines.push(if report.works() {
+        "tracing works here".to_owned()
+    } else {
+        "tracing does not work here: see the lines marked FAIL".to_owned()
+    });
+    lines.join("\n") + "\n"
+}
+
+/// One JSON object, in a line.
+pub fn json(report: &Report) -> String {
+    let findings: Vec<_> = report
+        .findings
+        .iter()
+        .map(|finding| {
+            let verdict = match finding.verdict {
+                Verdict::Good => "good",
+                Verdict::Limited => "limited",
+                Verdict::Bad => "bad",
+            };
+            json!({ "subject": finding.subject, "verdict": verdict, "detail": finding.detail })
+        })
+        .collect();
+    let report =
+        json!({ "schema": "syscost.check/1", "works": report.works(), "findings": findings });
+    format!("{report}\n")
+}

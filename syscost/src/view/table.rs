@@ -1,0 +1,403 @@
+//! The table that `stat` prints for people, after the manner of `strace -c` and `perf stat`:
+//! aligned text without boxes or colours. Says nothing that the model does not know.
+
+use std::io::{self, Write};
+
+use super::Order;
+use crate::{
+    decode::{errno, printable::printable},
+    model::{
+        Model, Row, Total, Window,
+        column::{COLUMNS, Column, Key, Value},
+    },
+    reading::Reading,
+};
+
+/// The columns that people get; the one they sort by comes with them in any case.
+const SHOWN: &[Key] = &[
+    Key::Syscall,
+    Key::Calls,
+    Key::CallsPerSec,
+    Key::Errors,
+    Key::Time,
+    Key::TimePct,
+    Key::Mean,
+    Key::P50,
+    Key::P90,
+    Key::P99,
+    Key::P999,
+    Key::Max,
+];
+
+/// Those that a narrow terminal goes without, the first of them first.
+const DISPENSABLE: &[Key] = &[Key::P90, Key::P999, Key::CallsPerSec, Key::Mean];
+
+/// How to print a table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TableOptions {
+    /// Which rows, and in which order.
+    pub order: Order,
+    /// How wide the terminal is; where it is too narrow, some columns are left out. `None` where
+    /// there is none: a file has room for all.
+    pub width: Option<usize>,
+}
+
+impl TableOptions {
+    /// The width to aim for.
+    fn aim(&self) -> usize {
+        self.width.unwrap_or(100)
+    }
+}
+
+/// Writes `model` as a table.
+pub fn write(mut out: impl Write, model: &Model, options: &TableOptions) -> io::Result<()> {
+    writeln!(out, "{}\n", heading(model))?;
+    let (rows, rest) = options.order.split(model);
+    if model.rows.is_empty() {
+        writeln!(out, "no syscall was finished in this time")?;
+    } else {
+        for line in Grid::new(model, &rows, &rest, options).lines() {
+            writeln!(out, "{line}")?;
+        }
+    }
+    for block in [errors(model, &rows, options.aim()), in_flight(model), losses(model)] {
+        if !block.is_empty() {
+            writeln!(out, "\n{block}")?;
+        }
+    }
+    Ok(())
+}
+
+fn heading(model: &Model) -> String {
+    let seconds = |ns: u64| format!("{:.2}", ns as f64 / 1e9);
+    let process = &model.process;
+    let name = printable(&process.comm);
+    let exited = if process.exited { ", exited" } else { "" };
+    let window = match model.window {
+        Window::SinceAttach => seconds(model.window_ns),
+        Window::Interval => {
+            let from = model.attached_ns.saturating_sub(model.window_ns);
+            format!("{}–{}", seconds(from), seconds(model.attached_ns))
+        }
+    };
+    let calls = trusted(exact(model, model.total.calls), grouped);
+    let noun = if model.total.calls == 1 { "call" } else { "calls" };
+    let trust = if model.ledger.exact() { "EXACT" } else { "NOT EXACT" };
+    format!("{name} (pid {}{exited}), {window} s, {calls} {noun}, {trust}", process.pid)
+}
+
+/// Cells of text and how to line them up.
+struct Grid {
+    columns: Vec<&'static Column>,
+    /// The titles come first.
+    lines: Vec<Vec<String>>,
+    width: usize,
+}
+
+impl Grid {
+    fn new(model: &Model, rows: &[&Row], rest: &[&Row], options: &TableOptions) -> Self {
+        let sort = options.order.sort;
+        let columns: Vec<_> = COLUMNS
+            .iter()
+            .filter(|column| SHOWN.contains(&column.key) || column.key == sort)
+            .collect();
+        let line = |cell: &dyn Fn(&Column) -> String| -> Vec<String> {
+            columns.iter().map(|column| cell(column)).collect()
+        };
+        let mut lines = vec![line(&|column| column.title.to_owned())];
+        for row in rows {
+            lines.push(line(&|column| text((column.get)(model, row))));
+        }
+        if !rest.is_empty() {
+            let label = format!("… and {} more", rest.len());
+            let sum = Total::of(rest.iter().copied());
+            lines.push(line(&|column| sum_cell(model, column.key, &label, sum)));
+        }
+        lines.push(line(&|column| sum_cell(model, column.key, "total", model.total)));
+        let mut grid = Self { columns, lines, width: options.aim() };
+        if options.width.is_some() {
+            for key in DISPENSABLE.iter().filter(|key| **key != sort) {
+                if grid.fits(1) {
+                    break;
+                }
+                grid.remove(*key);
+            }
+        }
+        grid
+    }
+
+    fn remove(&mut self, key: Key) {
+        let Some(place) = self.columns.iter().position(|column| column.key == key) else { return };
+        self.columns.remove(place);
+        for line in &mut self.lines {
+            line.remove(place);
+        }
+    }
+
+    fn widths(&self) -> Vec<usize> {
+        let width = |place: usize| self.lines.iter().map(move |line| line[place].chars().count());
+        (0..self.columns.len()).map(|place| width(place).max().unwrap_or(0)).collect()
+    }
+
+    fn fits(&self, gap: usize) -> bool {
+        self.widths().iter().sum::<usize>() + gap * (self.columns.len() - 1) <= self.width
+    }
+
+    fn lines(&self) -> impl Iterator<Item = String> {
+        let gap = if self.fits(2) { 2 } else { 1 };
+        let widths = self.widths();
+        self.lines.iter().map(move |line| {
+            let mut text = String::new();
+            for ((cell, column), width) in line.iter().zip(&self.columns).zip(&widths) {
+                if !text.is_empty() {
+                    text.push_str(&" ".repeat(gap));
+                }
+                if column.key == Key::Syscall {
+                    text.push_str(&format!("{cell:<width$}"));
+                } else {
+                    text.push_str(&format!("{cell:>width$}"));
+                }
+            }
+            text.truncate(text.trim_end().len());
+            text
+        })
+    }
+}
+
+/// A cell of a line that stands for several rows. Their percentiles and extremes are not the sum
+/// of anything, and left empty.
+fn sum_cell(model: &Model, key: Key, label: &str, sum: Total) -> String {
+    match key {
+        Key::Syscall => label.to_owned(),
+        Key::Calls => text(Value::Count(exact(model, sum.calls))),
+        Key::CallsPerSec => text(Value::PerSec(exact(model, model.per_sec(sum.calls)))),
+        Key::Errors => text(Value::Count(exact(model, sum.errors))),
+        Key::ErrorPct => text(Value::Pct(sum.errors as f64 * 100.0 / sum.calls as f64)),
+        Key::Time => text(Value::Ns(exact(model, sum.total_ns))),
+        Key::TimePct => text(Value::Pct(model.time_pct(sum.total_ns))),
+        Key::TimePerSec => text(Value::NsPerSec(exact(model, model.per_sec(sum.total_ns)))),
+        Key::Mean => text(Value::Ns(Reading::Exact(sum.total_ns / sum.calls))),
+        Key::Min | Key::P50 | Key::P90 | Key::P99 | Key::P999 | Key::Max => String::new(),
+    }
+}
+
+/// `errors: read EAGAIN 1,900, EINTR 2; openat ENOENT 12`, folded to `width`.
+fn errors(model: &Model, rows: &[&Row], width: usize) -> String {
+    const LABEL: &str = "errors:";
+    let mut items: Vec<String> = rows
+        .iter()
+        .filter(|row| !row.errnos.is_empty())
+        .map(|row| {
+            let counts = row.errnos.iter().map(|&(errno, count)| {
+                format!("{} {}", errno::symbol(errno), trusted(exact(model, count), grouped))
+            });
+            format!("{} {}", row.title(), counts.collect::<Vec<_>>().join(", "))
+        })
+        .collect();
+    let Some(last) = items.pop() else { return String::new() };
+    let mut text = LABEL.to_owned();
+    let mut column = LABEL.len();
+    for item in items.into_iter().map(|item| item + ";").chain([last]) {
+        let length = item.chars().count();
+        if column > LABEL.len() && column + 1 + length > width {
+            text.push('\n');
+            text.push_str(&" ".repeat(LABEL.len()));
+            column = LABEL.len();
+        }
+        text.push(' ');
+        text.push_str(&item);
+        column += 1 + length;
+    }
+    text
+}
+
+/// A process that waits in one call would else seem to do nothing.
+fn in_flight(model: &Model) -> String {
+    match model.ledger.in_flight {
+        0 => String::new(),
+        1 => "in flight: 1 call has not returned yet and is not counted above".to_owned(),
+        n => format!(
+            "in flight: {} calls have not returned yet and are not counted above",
+            grouped(n)
+        ),
+    }
+}
+
+fn losses(model: &Model) -> String {
+    let losses = model.ledger.losses();
+    if losses.is_empty() {
+        return String::new();
+    }
+    let lines = losses.into_iter().map(|loss| format!("\n  {}", loss.describe()));
+    format!(
+        "NOT EXACT: what has a >= may be more, for since attaching there were{}",
+        lines.collect::<String>()
+    )
+}
+
+fn exact<T>(model: &Model, value: T) -> Reading<T> {
+    Reading::exact_if(model.ledger.exact(), value)
+}
+
+fn text(value: Value) -> String {
+    match value {
+        Value::Text(text) => text.into_owned(),
+        Value::Count(count) => trusted(count, grouped),
+        Value::PerSec(rate) => trusted(rate, per_sec),
+        Value::Pct(pct) => format!("{pct:.1}"),
+        Value::Ns(ns) => trusted(ns, time),
+        Value::NsPerSec(rate) => trusted(rate, |ns| time(ns.round() as u64)),
+    }
+}
+
+fn trusted<T>(reading: Reading<T>, format: impl FnOnce(T) -> String) -> String {
+    match reading {
+        Reading::NotCollected => "–".to_owned(),
+        Reading::Partial(value) => format!(">={}", format(value)),
+        Reading::Exact(value) => format(value),
+    }
+}
+
+/// A count in full: `62,150`.
+fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Whole numbers where they say enough.
+fn per_sec(rate: f64) -> String {
+    match rate {
+        r if r >= 99.95 => grouped(r.round() as u64),
+        r if r >= 9.995 => format!("{r:.1}"),
+        r => format!("{r:.2}"),
+    }
+}
+
+/// Three significant digits and a unit: the buckets know no more.
+fn time(ns: u64) -> String {
+    if ns < 1_000 {
+        return format!("{ns}ns");
+    }
+    for (unit, length) in [("µs", 1e3), ("ms", 1e6), ("s", 1e9)] {
+        // Compared with what rounding makes of it, so that no `1000µs` or `10.00ms` comes out.
+        match ns as f64 / length {
+            n if n < 9.995 => return format!("{n:.2}{unit}"),
+            n if n < 99.95 => return format!("{n:.1}{unit}"),
+            n if n < 999.5 => return format!("{n:.0}{unit}"),
+            _ => {}
+        }
+    }
+    format!("{}s", grouped((ns as f64 / 1e9).round() as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{sample::Sample, view::fixture};
+
+    fn table(model: &Model, options: &TableOptions) -> String {
+        let mut out = Vec::new();
+        write(&mut out, model, options).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    fn default(sample: &Sample) -> String {
+        table(&Model::since_attach(sample), &TableOptions::default())
+    }
+
+    fn top(top: usize) -> TableOptions {
+        TableOptions { order: Order { top: Some(top), ..Order::default() }, ..Default::default() }
+    }
+
+    #[test]
+    fn exact_table() {
+        insta::assert_snapshot!(default(&fixture::nginx()));
+    }
+
+    #[test]
+    fn inexact_table_says_which_numbers_may_be_low_and_why() {
+        insta::assert_snapshot!(default(&fixture::lossy_nginx()));
+    }
+
+    #[test]
+    fn empty_table() {
+        let mut sample = fixture::sample(Vec::new());
+        sample.process.exited = true;
+        insta::assert_snapshot!(default(&sample));
+    }
+
+    #[test]
+    fn top_rows_are_followed_by_the_sum_of_the_rest() {
+        insta::assert_snapshot!(table(&Model::since_attach(&fixture::nginx()), &top(2)));
+    }
+
+    #[test]
+    fn nothing_is_left_out_of_a_top_that_holds_all() {
+        let model = Model::since_attach(&fixture::nginx());
+        assert_eq!(table(&model, &top(99)), default(&fixture::nginx()));
+    }
+
+    #[test]
+    fn an_interval_is_a_stretch_of_the_time_since_attach() {
+        let model = Model::interval(&fixture::nginx_a_second_later(), &fixture::nginx());
+        insta::assert_snapshot!(table(&model, &TableOptions::default()));
+    }
+
+    #[test]
+    fn a_column_that_is_sorted_by_is_shown() {
+        let order = Order { sort: Key::Min, reversed: true, top: Some(3) };
+        let options = TableOptions { order, width: Some(120) };
+        insta::assert_snapshot!(table(&Model::since_attach(&fixture::nginx()), &options));
+    }
+
+    #[test]
+    fn a_narrow_terminal_loses_columns_rather_than_alignment() {
+        let model = Model::since_attach(&fixture::nginx());
+        let narrow = table(&model, &TableOptions { width: Some(80), ..Default::default() });
+        assert!(narrow.lines().all(|line| line.chars().count() <= 80), "{narrow}");
+        insta::assert_snapshot!(narrow);
+    }
+
+    #[test]
+    fn a_file_has_room_for_all_columns() {
+        let mut sample = fixture::lossy_nginx();
+        for kind in &mut sample.kinds {
+            kind.buckets[0] += 1 << 50;
+        }
+        let wide = default(&sample);
+        assert!(wide.lines().any(|line| line.chars().count() > 100), "{wide}");
+        assert!(SHOWN.iter().all(|key| wide.contains(key.column().title)), "{wide}");
+    }
+
+    #[test]
+    fn a_name_cannot_drive_the_terminal() {
+        let mut sample = fixture::nginx();
+        sample.process.comm = "a\x1b[2J\nb".to_owned();
+        assert!(default(&sample).starts_with("a\\u{1b}[2J\\nb (pid 1234)"));
+    }
+
+    #[test]
+    fn times_have_three_digits_and_a_unit() {
+        let times = [0, 999, 1_000, 9_994, 9_995, 99_949, 999_499, 999_500, 65_000_000_000];
+        let expected =
+            ["0ns", "999ns", "1.00µs", "9.99µs", "10.0µs", "99.9µs", "999µs", "1.00ms", "65.0s"];
+        assert_eq!(times.map(time), expected);
+        assert_eq!(time(1_234_567_000_000), "1,235s");
+    }
+
+    #[test]
+    fn counts_are_in_full() {
+        assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(
+            [0.0, 0.2, 12.34, 99.96, 12_400.4].map(per_sec),
+            ["0.00", "0.20", "12.3", "100", "12,400"]
+        );
+    }
+}

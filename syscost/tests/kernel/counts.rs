@@ -1,0 +1,137 @@
+//! Counts are exact: over threads, over errors, over a million calls, and for nobody else's.
+
+use crate::harness::{HOOKS, Measured, Stat, Target};
+
+/// Measures a target in `mode` from "ready" to its end.
+fn measure(mode: &[&str], hooks: &str) -> Measured {
+    let mut target = Target::start(mode);
+    let stat = Stat::attach(target.pid(), &["--hooks", hooks]);
+    target.work();
+    target.end();
+    stat.finish()
+}
+
+#[test]
+fn every_call_of_one_thread_is_counted() {
+    calls_are_exact(1, 10_000);
+}
+
+#[test]
+fn every_call_of_4_threads_is_counted() {
+    calls_are_exact(4, 10_000);
+}
+
+#[test]
+fn every_call_of_64_threads_is_counted() {
+    calls_are_exact(64, 1_000);
+}
+
+#[test]
+fn of_a_million_calls_none_is_lost() {
+    calls_are_exact(4, 250_000);
+}
+
+fn calls_are_exact(threads: u64, each: u64) {
+    for hooks in HOOKS {
+        let measured = measure(&["calls", &threads.to_string(), &each.to_string()], hooks);
+        measured.assert_exact();
+        assert_eq!(measured.count("getppid"), threads * each, "{hooks}");
+        assert_eq!(measured.errors("getppid"), 0);
+        assert_eq!(measured.count("getpgid"), threads * each / 10);
+        assert_eq!(measured.errors("getpgid"), threads * each / 10);
+        let getpgid = measured.row("getpgid").unwrap();
+        assert_eq!(getpgid["errnos"]["ESRCH"], threads * each / 10);
+        // Each worker's exit and the first thread's exit_group.
+        assert_eq!(measured.ledger("ended_without_exit"), threads + 1);
+        assert_eq!(measured.ledger("in_flight"), 0);
+        assert_eq!(measured.ledger("orphan_exits"), 0);
+        assert_eq!(measured.0["target_exited"], true);
+    }
+}
+
+#[test]
+fn threads_that_come_and_go_are_counted_whole() {
+    for hooks in HOOKS {
+        let measured = measure(&["churn", "500", "10"], hooks);
+        measured.assert_exact();
+        assert_eq!(measured.count("getppid"), 5_000, "{hooks}");
+        // Each of them leaves its parent's clone without having entered it, and dies in exit.
+        assert_eq!(measured.ledger("newborn_exits"), 500);
+        assert_eq!(measured.ledger("ended_without_exit"), 501);
+        assert_eq!(measured.ledger("orphan_exits"), 0);
+        assert_eq!(measured.ledger("in_flight"), 0);
+    }
+}
+
+#[test]
+fn a_call_that_blocks_50_ms_lands_in_the_right_bucket() {
+    for hooks in HOOKS {
+        let measured = measure(&["sleep", "10", "50"], hooks);
+        measured.assert_exact();
+        let row = measured.row("nanosleep").unwrap();
+        assert_eq!(row["count"], 10);
+        let shortest = row["min_ns"].as_u64().unwrap();
+        assert!(shortest >= 50_000_000, "a sleep of 50 ms took {shortest} ns");
+        let first = &row["histogram"][0];
+        let (low, high) = (first["lo_ns"].as_u64().unwrap(), first["hi_ns"].as_u64().unwrap());
+        assert!(low <= shortest && shortest <= high, "{shortest} in {low}..={high}");
+        assert!(high - low < shortest / 16, "{low}..={high} is wider than 1/16");
+    }
+}
+
+#[test]
+fn calls_of_other_processes_are_not_counted() {
+    for hooks in HOOKS {
+        let measured = measure(&["forks", "20", "100"], hooks);
+        measured.assert_exact();
+        assert_eq!(measured.count("getppid"), 0, "{hooks}: the children's calls");
+        assert_eq!(measured.count("clone") + measured.count("fork"), 20);
+        assert_eq!(measured.count("wait4"), 20);
+        // The children are other processes: their side of the fork is theirs.
+        assert_eq!(measured.ledger("newborn_exits"), 0);
+    }
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn a_32_bit_call_is_a_row_of_its_own() {
+    let measured = measure(&["int80", "300"], "btf");
+    measured.assert_exact();
+    let row = measured.rows().find(|row| row["abi"] == "i386").expect("an i386 row");
+    assert_eq!(row["name"], "getpid");
+    assert_eq!(row["nr"], 20);
+    assert_eq!(row["count"], 300);
+    assert_eq!(measured.count("writev"), 0, "number 20 of the native table");
+}
+
+#[test]
+fn numbers_that_no_table_knows_are_counted_too() {
+    for hooks in HOOKS {
+        let measured = measure(&["numbers", "1000", "1030", "7"], hooks);
+        measured.assert_exact();
+        assert_eq!(measured.count("unknown(1000)"), 7, "{hooks}");
+        assert_eq!(measured.errors("unknown(1000)"), 7);
+        // 1023 to 1030 have no kind of their own.
+        assert_eq!(measured.count("out-of-range"), 8 * 7);
+    }
+}
+
+#[test]
+fn more_kinds_than_slots_share_a_row_and_say_so() {
+    for hooks in HOOKS {
+        let measured = measure(&["numbers", "600", "999", "5"], hooks);
+        measured.assert_consistent();
+        assert_eq!(measured.0["exact"], false);
+        let unknown: Vec<u64> = measured
+            .rows()
+            .filter(|row| row["name"].as_str().unwrap().starts_with("unknown("))
+            .map(|row| row["count"].as_u64().unwrap())
+            .collect();
+        // 159 slots, some of them taken by what the target does besides.
+        assert!((100..159).contains(&unknown.len()), "{}", unknown.len());
+        assert!(unknown.iter().all(|count| *count == 5), "{unknown:?}");
+        let shared = measured.ledger("slots_full");
+        assert_eq!(measured.count("(other)"), shared);
+        assert!(unknown.iter().sum::<u64>() + shared >= 400 * 5, "nothing is lost");
+    }
+}

@@ -1,0 +1,250 @@
+//! Starts targets and the real syscost, and brings both to known points. No sleeps: every step
+//! waits for a line that says it is reached.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    path::Path,
+    process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+
+/// Both ways to hook; whatever is exact must be exact by either.
+pub const HOOKS: [&str; 2] = ["btf", "raw"];
+
+/// A running `syscost-target`, see `tests/programs/target.rs`.
+pub struct Target {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Target {
+    /// Starts it in a mode; it is at "ready".
+    pub fn start(mode: &[&str]) -> Self {
+        let mut target = Self::spawn(mode);
+        assert_eq!(target.line(), "ready");
+        target
+    }
+
+    pub fn spawn(mode: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_syscost-target"))
+            .args(mode)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the target starts");
+        let stdin = child.stdin.take();
+        let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+        Self { child, stdin, stdout }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).expect("the target speaks");
+        line.trim_end().to_owned()
+    }
+
+    /// Lets it do what it is there for, and waits until that is done.
+    pub fn work(&mut self) {
+        self.begin();
+        assert_eq!(self.line(), "done");
+    }
+
+    /// Lets it begin.
+    pub fn begin(&mut self) {
+        let stdin = self.stdin.as_mut().expect("stdin is open");
+        stdin.write_all(b"g\n").expect("the target listens");
+    }
+
+    /// Lets it exit, and waits for that.
+    pub fn end(mut self) {
+        drop(self.stdin.take());
+        self.child.wait().expect("it can be waited for");
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A running `syscost stat --json`, attached.
+pub struct Stat {
+    child: Child,
+    stderr: BufReader<std::process::ChildStderr>,
+}
+
+impl Stat {
+    pub fn attach(pid: u32, args: &[&str]) -> Self {
+        let mut child = syscost()
+            .args(["stat", "--json", "-p", &pid.to_string()])
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("syscost starts");
+        let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
+        let mut said = String::new();
+        while !said.contains("attached to ") {
+            let before = said.len();
+            stderr.read_line(&mut said).expect("syscost speaks");
+            assert!(said.len() > before, "syscost ended: {said}");
+        }
+        Self { child, stderr }
+    }
+
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id() as i32)
+    }
+
+    /// Waits for it to end by itself.
+    pub fn finish(mut self) -> Measured {
+        let mut text = String::new();
+        let mut stdout = self.child.stdout.take().expect("a pipe");
+        stdout.read_to_string(&mut text).expect("syscost prints text");
+        let status = self.child.wait().expect("it can be waited for");
+        let mut notes = String::new();
+        self.stderr.read_to_string(&mut notes).expect("syscost prints text");
+        assert!(status.success(), "{status}: {notes}");
+        Measured(serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}")))
+    }
+
+    /// Ends it as Ctrl-C would.
+    pub fn stop(self) -> Measured {
+        kill(self.pid(), Signal::SIGINT).expect("it is there");
+        self.finish()
+    }
+
+    pub fn kill(mut self) {
+        self.child.kill().expect("it is there");
+        self.child.wait().expect("it can be waited for");
+    }
+}
+
+impl Drop for Stat {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A `syscost.stat/1` object.
+#[derive(Debug)]
+pub struct Measured(pub Value);
+
+impl Measured {
+    /// The row of a native call, if it has one.
+    pub fn row(&self, name: &str) -> Option<&Value> {
+        self.rows().find(|row| row["name"] == name && row["abi"] != "i386")
+    }
+
+    pub fn rows(&self) -> impl Iterator<Item = &Value> {
+        self.0["syscalls"].as_array().expect("an array").iter()
+    }
+
+    /// How many calls were counted of `name`; 0 when it has no row.
+    pub fn count(&self, name: &str) -> u64 {
+        self.row(name).map_or(0, |row| row["count"].as_u64().expect("a count"))
+    }
+
+    pub fn errors(&self, name: &str) -> u64 {
+        self.row(name).map_or(0, |row| row["errors"].as_u64().expect("a count"))
+    }
+
+    pub fn ledger(&self, counter: &str) -> u64 {
+        self.0["ledger"][counter].as_u64().unwrap_or_else(|| panic!("no {counter} in the ledger"))
+    }
+
+    /// Nothing was lost, every row is consistent in itself, and the ledger adds up.
+    pub fn assert_exact(&self) {
+        assert_eq!(self.0["exact"], true, "{:#}", self.0["ledger"]);
+        self.assert_consistent();
+    }
+
+    pub fn assert_consistent(&self) {
+        let mut matched = 0;
+        for row in self.rows() {
+            let number = |field: &str| row[field].as_u64().unwrap_or_else(|| panic!("{field}"));
+            let buckets = row["histogram"].as_array().expect("an array");
+            let sum = |f: &dyn Fn(u64, u64, u64) -> u64| -> u64 {
+                buckets
+                    .iter()
+                    .map(|bucket| {
+                        let get = |field: &str| bucket[field].as_u64().expect("a number");
+                        f(get("lo_ns"), get("hi_ns"), get("count"))
+                    })
+                    .sum()
+            };
+            assert_eq!(sum(&|_, _, count| count), number("count"), "{row:#}");
+            // The sum was taken call by call, the histogram as well: they bound each other.
+            assert!(sum(&|low, _, count| low * count) <= number("total_ns"), "{row:#}");
+            assert!(sum(&|_, high, count| high * count) >= number("total_ns"), "{row:#}");
+            let order = ["min_ns", "p50_ns", "p90_ns", "p99_ns", "p999_ns", "max_ns"].map(number);
+            assert!(order.is_sorted(), "{row:#}");
+            matched += number("count");
+        }
+        assert_eq!(self.ledger("matched"), matched);
+        let accounted = ["matched", "in_flight", "ended_without_exit", "discarded", "exits_missed"]
+            .map(|counter| self.ledger(counter))
+            .iter()
+            .sum::<u64>();
+        assert_eq!(self.ledger("enters"), accounted, "{:#}", self.0["ledger"]);
+    }
+}
+
+/// The program itself, as a person would start it, but without colours or a home.
+pub fn syscost() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_syscost"));
+    command.env_remove("NO_COLOR");
+    command
+}
+
+/// What a command printed and how it ended.
+pub struct Ended {
+    pub status: ExitStatus,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+pub fn run(command: &mut Command) -> Ended {
+    let output = command.stdin(Stdio::null()).output().expect("it starts");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    Ended { status: output.status, stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// How many of our programs are loaded into the kernel at the moment.
+pub fn loaded_programs() -> usize {
+    const OURS: [&str; 5] = ["sys_enter", "sys_exit", "process_fork", "process_exec", "process_exit"];
+    aya::programs::loaded_programs()
+        .filter_map(Result::ok)
+        .filter(|program| program.name_as_str().is_some_and(|name| OURS.contains(&name)))
+        .count()
+}
+
+/// Waits for something that must come about; how fast is not what is tested.
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let give_up = Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(Instant::now() < give_up, "never happened: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Whether a tool is installed.
+pub fn installed(tool: &str) -> bool {
+    std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
+        .any(|folder| Path::new(&folder).join(tool).is_file())
+}

@@ -1,0 +1,9 @@
+//! Tests against the real kernel: live targets whose every call is known, and counts that must be
+//! equal, not close. They need root; `cargo xtask test` runs them.
+
+mod counts;
+mod harness;
+mod lifecycle;
+mod peers;
+mod screen;
+mod weather;

@@ -1,0 +1,76 @@
+//! Another tool, looking at the same work, counts the same.
+
+use std::{
+    collections::BTreeMap,
+    process::{Command, Stdio},
+};
+
+use crate::harness::{Stat, Target, eventually, installed};
+
+/// Calls and errors per syscall.
+type Counts = BTreeMap<String, (u64, u64)>;
+
+const MODE: [&str; 3] = ["calls", "4", "500"];
+
+#[test]
+fn strace_counts_the_same() {
+    if !installed("strace") {
+        println!("strace is not installed: not compared");
+        return;
+    }
+    let mut target = Target::start(&MODE);
+    let stat = Stat::attach(target.pid(), &[]);
+    target.work();
+    target.end();
+    let measured = stat.finish();
+    measured.assert_exact();
+    let ours: Counts = measured
+        .rows()
+        .map(|row| {
+            let number = |field: &str| row[field].as_u64().unwrap();
+            (row["name"].as_str().unwrap().to_owned(), (number("count"), number("errors")))
+        })
+        .collect();
+    let theirs = by_strace();
+    for name in ["getppid", "getpgid", "write", "munmap"] {
+        assert_eq!(ours.get(name), theirs.get(name), "{name}\n{ours:?}\n{theirs:?}");
+    }
+    assert_eq!(ours["getppid"], (2_000, 0));
+    assert_eq!(ours["getpgid"], (200, 200));
+}
+
+fn by_strace() -> Counts {
+    let folder = tempfile::tempdir().unwrap();
+    let report = folder.path().join("strace");
+    let mut target = Target::start(&MODE);
+    let mut strace = Command::new("strace")
+        .args(["-c", "-f", "-o"])
+        .arg(&report)
+        .args(["-p", &target.pid().to_string()])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    eventually("strace is attached to all five threads", || {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", target.pid())).unwrap();
+        let traced = tasks
+            .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("status")).ok())
+            .filter(|status| !status.contains("TracerPid:\t0\n"));
+        traced.count() == 5
+    });
+    target.work();
+    target.end();
+    strace.wait().unwrap();
+    // "% time  seconds  usecs/call  calls  errors  syscall", where errors may be blank.
+    std::fs::read_to_string(report)
+        .unwrap()
+        .lines()
+        .filter_map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let (name, numbers) = words.split_last()?;
+            let calls = numbers.get(3)?.parse().ok()?;
+            let errors = numbers.get(4).map_or(Some(0), |errors| errors.parse().ok())?;
+            Some(((*name).to_owned(), (calls, errors)))
+        })
+        .collect()
+}

@@ -1,0 +1,211 @@
+//! The live screen, from end to end: the real program in a pseudo-terminal on a live target.
+
+use std::{
+    io::{Read, Write},
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+
+use crate::harness::{Target, eventually, loaded_programs};
+
+/// A program in a terminal that can be read and typed to.
+struct Terminal {
+    child: Box<dyn Child + Send + Sync>,
+    master: Box<dyn MasterPty + Send>,
+    keyboard: Box<dyn Write + Send>,
+    screen: Arc<Mutex<vt100::Parser>>,
+    /// Every byte it ever wrote.
+    transcript: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Terminal {
+    fn open(program: &str, args: &[&str], env: &[(&str, &str)]) -> Self {
+        let size = PtySize { rows: 24, cols: 80, pixel_width: 0, pixel_height: 0 };
+        let pty = native_pty_system().openpty(size).unwrap();
+        let mut command = CommandBuilder::new(program);
+        command.args(args);
+        command.env("TERM", "xterm-256color");
+        command.env_remove("NO_COLOR");
+        for (name, value) in env {
+            command.env(name, value);
+        }
+        let child = pty.slave.spawn_command(command).unwrap();
+        let keyboard = pty.master.take_writer().unwrap();
+        let screen = Arc::new(Mutex::new(vt100::Parser::new(24, 80, 0)));
+        let transcript = Arc::new(Mutex::new(Vec::new()));
+        let mut reader = pty.master.try_clone_reader().unwrap();
+        let (parser, bytes) = (Arc::clone(&screen), Arc::clone(&transcript));
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(read @ 1..) = reader.read(&mut buffer) {
+                parser.lock().unwrap().process(&buffer[..read]);
+                bytes.lock().unwrap().extend_from_slice(&buffer[..read]);
+            }
+        });
+        Self { child, master: pty.master, keyboard, screen, transcript }
+    }
+
+    fn syscost(pid: u32, env: &[(&str, &str)]) -> Self {
+        let pid = pid.to_string();
+        Self::open(env!("CARGO_BIN_EXE_syscost"), &["-p", &pid, "-i", "100ms"], env)
+    }
+
+    fn text(&self) -> String {
+        self.screen.lock().unwrap().screen().contents()
+    }
+
+    fn shows(&self, words: &[&str]) {
+        let mut last = String::new();
+        eventually_or(|| {
+            last = self.text();
+            words.iter().all(|word| last.contains(word))
+        })
+        .unwrap_or_else(|()| panic!("never showed {words:?}:\n{last}"));
+    }
+
+    fn types(&mut self, keys: &str) {
+        self.keyboard.write_all(keys.as_bytes()).unwrap();
+        self.keyboard.flush().unwrap();
+    }
+
+    /// It ends by itself with `code`, and the terminal is as it was.
+    fn ends(mut self, code: u32) -> String {
+        let status = self.child.wait().unwrap();
+        assert_eq!(status.exit_code(), code, "{}", self.text());
+        // The reader may still be busy with the last bytes.
+        eventually("the screen is given back", || {
+            let screen = self.screen.lock().unwrap();
+            !screen.screen().alternate_screen() && !screen.screen().hide_cursor()
+        });
+        let flags = nix::sys::termios::tcgetattr(fd(&*self.master)).unwrap().local_flags;
+        assert!(flags.contains(nix::sys::termios::LocalFlags::ECHO), "echo is off");
+        assert!(flags.contains(nix::sys::termios::LocalFlags::ICANON), "lines are raw");
+        self.text()
+    }
+}
+
+fn fd(master: &dyn MasterPty) -> std::os::fd::BorrowedFd<'_> {
+    // SAFETY: the descriptor is the master's, which outlives the borrow.
+    unsafe { std::os::fd::BorrowedFd::borrow_raw(master.as_raw_fd().unwrap()) }
+}
+
+fn eventually_or(mut holds: impl FnMut() -> bool) -> Result<(), ()> {
+    for _ in 0..2000 {
+        if holds() {
+            return Ok(());
+        }
+        thread::sleep(std::time::Duration::from_millis(10));
+    }
+    Err(())
+}
+
+#[test]
+fn a_live_target_is_shown_opened_explained_and_left() {
+    let target = Target::start(&["busy"]);
+    let pid = target.pid().to_string();
+    let mut terminal = Terminal::syscost(target.pid(), &[]);
+    terminal.shows(&["syscost-target", &pid, "getppid", "EXACT", "CALLS/s", "P99"]);
+    // `getppid` by name, then its own screen, the ledger, the help, and back.
+    terminal.types("/ppid\r");
+    eventually("only getppid is listed", || !terminal.text().contains("nanosleep"));
+    terminal.types("\r");
+    terminal.shows(&["getppid", "p99.9", "max"].map(|word| word).as_slice());
+    terminal.types("\u{1b}");
+    terminal.shows(&["CALLS/s"]);
+    terminal.types("?");
+    terminal.shows(&["sort", "filter", "pause"]);
+    terminal.types("?");
+    terminal.shows(&["CALLS/s"]);
+    terminal.types(" ");
+    terminal.shows(&["PAUSED"]);
+    terminal.types("q");
+    terminal.ends(0);
+    eventually("all programs are gone", || loaded_programs() == 0);
+}
+
+#[test]
+fn the_targets_exit_stays_on_the_screen() {
+    let target = Target::start(&["busy"]);
+    let mut terminal = Terminal::syscost(target.pid(), &[]);
+    terminal.shows(&["getppid", "EXACT"]);
+    drop(target);
+    terminal.shows(&["EXITED", "getppid"]);
+    // Nothing is left to measure, and nobody pays for it any more.
+    eventually("all programs are gone", || loaded_programs() == 0);
+    terminal.types("q");
+    terminal.ends(0);
+}
+
+#[test]
+fn ctrl_c_gives_the_terminal_back() {
+    let target = Target::start(&["busy"]);
+    let mut terminal = Terminal::syscost(target.pid(), &[]);
+    terminal.shows(&["getppid"]);
+    terminal.types("\u{3}");
+    terminal.ends(0);
+    eventually("all programs are gone", || loaded_programs() == 0);
+}
+
+#[test]
+fn sigterm_gives_the_terminal_back() {
+    let target = Target::start(&["busy"]);
+    let terminal = Terminal::syscost(target.pid(), &[]);
+    terminal.shows(&["getppid"]);
+    let pid = terminal.child.process_id().unwrap();
+    kill(Pid::from_raw(pid as i32), Signal::SIGTERM).unwrap();
+    terminal.ends(0);
+    eventually("all programs are gone", || loaded_programs() == 0);
+}
+
+#[test]
+fn a_panic_gives_the_terminal_back_and_stays_readable() {
+    let terminal =
+        Terminal::open(env!("CARGO_BIN_EXE_syscost-target"), &["panicking-screen"], &[]);
+    let text = terminal.ends(101);
+    assert!(text.contains("on purpose"), "{text}");
+}
+
+#[test]
+fn no_color_means_no_color_codes() {
+    let target = Target::start(&["busy"]);
+    for (env, colored) in [(&[][..], true), (&[("NO_COLOR", "1")][..], false)] {
+        let mut terminal = Terminal::syscost(target.pid(), env);
+        terminal.shows(&["getppid", "EXACT"]);
+        terminal.types("q");
+        let transcript = Arc::clone(&terminal.transcript);
+        terminal.ends(0);
+        assert_eq!(has_color_codes(&transcript.lock().unwrap()), colored);
+    }
+}
+
+/// Whether any SGR sequence (`ESC [ … m`) chooses a colour.
+fn has_color_codes(bytes: &[u8]) -> bool {
+    String::from_utf8_lossy(bytes).split("\u{1b}[").skip(1).any(|rest| {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != ';').unwrap_or(rest.len());
+        rest[end..].starts_with('m')
+            && rest[..end].split(';').any(|number| {
+                matches!(number.parse(), Ok(30..=38 | 40..=48 | 90..=97 | 100..=107))
+            })
+    })
+}
+
+#[test]
+fn a_resize_is_followed() {
+    let target = Target::start(&["busy"]);
+    let mut terminal = Terminal::syscost(target.pid(), &[]);
+    terminal.shows(&["getppid"]);
+    for (rows, cols) in [(40, 120), (10, 40), (24, 80)] {
+        terminal.screen.lock().unwrap().screen_mut().set_size(rows, cols);
+        let size = PtySize { rows, cols, pixel_width: 0, pixel_height: 0 };
+        terminal.master.resize(size).unwrap();
+        terminal.shows(&["getppid"]);
+    }
+    terminal.types("q");
+    terminal.ends(0);
+}

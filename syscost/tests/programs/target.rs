@@ -1,0 +1,235 @@
+//! A program whose every call is known: what the kernel tests measure.
+//!
+//! `syscost-target MODE [NUMBER…]` prepares itself, prints "ready", waits for a line on stdin, does
+//! what MODE says, prints "done", and exits when stdin ends. The calls that the tests count
+//! (`getppid`, `getpgid`, `timer_delete`, …) are made by number and occur nowhere else: neither in
+//! the protocol nor in the runtime.
+
+use std::{
+    env,
+    io::{Read, Write, stdin, stdout},
+    os::unix::process::CommandExt,
+    process::Command,
+    sync::{Arc, Barrier},
+    thread,
+};
+
+fn main() {
+    let args: Vec<String> = env::args().skip(1).collect();
+    let mode = args.first().expect("a mode").as_str();
+    let number = |index: usize| -> u64 {
+        args.get(index + 1).and_then(|arg| arg.parse().ok()).expect("a number")
+    };
+    match mode {
+        "calls" => calls(number(0), number(1)),
+        "churn" => churn(number(0), number(1)),
+        "forks" => forks(number(0), number(1)),
+        "sleep" => sleep(number(0), number(1)),
+        "blocked" => blocked(),
+        "dying" => dying(number(0)),
+        "int80" => int80(number(0)),
+        "numbers" => numbers(number(0), number(1), number(2)),
+        "exec-from-thread" => exec_from_thread(),
+        "zombie" => zombie(),
+        "leaderless" => leaderless(number(0)),
+        "busy" => busy(),
+        "panicking-screen" => panicking_screen(),
+        _ => panic!("no mode {mode}"),
+    }
+    // Until the test lets go: what is measured must still be there when it is looked at.
+    let _ = stdin().read_to_end(&mut Vec::new());
+}
+
+/// `threads` threads, there before "ready", make `each` calls each, and a tenth as many that fail.
+fn calls(threads: u64, each: u64) {
+    let begin = Arc::new(Barrier::new(threads as usize + 1));
+    let workers: Vec<_> = (0..threads)
+        .map(|_| {
+            let begin = Arc::clone(&begin);
+            thread::spawn(move || {
+                begin.wait();
+                for call in 0..each {
+                    getppid();
+                    if call % 10 == 0 {
+                        fail();
+                    }
+                }
+            })
+        })
+        .collect();
+    ready();
+    begin.wait();
+    for worker in workers {
+        worker.join().expect("a worker");
+    }
+    done();
+}
+
+/// `threads` threads, born and dead one after the other, make `each` calls each.
+fn churn(threads: u64, each: u64) {
+    ready();
+    for _ in 0..threads {
+        thread::spawn(move || (0..each).for_each(|_| getppid())).join().expect("a worker");
+    }
+    done();
+}
+
+/// `children` processes are forked and waited for; each makes `each` calls, which are not ours.
+fn forks(children: u64, each: u64) {
+    ready();
+    for _ in 0..children {
+        // SAFETY: the child makes plain system calls only, and ends without running any cleanup.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            (0..each).for_each(|_| getppid());
+            // SAFETY: as above.
+            unsafe { libc::_exit(0) };
+        }
+        // SAFETY: waits for our own child.
+        unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
+    }
+    done();
+}
+
+/// Sleeps `times` times for `ms` milliseconds.
+fn sleep(times: u64, ms: u64) {
+    ready();
+    for _ in 0..times {
+        let time = libc::timespec { tv_sec: 0, tv_nsec: (ms * 1_000_000) as i64 };
+        // SAFETY: the kernel reads one timespec.
+        unsafe { libc::syscall(libc::SYS_nanosleep, &raw const time, 0) };
+    }
+    done();
+}
+
+/// Three threads are blocked in `pause` before "ready", and stay.
+fn blocked() {
+    for _ in 0..3 {
+        thread::spawn(|| {
+            // SAFETY: takes nothing.
+            unsafe { libc::syscall(libc::SYS_pause) }
+        });
+    }
+    // Long enough for them to get there; being late would fail the test, not pass it.
+    thread::sleep(std::time::Duration::from_millis(300));
+    ready();
+    done();
+}
+
+/// `threads` threads enter `pause` while measured; the process then exits around them.
+fn dying(threads: u64) {
+    ready();
+    for _ in 0..threads {
+        thread::spawn(|| {
+            // SAFETY: takes nothing.
+            unsafe { libc::syscall(libc::SYS_pause) }
+        });
+    }
+    thread::sleep(std::time::Duration::from_millis(300));
+    done();
+}
+
+/// `times` 32-bit calls of number 20: getpid there, writev here.
+fn int80(times: u64) {
+    ready();
+    #[cfg(target_arch = "x86_64")]
+    for _ in 0..times {
+        // SAFETY: getpid takes nothing; `int 0x80` preserves all but rax and r8 to r11.
+        unsafe {
+            std::arch::asm!("int 0x80", inout("rax") 20u64 => _, out("r8") _, out("r9") _,
+                out("r10") _, out("r11") _);
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = times;
+    done();
+}
+
+/// Each number from `first` to `last` is called `times` times, whatever the kernel makes of it.
+fn numbers(first: u64, last: u64, times: u64) {
+    ready();
+    for number in first..=last {
+        for _ in 0..times {
+            // SAFETY: the tests choose numbers that no kernel assigns.
+            unsafe { libc::syscall(number as i64, 0, 0, 0, 0, 0, 0) };
+        }
+    }
+    done();
+}
+
+/// A thread that does not lead its group executes this program again, in mode `calls 1 1000`.
+fn exec_from_thread() {
+    ready();
+    thread::spawn(|| {
+        let error = Command::new(env::current_exe().expect("our path")).args(["calls", "1", "1000"])
+            .exec();
+        panic!("cannot exec: {error}");
+    })
+    .join()
+    .expect("never returns");
+}
+
+/// A child that has exited and is not waited for; prints its PID.
+fn zombie() {
+    let child = Command::new("true").spawn().expect("true starts");
+    thread::sleep(std::time::Duration::from_millis(300));
+    say(&child.id().to_string());
+    done();
+}
+
+/// The first thread ends; another one goes on, makes `each` calls, and ends the process.
+fn leaderless(each: u64) {
+    thread::spawn(move || {
+        thread::sleep(std::time::Duration::from_millis(300));
+        ready();
+        (0..each).for_each(|_| getppid());
+        done();
+        let _ = stdin().read_to_end(&mut Vec::new());
+        std::process::exit(0);
+    });
+    // SAFETY: ends this thread only; nothing on its stack is needed by the other.
+    unsafe { libc::syscall(libc::SYS_exit, 0) };
+}
+
+/// Calls without end.
+fn busy() {
+    say("ready");
+    loop {
+        (0..1000).for_each(|_| getppid());
+        thread::sleep(std::time::Duration::from_millis(1));
+    }
+}
+
+/// Takes the terminal as syscost does, and panics.
+fn panicking_screen() {
+    let _term = syscost::view::tui::Term::open().expect("a terminal");
+    panic!("on purpose");
+}
+
+fn getppid() {
+    // SAFETY: takes nothing and touches no memory.
+    unsafe { libc::syscall(libc::SYS_getppid) };
+}
+
+/// Fails with ESRCH: no process has this PID (pid_max is at most 2^22).
+fn fail() {
+    // SAFETY: takes an integer and touches no memory.
+    let result = unsafe { libc::syscall(libc::SYS_getpgid, i32::MAX) };
+    assert_eq!(result, -1);
+}
+
+fn ready() {
+    say("ready");
+    // A byte at a time and unbuffered: one `read` for each of the two bytes of "g\n".
+    let mut byte = [0];
+    while stdin().read(&mut byte).is_ok_and(|read| read == 1) && byte != *b"\n" {}
+}
+
+fn done() {
+    say("done");
+}
+
+fn say(line: &str) {
+    println!("{line}");
+    stdout().flush().expect("someone listens");
+}
