@@ -10,20 +10,18 @@ use anyhow::{Context, Result, bail};
 
 use crate::{sh, sources, toolchain::Toolchain};
 
-/// The kernel programs' binaries; each becomes one object.
-const OBJECTS: [&str; 2] = ["syscost", "floor"];
-
 /// Builds the objects and records the sources they come from.
 pub(crate) fn build() -> Result<ExitCode> {
     let toolchain = Toolchain::find()?;
+    let objects = sources::binaries(&sh::root())?;
     eprintln!("{}", toolchain.versions);
     if !toolchain.reproduces() {
         eprintln!("note: a nightly's objects work, but `build-ebpf --check` will not match them");
     }
     // Taken first: an edit during the build must not be recorded as built.
     let hash = sources::hash(&sh::root())?;
-    let built = compile(&toolchain, &sh::target_dir()?.join("bpf"))?;
-    for (object, built) in OBJECTS.iter().zip(built) {
+    let built = compile(&toolchain, &objects, &sh::target_dir()?.join("bpf"))?;
+    for (object, built) in objects.iter().zip(built) {
         let committed = committed(object);
         fs::create_dir_all(committed.parent().unwrap_or(Path::new(".")))?;
         fs::copy(&built, &committed)
@@ -39,6 +37,7 @@ pub(crate) fn build() -> Result<ExitCode> {
 pub(crate) fn check() -> Result<ExitCode> {
     sources::check()?;
     let toolchain = Toolchain::find()?;
+    let objects = sources::binaries(&sh::root())?;
     eprintln!("{}", toolchain.versions);
     if !toolchain.reproduces() {
         bail!("only Debian's compiler gives the committed bytes; run `cargo xtask setup`");
@@ -48,9 +47,9 @@ pub(crate) fn check() -> Result<ExitCode> {
     if folder.exists() {
         fs::remove_dir_all(&folder)?;
     }
-    let built = compile(&toolchain, &folder)?;
+    let built = compile(&toolchain, &objects, &folder)?;
     let mut differing = Vec::new();
-    for (object, built) in OBJECTS.iter().zip(built) {
+    for (object, built) in objects.iter().zip(built) {
         let (old, new) = (fs::read(committed(object)).unwrap_or_default(), fs::read(&built)?);
         if old == new {
             println!("{object}.bpf.o: {} bytes, the same", new.len());
@@ -62,7 +61,15 @@ pub(crate) fn check() -> Result<ExitCode> {
                 new.len(),
                 built.display()
             );
-            differing.push(*object);
+            differing.push(object.as_str());
+        }
+    }
+    // An object without a source explains itself to nobody.
+    for entry in fs::read_dir(sh::root().join("syscost/ebpf"))? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        let orphan = name.strip_suffix(".bpf.o").filter(|stem| !objects.iter().any(|o| o == stem));
+        if orphan.is_some() {
+            bail!("syscost/ebpf/{name} comes from no kernel program: delete it");
         }
     }
     if !differing.is_empty() {
@@ -79,11 +86,11 @@ pub(crate) fn check() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Builds and strips; returns the objects' files, in the order of `OBJECTS`.
-fn compile(toolchain: &Toolchain, target_dir: &Path) -> Result<Vec<PathBuf>> {
-    let folder = toolchain.build(target_dir)?;
+/// Builds and strips; returns the objects' files, in the order of `objects`.
+fn compile(toolchain: &Toolchain, objects: &[String], target_dir: &Path) -> Result<Vec<PathBuf>> {
+    let folder = toolchain.build(objects, target_dir)?;
     let mut files = Vec::new();
-    for object in OBJECTS {
+    for object in objects {
         let stripped = target_dir.join(format!("{object}.bpf.o"));
         toolchain.strip(&folder.join(object), &stripped)?;
         // Without BTF neither maps in task storage nor BTF tracepoints load.

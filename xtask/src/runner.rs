@@ -38,6 +38,9 @@ pub(crate) fn run(args: &[&str]) -> Result<ExitCode> {
 }
 
 fn is_kept(name: &str) -> bool {
-    ["CARGO_", "RUST_", "INSTA_", "PROPTEST_", "SYSCOST_"].iter().any(|p| name.starts_with(p))
+    // Not all of CARGO_*: a registry's token would show in the process list.
+    let prefixes = ["CARGO_BIN_", "CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_TARGET_"];
+    let of_tests = ["RUST_", "INSTA_", "PROPTEST_", "SYSCOST_"];
+    prefixes.iter().chain(&of_tests).any(|prefix| name.starts_with(prefix))
         || ["CI", "PATH", "TERM", "NO_COLOR", "TMPDIR"].contains(&name)
 }

@@ -38,6 +38,20 @@ pub(crate) fn hash(root: &Path) -> Result<String> {
     Ok(digest(entries, &locked_versions(&lock)))
 }
 
+/// The kernel side's binaries; each becomes one object.
+pub(crate) fn binaries(root: &Path) -> Result<Vec<String>> {
+    let manifest = String::from_utf8(read(root, MANIFESTS[0])?).context("not UTF-8")?;
+    let names: Vec<String> = manifest
+        .split("[[bin]]")
+        .skip(1)
+        .filter_map(|bin| bin.lines().find_map(|line| value_of(line, "name")))
+        .collect();
+    if names.is_empty() {
+        bail!("{} declares no [[bin]]", MANIFESTS[0]);
+    }
+    Ok(names)
+}
+
 /// Fails when the committed objects were built from other sources than those present.
 pub(crate) fn check() -> Result<()> {
     let root = sh::root();
@@ -71,13 +85,10 @@ fn unix_lines(contents: &[u8]) -> Vec<u8> {
 
 /// The `name version` lines of the crates whose code ends up in the objects.
 fn locked_versions(lock: &str) -> String {
-    let value = |line: &str, key: &str| {
-        line.strip_prefix(key).map(|rest| rest.trim_matches([' ', '=', '"']).to_owned())
-    };
     let mut lines = Vec::new();
     for package in lock.split("[[package]]").skip(1) {
-        let name = package.lines().find_map(|line| value(line, "name"));
-        let version = package.lines().find_map(|line| value(line, "version"));
+        let name = package.lines().find_map(|line| value_of(line, "name"));
+        let version = package.lines().find_map(|line| value_of(line, "version"));
         let (Some(name), Some(version)) = (name, version) else { continue };
         if name.starts_with("aya-ebpf")
             || name.starts_with("aya-log-ebpf")
@@ -88,6 +99,12 @@ fn locked_versions(lock: &str) -> String {
     }
     lines.sort();
     lines.concat()
+}
+
+/// The text in `key = "text"`, if that is what the line says.
+fn value_of(line: &str, key: &str) -> Option<String> {
+    let value = line.strip_prefix(key)?.trim_start().strip_prefix('=')?;
+    Some(value.trim().trim_matches('"').to_owned())
 }
 
 /// Every `.rs` file under `folder`, by its path from `root`, sorted.

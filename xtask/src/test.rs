@@ -6,7 +6,7 @@ use std::{
     process::{Command, ExitCode, Stdio},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::{
     runner,
@@ -23,7 +23,10 @@ pub(crate) fn run(args: &[&str]) -> Result<ExitCode> {
         match arg {
             "--no-kernel" => no_kernel = true,
             "--" => {}
-            option if option.starts_with('-') => bail!("test: unknown option `{option}`"),
+            option if option.starts_with('-') => {
+                eprintln!("xtask: `test` has no option `{option}`; see `cargo xtask help`");
+                return Ok(ExitCode::from(2));
+            }
             filter => filters.push(filter),
         }
     }

@@ -118,13 +118,13 @@ impl Toolchain {
         Ok(Toolchain { nightly: true, linker, strip, versions })
     }
 
-    /// Builds every kernel program into `target_dir`; returns the folder the objects are in.
-    pub(crate) fn build(&self, target_dir: &Path) -> Result<PathBuf> {
-        let mut cargo = self.cargo();
+    /// Builds the kernel programs into `target_dir`; returns the folder the objects are in.
+    pub(crate) fn build(&self, binaries: &[String], target_dir: &Path) -> Result<PathBuf> {
+        let mut cargo = self.cargo(binaries);
         // The folder names under cargo's home are known only once the sources lie there.
         sh::run(cargo.args(["fetch", "--quiet", "--locked", "--target", TARGET]))?;
 
-        let mut cargo = self.cargo();
+        let mut cargo = self.cargo(binaries);
         cargo.args(["build", "--locked", "--profile", "bpf", "--package", "syscost-ebpf"]);
         cargo.args(["--target", TARGET]).arg("--target-dir").arg(target_dir);
         if self.nightly {
@@ -144,7 +144,7 @@ impl Toolchain {
         sh::run(Command::new(&self.strip).arg("-g").arg(from).arg("-o").arg(to))
     }
 
-    fn cargo(&self) -> Command {
+    fn cargo(&self, binaries: &[String]) -> Command {
         if self.nightly {
             let mut cargo = Command::new("rustup");
             cargo.args(["run", "nightly", "cargo"]).current_dir(sh::root());
@@ -152,8 +152,9 @@ impl Toolchain {
             return cargo;
         }
         let mut cargo = sh::cargo();
-        // Stable enough: only these crates may use unstable features, and only theirs.
-        cargo.env("RUSTC", DEBIAN_RUSTC).env("RUSTC_BOOTSTRAP", "aya_ebpf,syscost");
+        // aya-ebpf and the programs use one unstable feature each; nothing else may.
+        let unstable = format!("aya_ebpf,{}", binaries.join(",").replace('-', "_"));
+        cargo.env("RUSTC", DEBIAN_RUSTC).env("RUSTC_BOOTSTRAP", unstable);
         cargo
     }
 }
