@@ -2,8 +2,10 @@
 //! the clock or `/proc` for more.
 
 pub mod csv;
+pub mod format;
 pub mod json;
 pub mod table;
+pub mod tui;
 
 #[cfg(test)]
 mod fixture;
