@@ -2,9 +2,11 @@
 //! the clock or `/proc` for more.
 
 pub mod csv;
+pub mod format;
 pub mod json;
 pub mod report;
 pub mod table;
+pub mod tui;
 
 #[cfg(test)]
 mod fixture;

@@ -1,0 +1,200 @@
+//! Numbers in human units: short enough for a column, and never a misleading 0.
+//!
+//! Knows no model beyond a column's value, and neither widths nor colours.
+
+use crate::{model::column::Value, reading::Reading};
+
+/// What stands for a number that was not collected.
+pub const NOT_COLLECTED: &str = "–";
+
+/// A cell of the table.
+pub fn value(value: &Value) -> String {
+    match value {
+        Value::Text(text) => text.clone().into_owned(),
+        Value::Count(n) => reading(*n, count),
+        Value::PerSec(n) => reading(*n, rate),
+        Value::Pct(n) => pct(*n),
+        Value::Ns(n) => reading(*n, ns),
+        Value::NsPerSec(n) => reading(*n, ns_f64),
+    }
+}
+
+/// A number with its trust: `>=` before a lower bound, `–` where nothing was collected.
+pub fn reading<T>(reading: Reading<T>, format: impl FnOnce(T) -> String) -> String {
+    match reading {
+        Reading::NotCollected => NOT_COLLECTED.into(),
+        Reading::Partial(value) => format!(">={}", format(value)),
+        Reading::Exact(value) => format(value),
+    }
+}
+
+/// A stretch of time, in at most five characters: `214ns`, `1.9µs`, `101ms`, `2.3s`, `1m05s`.
+pub fn ns(ns: u64) -> String {
+    ns_f64(ns as f64)
+}
+
+/// [`ns`] for a computed time, which may lie between 0 and 1 ns.
+pub fn ns_f64(ns: f64) -> String {
+    const UNITS: [(f64, &str); 4] = [(1.0, "ns"), (1e3, "µs"), (1e6, "ms"), (1e9, "s")];
+    if ns <= 0.0 {
+        return "0".into();
+    }
+    if ns < 0.95 {
+        return "<1ns".into();
+    }
+    if ns >= 59.5e9 {
+        return long(ns);
+    }
+    // 999.5 rounds up into the next unit.
+    let (size, unit) = UNITS.into_iter().find(|(size, _)| ns < size * 999.5).unwrap_or(UNITS[3]);
+    let value = ns / size;
+    // A nanosecond is the clock's grain: it has no decimals.
+    if value < 9.95 && size > 1.0 {
+        format!("{value:.1}{unit}")
+    } else {
+        format!("{value:.0}{unit}")
+    }
+}
+
+fn long(ns: f64) -> String {
+    let secs = (ns / 1e9).round() as u64;
+    let (mins, hours, days) = (secs / 60, secs / 3600, secs / 86400);
+    if secs < 600 {
+        format!("{mins}m{:02}s", secs % 60)
+    } else if hours < 1 {
+        format!("{mins}m")
+    } else if hours < 10 {
+        format!("{hours}h{:02}m", mins % 60)
+    } else if days < 1 {
+        format!("{hours}h")
+    } else {
+        format!("{days}d{:02}h", hours % 24)
+    }
+}
+
+/// A number of things, in at most five characters: `880`, `3.1k`, `12.4k`, `1.2M`.
+pub fn count(count: u64) -> String {
+    match count {
+        ..1000 => count.to_string(),
+        _ => thousands(count as f64),
+    }
+}
+
+fn thousands(value: f64) -> String {
+    const UNITS: [(f64, &str); 5] = [(1e3, "k"), (1e6, "M"), (1e9, "G"), (1e12, "T"), (1e15, "P")];
+    let (size, unit) = UNITS.into_iter().find(|(size, _)| value < size * 999.5).unwrap_or(UNITS[4]);
+    let value = value / size;
+    if value < 99.95 { format!("{value:.1}{unit}") } else { format!("{value:.0}{unit}") }
+}
+
+/// A number of things in full, for a ledger: `1,234,567`.
+pub fn full(count: u64) -> String {
+    let digits = count.to_string();
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// Things per second: `0.2`, `3.1`, `880`, `12.4k`.
+pub fn rate(rate: f64) -> String {
+    match rate {
+        ..=0.0 => "0".into(),
+        ..0.01 => "<0.01".into(),
+        ..0.095 => format!("{rate:.2}"),
+        ..9.95 => format!("{rate:.1}"),
+        ..999.5 => format!("{rate:.0}"),
+        _ => thousands(rate),
+    }
+}
+
+/// A share, 0 to 100, without the sign: `0`, `0.04`, `38.2`, `100`. 100 only for all.
+pub fn pct(pct: f64) -> String {
+    match pct {
+        ..=0.0 => "0".into(),
+        ..0.01 => "<0.01".into(),
+        ..0.095 => format!("{pct:.2}"),
+        ..99.95 => format!("{pct:.1}"),
+        ..100.0 => ">99.9".into(),
+        _ => "100".into(),
+    }
+}
+
+/// A stretch of time as a clock shows it: `00:02:13`.
+pub fn clock(ns: u64) -> String {
+    let secs = ns / 1_000_000_000;
+    format!("{:02}:{:02}:{:02}", secs / 3600, secs / 60 % 60, secs % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_at_most_three_digits_and_the_unit_that_fits() {
+        let cases = [
+            (0, "0"),
+            (1, "1ns"),
+            (214, "214ns"),
+            (999, "999ns"),
+            (1_000, "1.0µs"),
+            (1_940, "1.9µs"),
+            (9_960, "10µs"),
+            (41_200, "41µs"),
+            (999_499, "999µs"),
+            (999_500, "1.0ms"),
+            (101_000_000, "101ms"),
+            (2_300_000_000, "2.3s"),
+            (59_400_000_000, "59s"),
+            (59_600_000_000, "1m00s"),
+            (65_000_000_000, "1m05s"),
+            (754_000_000_000, "12m"),
+            (3_900_000_000_000, "1h05m"),
+            (40_000_000_000_000, "11h"),
+            (u64::MAX, "213503d23h"),
+        ];
+        for (value, text) in cases {
+            assert_eq!(ns(value), text);
+        }
+        assert_eq!(ns_f64(0.4), "<1ns");
+    }
+
+    #[test]
+    fn counts_and_rates_never_show_a_misleading_zero() {
+        let counts =
+            [(0, "0"), (880, "880"), (3_100, "3.1k"), (12_400, "12.4k"), (999_999, "1.0M")];
+        for (value, text) in counts {
+            assert_eq!(count(value), text);
+        }
+        let rates = [
+            (0.0, "0"),
+            (0.001, "<0.01"),
+            (0.05, "0.05"),
+            (0.2, "0.2"),
+            (9.96, "10"),
+            (1e6, "1.0M"),
+        ];
+        for (value, text) in rates {
+            assert_eq!(rate(value), text);
+        }
+        let shares =
+            [(0.0, "0"), (0.004, "<0.01"), (0.04, "0.04"), (38.24, "38.2"), (99.99, ">99.9")];
+        for (value, text) in shares {
+            assert_eq!(pct(value), text);
+        }
+        assert_eq!(full(1_234_567), "1,234,567");
+        assert_eq!(full(123), "123");
+        assert_eq!(clock(133_400_000_000), "00:02:13");
+    }
+
+    #[test]
+    fn trust_is_shown() {
+        assert_eq!(reading(Reading::Partial(5), count), ">=5");
+        assert_eq!(reading(Reading::Exact(0), count), "0");
+        assert_eq!(reading(Reading::NotCollected, count), "–");
+    }
+}

@@ -1,0 +1,150 @@
+//! The first screen: a row for each syscall, with its latencies' shape on an axis they share.
+
+use ratatui::{
+    style::Style,
+    text::{Line, Span},
+};
+
+use super::{Page, clip, header, left, right};
+use crate::{
+    model::{
+        Model,
+        column::{Key, Value},
+    },
+    reading::Reading,
+    view::{
+        format,
+        tui::{
+            Live, UiState,
+            axis::{LogAxis, sparkline},
+            columns::{GAP, Layout, in_window},
+            rows::{self, Entry},
+        },
+    },
+};
+
+/// Draws header, headings and rows.
+pub(super) fn draw(page: &mut Page<'_>, ui: &UiState, live: &Live) {
+    header::draw(page, ui, live);
+    let model = live.model(ui.window);
+    let entries = rows::entries(ui, live);
+    if entries.is_empty() {
+        return draw_empty(page, ui, live);
+    }
+    let layout = Layout::fit(page.area.width, ui.window, model.ledger.exact(), ui.sort.key);
+    // From everything since attach, so that the axis does not jump from tick to tick.
+    let axis = LogAxis::over(live.since_attach.rows.iter().map(|row| &row.latency));
+    draw_headings(page, ui, &layout, axis);
+
+    let top = header::HEIGHT + 1;
+    let room = usize::from(page.area.height.saturating_sub(top + 1));
+    let selected = rows::selected(ui, &entries);
+    let first = selected.saturating_sub(room / 2).min(entries.len().saturating_sub(room));
+    for (y, (index, entry)) in entries.iter().enumerate().skip(first).take(room).enumerate() {
+        let line = row(ui, model, &layout, axis, entry, index == selected);
+        page.line(top + y as u16, line);
+    }
+}
+
+fn draw_headings(page: &mut Page<'_>, ui: &UiState, layout: &Layout, axis: Option<LogAxis>) {
+    let theme = &ui.theme;
+    let sorted = in_window(ui.sort.key, ui.window);
+    let arrow = if sorted.column().descending != ui.sort.reversed { '▼' } else { '▲' };
+    let name = match sorted {
+        Key::Syscall => Span::styled(left(&format!("SYSCALL{arrow}"), layout.name), theme.active),
+        _ => Span::styled(left("SYSCALL", layout.name), theme.heading),
+    };
+    let mut line = Line::from(vec![Span::raw(" "), name]);
+    for (key, width) in &layout.numbers {
+        let title = key.column().title;
+        line.push_span(if *key == sorted {
+            Span::styled(right(&format!("{arrow}{title}"), *width), theme.active)
+        } else {
+            Span::styled(right(title, *width), theme.heading)
+        });
+    }
+    let x = line.width() as u16 + GAP;
+    page.line(header::HEIGHT, line);
+    for (at, label) in axis.map_or_else(Vec::new, |axis| axis.ticks(layout.histogram)) {
+        page.text_at(x + at, header::HEIGHT, label, theme.dim);
+    }
+}
+
+fn row(
+    ui: &UiState,
+    model: &Model,
+    layout: &Layout,
+    axis: Option<LogAxis>,
+    entry: &Entry<'_>,
+    selected: bool,
+) -> Line<'static> {
+    let theme = &ui.theme;
+    let style = match entry.row {
+        None => theme.dim,
+        Some(_) if selected => theme.title,
+        Some(_) => Style::new(),
+    };
+    let name = left(&entry.title, layout.name);
+    let mut line = Line::from(if selected {
+        vec![Span::styled("▸", theme.title), Span::styled(name, theme.selected)]
+    } else {
+        vec![Span::raw(" "), Span::styled(name, style)]
+    });
+    for (key, width) in &layout.numbers {
+        let value = match entry.row {
+            Some(row) => (key.column().get)(model, row),
+            None => idle(*key, model.ledger.exact()),
+        };
+        line.push_span(Span::styled(right(&format::value(&value), *width), style));
+    }
+    if let (Some(row), Some(axis)) = (entry.row, axis) {
+        let shape = sparkline(&axis.columns(&row.latency, layout.histogram));
+        line.push_span(Span::raw(" ".repeat(GAP.into())));
+        line.push_span(Span::styled(shape, theme.bar));
+    }
+    line
+}
+
+/// The numbers of a syscall without a call in the window: sums are 0, latencies there are none.
+fn idle(key: Key, exact: bool) -> Value {
+    match key {
+        Key::Calls | Key::CallsPerSec | Key::Errors | Key::Time | Key::TimePerSec => {
+            Value::Count(Reading::exact_if(exact, 0))
+        }
+        _ => Value::Ns(Reading::NotCollected),
+    }
+}
+
+fn draw_empty(page: &mut Page<'_>, ui: &UiState, live: &Live) {
+    let ledger = &live.since_attach.ledger;
+    let mut lines = Vec::new();
+    if !live.since_attach.rows.is_empty() {
+        lines.push(format!("no syscall has \"{}\" in its name", ui.filter.text()));
+        lines.push("esc shows all".into());
+    } else if live.since_attach.process.exited {
+        lines.push("the process has exited without a syscall that could be measured".into());
+    } else {
+        lines.push("no syscalls yet".into());
+        lines.push(match ledger.in_flight {
+            0 => "the process may be blocked in one call, entered before tracing began".into(),
+            1 => "1 call is in flight: it is counted when it returns".into(),
+            n => {
+                format!("{} calls are in flight: each is counted when it returns", format::count(n))
+            }
+        });
+        if ledger.open_at_attach > 0 {
+            lines.push(format!(
+                "{} that were open when tracing began have returned; their time is unknown",
+                format::count(ledger.open_at_attach)
+            ));
+        }
+    }
+    let width = usize::from(page.area.width);
+    let top = page.area.height / 2 - 1;
+    for (y, text) in lines.into_iter().enumerate() {
+        let text = clip(&text, width.saturating_sub(2));
+        let x = (width - text.chars().count()) / 2;
+        let style = if y == 0 { ui.theme.title } else { ui.theme.dim };
+        page.text_at(x as u16, top + y as u16, text, style);
+    }
+}

@@ -1,0 +1,105 @@
+//! A tall histogram on a logarithmic time axis, with its percentiles marked.
+
+use ratatui::layout::Rect;
+
+use super::{Page, right};
+use crate::{
+    model::Latency,
+    view::{
+        format,
+        tui::{
+            Theme,
+            axis::{LogAxis, cell},
+        },
+    },
+};
+
+/// The lines below the bars: the axis, its labels, the marks.
+pub(super) const BELOW: u16 = 3;
+/// The characters left of the bars: a count and the axis.
+const COUNTS: u16 = 8;
+
+/// Draws the histogram into `area`, axes and marks included.
+pub(super) fn draw(
+    page: &mut Page<'_>,
+    theme: &Theme,
+    latency: &Latency,
+    axis: LogAxis,
+    area: Rect,
+) {
+    let (Some(height), Some(width)) =
+        (area.height.checked_sub(BELOW), area.width.checked_sub(COUNTS))
+    else {
+        return;
+    };
+    if height == 0 || width == 0 {
+        return;
+    }
+    let x = area.x + COUNTS;
+    let columns = axis.columns(latency, width);
+    let peak = columns.iter().copied().max().unwrap_or(0);
+    for y in 0..height {
+        let row = height - 1 - y;
+        let bars: String = columns.iter().map(|count| cell(*count, peak, height, row)).collect();
+        page.text_at(x, area.y + y, bars, theme.bar);
+    }
+    draw_counts(page, theme, peak, area, height);
+    draw_axis(page, theme, axis, x, area.y + height, width);
+    draw_marks(page, theme, latency, axis, (x, area.y + height + 2, width));
+}
+
+fn draw_counts(page: &mut Page<'_>, theme: &Theme, peak: u64, area: Rect, height: u16) {
+    let wide = COUNTS - 1;
+    for y in 0..height {
+        // A bar of that height means so many calls; the half only where it is one exactly enough.
+        let count = if y == 0 {
+            Some(peak)
+        } else if height >= 6 && height.is_multiple_of(2) && y == height / 2 && peak >= 10 {
+            Some(peak / 2)
+        } else {
+            None
+        };
+        let label = match count {
+            Some(count) => format!("{}┤", right(&format!("{} ", format::count(count)), wide)),
+            None => format!("{}│", right("", wide)),
+        };
+        page.text_at(area.x, area.y + y, label, theme.dim);
+    }
+}
+
+fn draw_axis(page: &mut Page<'_>, theme: &Theme, axis: LogAxis, x: u16, y: u16, width: u16) {
+    let mut line = vec!['─'; width.into()];
+    for (at, label) in axis.ticks(width) {
+        line[usize::from(at)] = '┬';
+        page.text_at(x + at, y + 1, label, theme.dim);
+    }
+    page.text_at(x - 1, y, format!("└{}", String::from_iter(line)), theme.dim);
+}
+
+/// Marks the percentiles below the axis. Where two would collide, the more important one stays.
+fn draw_marks(
+    page: &mut Page<'_>,
+    theme: &Theme,
+    latency: &Latency,
+    axis: LogAxis,
+    (x, y, width): (u16, u16, u16),
+) {
+    let marks = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999), ("p90", 0.9)];
+    let mut taken: Vec<(u16, u16)> = Vec::new();
+    for (label, quantile) in marks {
+        let Some(ns) = latency.quantile_ns(quantile) else { continue };
+        let at = axis.column(ns, width);
+        let wide = label.len() as u16 + 1;
+        // At the right edge the label goes to the left of its mark.
+        let (from, text) = if at + wide <= width {
+            (at, format!("▲{label}"))
+        } else {
+            ((at + 1).saturating_sub(wide), format!("{label}▲"))
+        };
+        if taken.iter().any(|(start, end)| from < *end && *start < from + wide + 1) {
+            continue;
+        }
+        taken.push((from, from + wide + 1));
+        page.text_at(x + from, y, text, theme.mark);
+    }
+}

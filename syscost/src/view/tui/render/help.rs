@@ -1,0 +1,93 @@
+//! The help screen: the keymap, the columns, and how to read the numbers.
+
+use ratatui::text::{Line, Span};
+
+use super::{heading, left, wrap};
+use crate::{
+    model::column::COLUMNS,
+    view::tui::{Theme, keymap::BINDINGS},
+};
+
+/// How far apart the two columns of keys are.
+const KEYS_WIDTH: u16 = 39;
+const LABEL_WIDTH: u16 = 10;
+
+/// What numbers and marks mean, beyond the columns.
+static READING: &[(&str, &str)] = &[
+    (
+        "EXACT",
+        "every call that was entered is accounted for: finished and in its row, still in flight, or \
+         ended with its thread",
+    ),
+    (
+        "INEXACT",
+        "something was missed, and the header says what; a loss does not heal, so it stays. Numbers \
+         with >= are lower bounds. The ledger has the whole account",
+    ),
+    ("–", "nothing was collected; 0 always means zero"),
+    ("latency", "from entering the kernel to leaving it: work and waiting alike"),
+    ("in flight", "entered and not finished: a call is counted when it returns"),
+    (
+        "▁▃█▂ ·",
+        "how a row's latencies are spread over the time axis above, from short to long. All rows \
+         share the axis; each has its own height. A dot is a few calls, too few for a bar",
+    ),
+    ("dim rows", "no call finished in the window"),
+    ("percentile", "at most 1/16 too high, never too low; mean, min and max since start are exact"),
+];
+
+/// The line above the text.
+pub(super) fn title(theme: &Theme) -> Line<'static> {
+    Line::from(vec![Span::styled(" syscost  ", theme.dim), Span::styled("help", theme.title)])
+}
+
+/// The whole text in lines of `width`.
+pub(super) fn text(theme: &Theme, width: u16) -> Vec<Line<'static>> {
+    let mut lines = vec![heading(theme, "KEYS")];
+    lines.extend(keys(theme, width));
+    lines.push(Line::default());
+    lines.push(heading(theme, "COLUMNS"));
+    for column in COLUMNS {
+        lines.extend(entry(theme, column.title, column.help, width));
+    }
+    lines.push(Line::default());
+    lines.push(heading(theme, "READING"));
+    for (term, meaning) in READING {
+        lines.extend(entry(theme, term, meaning, width));
+    }
+    lines
+}
+
+/// The keymap: in two columns where they fit, read downwards.
+fn keys(theme: &Theme, width: u16) -> Vec<Line<'static>> {
+    let cells: Vec<[Span<'static>; 2]> = BINDINGS
+        .iter()
+        .map(|binding| {
+            let label = format!("  {}", left(&binding.labels().join(" "), LABEL_WIDTH));
+            let help = left(binding.help, KEYS_WIDTH - LABEL_WIDTH - 2);
+            [Span::styled(label, theme.active), Span::raw(help)]
+        })
+        .collect();
+    let columns = if width >= 2 * KEYS_WIDTH { 2 } else { 1 };
+    let height = cells.len().div_ceil(columns);
+    (0..height)
+        .map(|row| {
+            let spans = cells.iter().skip(row).step_by(height).flatten().cloned();
+            Line::from_iter(spans)
+        })
+        .collect()
+}
+
+/// A term and its meaning, wrapped beside it.
+fn entry(theme: &Theme, term: &str, meaning: &str, width: u16) -> Vec<Line<'static>> {
+    let indent = LABEL_WIDTH + 2;
+    let room = width.saturating_sub(indent + 1).max(10);
+    wrap(meaning, room.into())
+        .into_iter()
+        .enumerate()
+        .map(|(index, text)| {
+            let term = left(if index == 0 { term } else { "" }, LABEL_WIDTH);
+            Line::from(vec![Span::styled(format!("  {term}"), theme.active), Span::raw(text)])
+        })
+        .collect()
+}

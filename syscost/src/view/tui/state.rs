@@ -1,0 +1,111 @@
+//! What a person has chosen: screen, window, order, filter, selection.
+//!
+//! Knows no keys and draws nothing. Holds no measurement but the one that a pause froze.
+
+use super::{Live, Theme};
+use crate::{
+    model::{Window, column},
+    sample::KindKey,
+};
+
+/// Which screen is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Screen {
+    /// All syscalls, one row each.
+    Calls,
+    /// One syscall.
+    Detail(KindKey),
+    /// The keys and the columns explained.
+    Help,
+    /// What became of every call.
+    Ledger,
+}
+
+/// Which names are shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Filter {
+    /// All.
+    Off,
+    /// Those that contain this, which is still being typed.
+    Typing(String),
+    /// Those that contain this.
+    On(String),
+}
+
+impl Filter {
+    /// What names have to contain.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Off => "",
+            Self::Typing(text) | Self::On(text) => text,
+        }
+    }
+}
+
+/// The order of the rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sort {
+    pub(super) key: column::Key,
+    /// Against the column's own direction.
+    pub(super) reversed: bool,
+}
+
+/// Everything the screen remembers from one key to the next.
+#[derive(Clone, Debug)]
+pub struct UiState {
+    pub(super) screen: Screen,
+    /// The screens that `Back` returns to, the nearest last.
+    pub(super) back: Vec<Screen>,
+    pub(super) window: Window,
+    pub(super) sort: Sort,
+    pub(super) filter: Filter,
+    /// The selected syscall; `None` is the first row, whichever that is.
+    pub(super) selected: Option<KindKey>,
+    /// The first line shown of a screen of text.
+    pub(super) scroll: u16,
+    /// What is shown while paused.
+    pub(super) frozen: Option<Box<Live>>,
+    /// Width and height of the terminal.
+    pub(super) size: (u16, u16),
+    pub(super) theme: Theme,
+}
+
+impl UiState {
+    /// The first screen, as it is before any key.
+    pub fn new(no_color: bool) -> Self {
+        Self {
+            screen: Screen::Calls,
+            back: Vec::new(),
+            window: Window::Interval,
+            // The first question is where the time goes.
+            sort: Sort { key: column::Key::TimePerSec, reversed: false },
+            filter: Filter::Off,
+            selected: None,
+            scroll: 0,
+            frozen: None,
+            size: (80, 24),
+            theme: Theme::new(no_color),
+        }
+    }
+
+    /// Tells the size of the terminal: at the start and whenever it changes. Decides how far a
+    /// page goes and which columns can be sorted by; drawing fits itself to the frame regardless.
+    pub fn resize(&mut self, width: u16, height: u16) {
+        self.size = (width, height);
+    }
+
+    /// What is on the screen: `live`, or what it was when the screen was paused.
+    pub fn shown<'a>(&'a self, live: &'a Live) -> &'a Live {
+        self.frozen.as_deref().unwrap_or(live)
+    }
+
+    /// The screen that is shown.
+    pub fn screen(&self) -> Screen {
+        self.screen
+    }
+
+    /// Which names are shown.
+    pub fn filter(&self) -> &Filter {
+        &self.filter
+    }
+}

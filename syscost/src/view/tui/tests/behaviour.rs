@@ -1,0 +1,325 @@
+//! What keys and actions do.
+
+use std::collections::HashSet;
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+use super::fixture::{OPENAT, READ, reads, server, server_with, with_syscalls};
+use crate::{
+    model::column::Key,
+    view::tui::{
+        Action, Effect, Filter, Live, Screen, UiState,
+        keymap::{self, BINDINGS, Keys, Place},
+        rows, update,
+    },
+};
+
+const PLACES: [Place; 5] = [Place::Calls, Place::Filter, Place::Detail, Place::Help, Place::Ledger];
+
+fn after(live: &Live, actions: &[Action]) -> UiState {
+    let mut ui = UiState::new(true);
+    for action in actions {
+        assert_eq!(update(&mut ui, *action, live), None, "{action:?}");
+    }
+    ui
+}
+
+fn titles(ui: &UiState, live: &Live) -> Vec<String> {
+    rows::entries(ui, ui.shown(live)).iter().map(|entry| entry.title.to_string()).collect()
+}
+
+fn selected(ui: &UiState, live: &Live) -> String {
+    let entries = rows::entries(ui, ui.shown(live));
+    entries[rows::selected(ui, &entries)].title.to_string()
+}
+
+#[test]
+fn the_first_row_is_where_the_time_goes_and_idle_rows_come_last() {
+    let order = titles(&UiState::new(true), &server());
+    assert_eq!(
+        order,
+        [
+            "epoll_wait",
+            "nanosleep",
+            "futex",
+            "read",
+            "write",
+            "openat",
+            "close",
+            "getpid/i386",
+            "clone",
+            "mmap"
+        ]
+    );
+}
+
+#[test]
+fn the_selection_follows_the_syscall_and_not_the_place() {
+    let ui = after(&server(), &[Action::Down, Action::Down, Action::Down]);
+    assert_eq!(selected(&ui, &server()), "read");
+    let busier = server_with(|sample| {
+        sample.kinds.iter_mut().filter(|kind| kind.key == READ).for_each(|kind| {
+            kind.sum_ns += 100_000_000_000;
+        });
+    });
+    assert_eq!(titles(&ui, &busier)[0], "read");
+    assert_eq!(selected(&ui, &busier), "read");
+    assert_eq!(titles(&ui, &server())[3], "read");
+}
+
+#[test]
+fn before_the_first_move_the_selection_stays_at_the_top() {
+    let ui = UiState::new(true);
+    assert_eq!(selected(&ui, &server()), "epoll_wait");
+    assert_eq!(selected(&ui, &reads(7)), "read");
+}
+
+#[test]
+fn moving_stops_at_both_ends() {
+    let live = with_syscalls(0..100);
+    let top = titles(&UiState::new(true), &live);
+    let at = |actions: &[Action]| selected(&after(&live, actions), &live);
+    assert_eq!(at(&[Action::Up]), top[0]);
+    assert_eq!(at(&[Action::Last]), top[99]);
+    assert_eq!(at(&[Action::Last, Action::Down, Action::PageDown]), top[99]);
+    assert_eq!(at(&[Action::PageDown]), top[19]);
+    assert_eq!(at(&[Action::PageDown, Action::PageUp]), top[0]);
+    assert_eq!(at(&[Action::Last, Action::First]), top[0]);
+}
+
+#[test]
+fn a_pause_freezes_what_is_shown_while_measuring_goes_on() {
+    let (old, new) = (reads(100), reads(900));
+    let mut ui = after(&old, &[Action::Pause]);
+    assert_eq!(ui.shown(&new), &old);
+    update(&mut ui, Action::Pause, &new);
+    assert_eq!(ui.shown(&new), &new);
+}
+
+#[test]
+fn a_filter_is_a_part_of_the_name_in_any_case() {
+    let typed = [Action::Filter, Action::FilterType('R'), Action::FilterType('e')];
+    let mut ui = after(&server(), &typed);
+    assert_eq!(titles(&ui, &server()), ["read"]);
+    update(&mut ui, Action::FilterErase, &server());
+    assert_eq!(titles(&ui, &server()), ["read", "write"]);
+    update(&mut ui, Action::FilterKeep, &server());
+    assert_eq!(ui.filter(), &Filter::On("R".into()));
+    // To type on continues what was kept.
+    update(&mut ui, Action::Filter, &server());
+    assert_eq!(ui.filter(), &Filter::Typing("R".into()));
+    update(&mut ui, Action::FilterClear, &server());
+    assert_eq!(ui.filter(), &Filter::Off);
+    assert_eq!(titles(&ui, &server()).len(), 10);
+}
+
+#[test]
+fn back_on_the_first_screen_drops_the_filter() {
+    let ui = after(
+        &server(),
+        &[Action::Filter, Action::FilterType('x'), Action::FilterKeep, Action::Back],
+    );
+    assert_eq!((ui.filter(), ui.screen()), (&Filter::Off, Screen::Calls));
+}
+
+#[test]
+fn an_empty_filter_is_none() {
+    let ui = after(&server(), &[Action::Filter, Action::FilterKeep]);
+    assert_eq!(ui.filter(), &Filter::Off);
+}
+
+#[test]
+fn sorting_goes_round_the_columns_that_are_shown() {
+    let mut ui = UiState::new(true);
+    let mut keys = Vec::new();
+    for _ in 0..7 {
+        keys.push(ui.sort.key);
+        update(&mut ui, Action::SortNext, &server());
+    }
+    let round = [
+        Key::TimePerSec,
+        Key::P50,
+        Key::P99,
+        Key::Max,
+        Key::Syscall,
+        Key::CallsPerSec,
+        Key::ErrorPct,
+    ];
+    assert_eq!(keys, round);
+    assert_eq!(ui.sort.key, Key::TimePerSec);
+    update(&mut ui, Action::SortPrevious, &server());
+    assert_eq!(ui.sort.key, Key::ErrorPct);
+    assert_eq!(titles(&ui, &server())[0], "read");
+}
+
+#[test]
+fn the_order_can_be_reversed_and_idle_rows_stay_last() {
+    let ui = after(&server(), &[Action::Reverse]);
+    let order = titles(&ui, &server());
+    assert_eq!((order[0].as_str(), order[9].as_str()), ("getpid/i386", "mmap"));
+}
+
+#[test]
+fn the_order_survives_a_change_of_window() {
+    let ui = after(&server(), &[Action::SortPrevious, Action::SortPrevious, Action::ToggleWindow]);
+    assert_eq!(titles(&ui, &server())[..2], ["read", "epoll_wait"]);
+}
+
+#[test]
+fn screens_open_and_go_back_to_where_they_were_opened() {
+    let mut ui = after(&server(), &[Action::Last, Action::Up, Action::Up, Action::Open]);
+    let opened = ui.screen();
+    assert!(matches!(opened, Screen::Detail(_)));
+    update(&mut ui, Action::Help, &server());
+    update(&mut ui, Action::Ledger, &server());
+    // Round in a circle.
+    update(&mut ui, Action::Help, &server());
+    assert_eq!(ui.screen(), Screen::Help);
+    update(&mut ui, Action::Help, &server());
+    assert_eq!(ui.screen(), opened);
+    update(&mut ui, Action::Back, &server());
+    assert_eq!(ui.screen(), Screen::Calls);
+    assert_eq!(selected(&ui, &server()), "getpid/i386");
+}
+
+#[test]
+fn on_a_syscalls_screen_up_and_down_go_through_the_rows() {
+    let mut ui = after(&server(), &[Action::Open, Action::Down, Action::Down, Action::Down]);
+    assert_eq!(ui.screen(), Screen::Detail(READ));
+    update(&mut ui, Action::Back, &server());
+    assert_eq!(selected(&ui, &server()), "read");
+}
+
+#[test]
+fn opening_needs_something_to_open() {
+    let live = crate::view::tui::tests::fixture::silent();
+    assert_eq!(after(&live, &[Action::Open, Action::Down, Action::Last]).screen(), Screen::Calls);
+}
+
+#[test]
+fn a_text_scrolls_as_far_as_it_reaches_and_back_at_once() {
+    let mut ui = after(&server(), &[Action::Help, Action::Last, Action::Down, Action::PageDown]);
+    let end = ui.scroll;
+    assert!(end > 0);
+    update(&mut ui, Action::Up, &server());
+    assert_eq!(ui.scroll, end - 1);
+    update(&mut ui, Action::First, &server());
+    assert_eq!(ui.scroll, 0);
+}
+
+#[test]
+fn what_the_screen_cannot_do_is_handed_on() {
+    let mut ui = UiState::new(true);
+    assert_eq!(update(&mut ui, Action::Quit, &server()), Some(Effect::Quit));
+    assert_eq!(update(&mut ui, Action::Suspend, &server()), Some(Effect::Suspend));
+    assert_eq!(update(&mut ui, Action::Redraw, &server()), Some(Effect::Redraw));
+}
+
+/// The screen's state in which keys are pressed at `place`.
+fn at(place: Place) -> UiState {
+    let actions: &[Action] = match place {
+        Place::Calls => &[],
+        Place::Filter => &[Action::Filter],
+        Place::Detail => &[Action::Open],
+        Place::Help => &[Action::Help],
+        Place::Ledger => &[Action::Ledger],
+    };
+    let ui = after(&server(), actions);
+    assert_eq!(Place::of(&ui), place);
+    ui
+}
+
+#[test]
+fn every_binding_does_what_the_table_says_and_no_key_has_two() {
+    for place in PLACES {
+        let ui = at(place);
+        let mut seen = HashSet::new();
+        for binding in BINDINGS.iter().filter(|binding| binding.places.contains(&place)) {
+            let Keys::AnyOf(keys) = binding.keys else { continue };
+            for (code, modifiers) in keys {
+                assert!(seen.insert((code, modifiers)), "{code:?} twice on {place:?}");
+                let pressed = KeyEvent::new(*code, *modifiers);
+                assert_eq!(keymap::action(pressed, &ui), Some(binding.action));
+            }
+        }
+    }
+}
+
+#[test]
+fn every_action_has_a_key() {
+    use Action::*;
+    let all = [
+        Quit,
+        Suspend,
+        Redraw,
+        Up,
+        Down,
+        PageUp,
+        PageDown,
+        First,
+        Last,
+        Open,
+        Back,
+        Help,
+        Ledger,
+        ToggleWindow,
+        Pause,
+        SortNext,
+        SortPrevious,
+        Reverse,
+        Filter,
+        FilterType(' '),
+        FilterErase,
+        FilterKeep,
+        FilterClear,
+    ];
+    // A new action breaks this match, and then belongs into the list above.
+    for action in all {
+        match action {
+            Quit | Suspend | Redraw | Up | Down | PageUp | PageDown | First | Last | Open
+            | Back | Help | Ledger | ToggleWindow | Pause | SortNext | SortPrevious | Reverse
+            | Filter | FilterType(_) | FilterErase | FilterKeep | FilterClear => {}
+        }
+        assert!(BINDINGS.iter().any(|binding| binding.action == action), "{action:?}");
+    }
+}
+
+#[test]
+fn typing_a_filter_takes_letters_that_are_keys_elsewhere() {
+    let ui = at(Place::Filter);
+    for typed in ['q', 'j', '?', ' ', 'Q', '/'] {
+        let pressed = KeyEvent::new(KeyCode::Char(typed), KeyModifiers::NONE);
+        assert_eq!(keymap::action(pressed, &ui), Some(Action::FilterType(typed)));
+    }
+    let ctrl_c = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
+    assert_eq!(keymap::action(ctrl_c, &ui), Some(Action::Quit));
+}
+
+#[test]
+fn shift_is_in_the_letter_already() {
+    let pressed = KeyEvent::new(KeyCode::Char('G'), KeyModifiers::SHIFT);
+    assert_eq!(keymap::action(pressed, &at(Place::Calls)), Some(Action::Last));
+    let unknown = KeyEvent::new(KeyCode::Char('x'), KeyModifiers::NONE);
+    assert_eq!(keymap::action(unknown, &at(Place::Calls)), None);
+}
+
+#[test]
+fn help_lists_every_key_and_every_column() {
+    let ui = at(Place::Help);
+    let buffer = super::screens::draw(&ui, &server(), (120, 100));
+    let screen: String = buffer.content.iter().map(|cell| cell.symbol()).collect();
+    for binding in BINDINGS {
+        assert!(screen.contains(binding.help), "{}", binding.help);
+        assert!(screen.contains(&binding.labels().join(" ")), "{:?}", binding.labels());
+    }
+    for column in crate::model::column::COLUMNS {
+        assert!(screen.contains(column.help), "{}", column.id);
+    }
+}
+
+#[test]
+fn an_unopened_syscall_is_not_forgotten_by_a_window_without_it() {
+    let ui = after(&server(), &[Action::Last]);
+    assert_eq!(selected(&ui, &server()), "mmap");
+    assert_ne!(ui.selected, Some(OPENAT));
+}

@@ -1,0 +1,157 @@
+//! A web server's samples, made by hand: known distributions, known errors.
+
+use std::ops::Range;
+
+use syscost_common::{
+    hist::{BUCKETS, bucket_bounds},
+    kind::AbiClass,
+    ledger::Counter,
+};
+
+use crate::{
+    model::Model,
+    reading::Reading,
+    sample::{KindKey, KindSample, LedgerSample, Process, Sample},
+    view::tui::Live,
+};
+
+pub(super) const SECOND: u64 = 1_000_000_000;
+const ATTACHED_AT: u64 = 77 * SECOND;
+
+pub(super) const READ: KindKey = native(0);
+pub(super) const EPOLL_WAIT: KindKey = native(232);
+pub(super) const OPENAT: KindKey = native(257);
+
+const fn native(nr: u32) -> KindKey {
+    KindKey::Call { abi: AbiClass::Native, nr }
+}
+
+/// Calls around a latency: how many, where (ns), and how widely (1.0 is a factor of e).
+type Around = (u64, u64, f64);
+
+fn kind(key: KindKey, humps: &[Around], errnos: &[(u16, u64)]) -> KindSample {
+    let mut kind = KindSample::empty(key);
+    for (calls, center_ns, spread) in humps {
+        add(&mut kind.buckets, *calls, *center_ns, *spread);
+    }
+    let used = |index: &usize| kind.buckets[*index] > 0;
+    let lowest = (0..BUCKETS).find(used).expect("a kind has calls");
+    let highest = (0..BUCKETS).rfind(used).expect("a kind has calls");
+    kind.min_ns = bucket_bounds(lowest).0 + 1;
+    kind.max_ns = bucket_bounds(highest).1 - 1;
+    let middle = |index| bucket_bounds(index).0.midpoint(bucket_bounds(index).1);
+    kind.sum_ns = (0..BUCKETS).map(|index| kind.buckets[index] * middle(index)).sum();
+    kind.errnos = errnos.to_vec();
+    kind
+}
+
+/// A normal distribution over the logarithm, in whole calls.
+fn add(buckets: &mut [u64; BUCKETS], calls: u64, center_ns: u64, spread: f64) {
+    let weight = |index: usize| {
+        let (low, high) = bucket_bounds(index);
+        let (low, high) = ((low.max(1) as f64).ln(), (high.saturating_add(1) as f64).ln());
+        let off = ((low + high) / 2.0 - (center_ns as f64).ln()) / spread;
+        (-off * off / 2.0).exp() * (high - low)
+    };
+    let all: f64 = (1..BUCKETS - 1).map(weight).sum();
+    let (mut sum, mut given) = (0.0, 0);
+    for (index, bucket) in buckets.iter_mut().enumerate().take(BUCKETS - 1).skip(1) {
+        sum += weight(index) / all;
+        let upto = (sum * calls as f64).round() as u64;
+        *bucket += upto - given;
+        given = upto;
+    }
+}
+
+/// What a web server with eight threads does in `seconds`.
+fn server_kinds(seconds: u64) -> Vec<KindSample> {
+    let n = |calls: u64| calls * seconds;
+    vec![
+        kind(
+            READ,
+            &[(n(3_000), 1_500, 0.5), (n(1_950), 9_000, 0.9), (n(50), 150_000, 0.8)],
+            &[(4, n(2)), (11, n(1_905)), (104, n(3))],
+        ),
+        kind(native(1), &[(n(2_100), 5_200, 0.6)], &[(32, n(1))]),
+        kind(native(35), &[(n(10), 100_080_000, 0.0005)], &[]),
+        kind(native(202), &[(n(870), 110_000, 1.1), (n(10), 60_000_000, 0.6)], &[(110, n(1))]),
+        kind(EPOLL_WAIT, &[(n(2_700), 310_000, 1.0), (n(400), 1_400, 0.4)], &[]),
+        kind(OPENAT, &[(n(410), 4_200, 0.5)], &[(2, n(120)), (13, n(1))]),
+        kind(native(3), &[(n(420), 700, 0.5)], &[]),
+        kind(KindKey::Call { abi: AbiClass::Compat, nr: 20 }, &[(n(40), 180, 0.2)], &[]),
+    ]
+}
+
+/// What it did before the interval began, and not since.
+fn startup_kinds() -> Vec<KindSample> {
+    vec![kind(native(9), &[(31, 2_400, 0.7)], &[]), kind(native(56), &[(8, 41_000, 0.2)], &[])]
+}
+
+fn sample(seconds: u64, mut kinds: Vec<KindSample>) -> Sample {
+    kinds.sort_by_key(|kind| kind.key);
+    let finished: u64 = kinds.iter().map(KindSample::calls).sum();
+    let mut ledger = LedgerSample { program_misses: Some(0), ..LedgerSample::default() };
+    ledger.counters[Counter::Enters as usize] = finished + 8 + 1;
+    ledger.counters[Counter::EndedWithoutExit as usize] = 1;
+    ledger.counters[Counter::OpenAtAttach as usize] = 8;
+    ledger.counters[Counter::NewbornExits as usize] = 8;
+    Sample {
+        at_ns: ATTACHED_AT + seconds * SECOND,
+        attached_at_ns: ATTACHED_AT,
+        process: Process {
+            pid: 1234,
+            comm: "nginx".into(),
+            threads: Reading::Exact(8),
+            exited: false,
+        },
+        kinds,
+        ledger,
+    }
+}
+
+fn server_sample(seconds: u64) -> Sample {
+    let mut kinds = server_kinds(seconds);
+    kinds.extend(startup_kinds());
+    sample(seconds, kinds)
+}
+
+fn live(before: &Sample, now: &Sample) -> Live {
+    Live {
+        interval: Model::interval(now, before),
+        since_attach: Model::since_attach(now),
+        notes: Vec::new(),
+    }
+}
+
+/// The server in its 133rd second.
+pub(super) fn server() -> Live {
+    server_with(|_| {})
+}
+
+/// The same after `change` to the newest sample.
+pub(super) fn server_with(change: impl FnOnce(&mut Sample)) -> Live {
+    let mut now = server_sample(133);
+    change(&mut now);
+    live(&server_sample(132), &now)
+}
+
+/// A process that has finished no call.
+pub(super) fn silent() -> Live {
+    let mut now = sample(3, Vec::new());
+    now.ledger = LedgerSample { program_misses: Some(0), ..LedgerSample::default() };
+    now.ledger.counters[Counter::Enters as usize] = 1;
+    live(&now, &now)
+}
+
+/// A process with a row for each of `nrs`, busier with every number.
+pub(super) fn with_syscalls(nrs: Range<u32>) -> Live {
+    let kind_of = |nr, seconds| kind(native(nr), &[(seconds * u64::from(nr + 1), 5_000, 0.5)], &[]);
+    let kinds = |seconds| nrs.clone().map(|nr| kind_of(nr, seconds)).collect();
+    live(&sample(1, kinds(1)), &sample(2, kinds(2)))
+}
+
+/// A process that makes `calls` calls of read in each second, and nothing else.
+pub(super) fn reads(calls: u64) -> Live {
+    let kinds = |seconds| vec![kind(READ, &[(calls * seconds, 5_000, 0.5)], &[])];
+    live(&sample(1, kinds(1)), &sample(2, kinds(2)))
+}

@@ -1,0 +1,5 @@
+//! The screens as a person sees them, and what keys do to them.
+
+mod behaviour;
+mod fixture;
+mod screens;

@@ -1,0 +1,253 @@
+//! What is on the screen.
+
+use ratatui::{Terminal, backend::TestBackend, buffer::Buffer, style::Color};
+use syscost_common::ledger::Counter;
+
+use super::fixture::{EPOLL_WAIT, READ, SECOND, server, server_with, silent, with_syscalls};
+use crate::view::tui::{Action, Filter, Live, Screen, UiState, render, update};
+
+pub(super) fn draw(ui: &UiState, live: &Live, (width, height): (u16, u16)) -> Buffer {
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a test terminal");
+    terminal.draw(|frame| render(frame, ui, live)).expect("drawing to memory");
+    terminal.backend().buffer().clone()
+}
+
+fn text(buffer: &Buffer) -> String {
+    let width = buffer.area.width.into();
+    let line = |cells: &[ratatui::buffer::Cell]| {
+        let line: String = cells.iter().map(|cell| cell.symbol()).collect();
+        line.trim_end().to_owned()
+    };
+    buffer.content.chunks(width).map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// Compares the screen after `actions` with what it was judged to look like, at both sizes.
+fn check(name: &str, live: &Live, actions: &[Action]) {
+    for size in [(80, 24), (120, 40)] {
+        let mut ui = UiState::new(false);
+        ui.resize(size.0, size.1);
+        for action in actions {
+            update(&mut ui, *action, live);
+        }
+        let name = format!("{name}_{}x{}", size.0, size.1);
+        insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
+            insta::assert_snapshot!(name, text(&draw(&ui, live, size)));
+        });
+    }
+}
+
+fn typed(text: &str) -> impl Iterator<Item = Action> {
+    text.chars().map(Action::FilterType)
+}
+
+#[test]
+fn calls() {
+    check("calls", &server(), &[]);
+}
+
+#[test]
+fn calls_since_attach() {
+    check("calls_since_attach", &server(), &[Action::ToggleWindow]);
+}
+
+#[test]
+fn calls_selected_and_sorted_by_name() {
+    let actions = [Action::Down, Action::Down, Action::Down];
+    let back_to_name = [Action::SortPrevious; 3];
+    check("calls_by_name", &server(), &[&actions[..], &back_to_name].concat());
+}
+
+#[test]
+fn calls_scrolled() {
+    check("calls_scrolled", &with_syscalls(0..60), &[Action::Last, Action::PageUp]);
+}
+
+#[test]
+fn empty() {
+    check("empty", &silent(), &[]);
+}
+
+#[test]
+fn paused() {
+    check("paused", &server(), &[Action::Pause]);
+}
+
+#[test]
+fn exited() {
+    check("exited", &server_with(|sample| sample.process.exited = true), &[]);
+}
+
+/// The server after the kernel skipped program runs.
+pub(super) fn lossy() -> Live {
+    let mut live = server_with(|sample| sample.ledger.program_misses = Some(12));
+    live.notes.push("also traced: nothing else".into());
+    live
+}
+
+#[test]
+fn inexact() {
+    check("inexact", &lossy(), &[]);
+}
+
+#[test]
+fn inexact_for_two_reasons_and_exited() {
+    let live = server_with(|sample| {
+        sample.process.exited = true;
+        sample.ledger.program_misses = None;
+        sample.ledger.counters[Counter::ExitsMissed as usize] = 3;
+        sample.ledger.counters[Counter::OpenCallsFull as usize] = 4_711;
+    });
+    check("inexact_exited", &live, &[Action::ToggleWindow]);
+    check("ledger_inexact", &live, &[Action::Ledger]);
+}
+
+#[test]
+fn filtering() {
+    let actions: Vec<Action> = [Action::Filter].into_iter().chain(typed("re")).collect();
+    check("filter_typing", &server(), &actions);
+    check("filter_kept", &server(), &[&actions[..], &[Action::FilterKeep]].concat());
+    let none: Vec<Action> = [Action::Filter].into_iter().chain(typed("ioctl")).collect();
+    check("filter_without_match", &server(), &none);
+}
+
+#[test]
+fn help() {
+    check("help", &server(), &[Action::Help]);
+    check("help_scrolled", &server(), &[Action::Help, Action::Last]);
+}
+
+#[test]
+fn ledger() {
+    check("ledger", &server(), &[Action::Ledger]);
+}
+
+fn detail(name: &str, live: &Live, screen: Screen, actions: &[Action]) {
+    // Opened by way of the filter, so that the order of the rows does not matter here.
+    let Screen::Detail(key) = screen else { panic!("not a syscall's screen") };
+    let name_of = live.since_attach.row(key).expect("the server calls it").name.clone();
+    let open = [Action::Filter].into_iter().chain(typed(&name_of));
+    let open = open.chain([Action::FilterKeep, Action::Open]);
+    check(name, live, &open.chain(actions.iter().copied()).collect::<Vec<_>>());
+}
+
+#[test]
+fn details() {
+    detail("detail", &server(), Screen::Detail(EPOLL_WAIT), &[]);
+    detail("detail_errnos", &server(), Screen::Detail(READ), &[]);
+    detail("detail_inexact", &lossy(), Screen::Detail(READ), &[Action::ToggleWindow]);
+}
+
+#[test]
+fn detail_of_a_syscall_without_a_call_in_the_window() {
+    let mmap = crate::sample::KindKey::Call { abi: syscost_common::kind::AbiClass::Native, nr: 9 };
+    detail("detail_idle", &server(), Screen::Detail(mmap), &[]);
+}
+
+#[test]
+fn without_colour_no_cell_has_one() {
+    for actions in every_screen() {
+        let mut ui = UiState::new(true);
+        let live = lossy();
+        for action in actions {
+            update(&mut ui, action, &live);
+        }
+        let buffer = draw(&ui, &live, (120, 40));
+        let plain =
+            |cell: &ratatui::buffer::Cell| cell.fg == Color::Reset && cell.bg == Color::Reset;
+        assert!(buffer.content.iter().all(plain));
+    }
+}
+
+#[test]
+fn with_colour_the_background_and_the_text_stay_the_terminals_own() {
+    let buffer = draw(&UiState::new(false), &server(), (120, 40));
+    assert!(buffer.content.iter().any(|cell| cell.fg != Color::Reset));
+    assert!(buffer.content.iter().all(|cell| cell.bg == Color::Reset));
+}
+
+fn every_screen() -> Vec<Vec<Action>> {
+    vec![
+        vec![],
+        vec![Action::ToggleWindow, Action::Last],
+        vec![Action::Filter, Action::FilterType('e'), Action::Pause],
+        vec![Action::Open],
+        vec![Action::Down, Action::Down, Action::Open, Action::ToggleWindow],
+        vec![Action::Help, Action::Last],
+        vec![Action::Ledger, Action::Last],
+    ]
+}
+
+#[test]
+fn no_size_is_too_small_or_too_large() {
+    let tall = with_syscalls(0..300);
+    let extreme = server_with(|sample| {
+        sample.process.comm = "日本\u{1b}[31m語\n".into();
+        sample.at_ns = u64::MAX;
+        sample.kinds[0].max_ns = u64::MAX;
+        sample.kinds[0].min_ns = 0;
+        sample.kinds[1].sum_ns = u64::MAX / 16;
+    });
+    let widths = [1, 2, 5, 20, 39, 40, 41, 50, 60, 79, 80, 100, 120, 300];
+    let heights = [1, 2, 5, 9, 10, 11, 13, 23, 24, 40, 100];
+    for live in [server(), silent(), lossy(), tall, extreme] {
+        for actions in every_screen() {
+            for size in widths.iter().flat_map(|w| heights.iter().map(|h| (*w, *h))) {
+                let mut ui = UiState::new(false);
+                ui.resize(size.0, size.1);
+                for action in &actions {
+                    update(&mut ui, *action, &live);
+                }
+                draw(&ui, &live, size);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_size_that_was_not_told_does_no_harm() {
+    let mut ui = UiState::new(false);
+    ui.resize(0, 0);
+    for actions in every_screen() {
+        for action in actions {
+            update(&mut ui, action, &server());
+            draw(&ui, &server(), (80, 24));
+        }
+    }
+}
+
+#[test]
+fn a_process_cannot_speak_to_the_terminal_by_its_name() {
+    let live = server_with(|sample| sample.process.comm = "a\u{1b}[2Jb\rc".into());
+    let screen = text(&draw(&UiState::new(true), &live, (80, 24)));
+    assert!(screen.contains(r"a\u{1b}[2Jb\rc"), "{screen}");
+}
+
+#[test]
+fn the_rows_own_axis_does_not_jump_between_windows() {
+    let ticks = |ui: &UiState| {
+        text(&draw(ui, &server(), (120, 40)))
+            .lines()
+            .nth(3)
+            .map(|line| line.split_once("MAX").map(|(_, ticks)| ticks.to_owned()))
+    };
+    let mut ui = UiState::new(true);
+    let interval = ticks(&ui);
+    update(&mut ui, Action::ToggleWindow, &server());
+    assert_eq!(interval, ticks(&ui));
+}
+
+#[test]
+fn a_second_of_jitter_free_time_is_called_a_second() {
+    let live = server_with(|sample| sample.at_ns -= SECOND / 500);
+    let screen = text(&draw(&UiState::new(true), &live, (80, 24)));
+    assert!(screen.contains("window 1s"), "{screen}");
+}
+
+#[test]
+fn what_is_typed_is_shown_while_it_is_typed() {
+    let mut ui = UiState::new(true);
+    update(&mut ui, Action::Filter, &server());
+    update(&mut ui, Action::FilterType('x'), &server());
+    assert_eq!(ui.filter(), &Filter::Typing("x".into()));
+    assert!(text(&draw(&ui, &server(), (80, 24))).contains("filter: x▏"));
+}

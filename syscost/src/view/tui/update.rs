@@ -1,0 +1,135 @@
+//! Decides what an action changes. The only place that changes the screen's state.
+//!
+//! Knows no keys and draws nothing.
+
+use super::{
+    Action, Effect, Filter, Live, Screen, UiState,
+    columns::{Layout, in_window},
+    render, rows,
+};
+use crate::model::Window;
+
+/// The lines that are not rows on the first screen: header, headings, footer.
+const AROUND_ROWS: u16 = 5;
+
+/// Carries out `action`; `live` is the newest measurement. What the run loop has to do is
+/// returned.
+pub fn update(ui: &mut UiState, action: Action, live: &Live) -> Option<Effect> {
+    match action {
+        Action::Quit => return Some(Effect::Quit),
+        Action::Suspend => return Some(Effect::Suspend),
+        Action::Redraw => return Some(Effect::Redraw),
+        Action::Up => go(ui, live, |at, _, _| at.saturating_sub(1)),
+        Action::Down => go(ui, live, |at, _, _| at + 1),
+        Action::PageUp => go(ui, live, |at, page, _| at.saturating_sub(page)),
+        Action::PageDown => go(ui, live, |at, page, _| at + page),
+        Action::First => go(ui, live, |_, _, _| 0),
+        Action::Last => go(ui, live, |_, _, last| last),
+        Action::Open => open_selected(ui, live),
+        Action::Back => back(ui),
+        Action::Help => toggle(ui, Screen::Help),
+        Action::Ledger => toggle(ui, Screen::Ledger),
+        Action::ToggleWindow => {
+            ui.window = match ui.window {
+                Window::Interval => Window::SinceAttach,
+                Window::SinceAttach => Window::Interval,
+            }
+        }
+        Action::Pause => {
+            ui.frozen = match ui.frozen.take() {
+                Some(_) => None,
+                None => Some(Box::new(live.clone())),
+            }
+        }
+        Action::SortNext => sort_by(ui, live, 1),
+        Action::SortPrevious => sort_by(ui, live, -1),
+        Action::Reverse => ui.sort.reversed = !ui.sort.reversed,
+        Action::Filter => ui.filter = Filter::Typing(ui.filter.text().to_owned()),
+        Action::FilterType(typed) => edit_filter(ui, |text| text.push(typed)),
+        Action::FilterErase => edit_filter(ui, |text| {
+            text.pop();
+        }),
+        Action::FilterKeep => {
+            ui.filter = match ui.filter.text() {
+                "" => Filter::Off,
+                text => Filter::On(text.to_owned()),
+            }
+        }
+        Action::FilterClear => ui.filter = Filter::Off,
+    }
+    None
+}
+
+/// Moves the selection or the text: `to` is given where it is, the length of a page, and the last
+/// place.
+fn go(ui: &mut UiState, live: &Live, to: impl FnOnce(usize, usize, usize) -> usize) {
+    let height = usize::from(ui.size.1);
+    match ui.screen {
+        Screen::Calls | Screen::Detail(_) => {
+            let entries = rows::entries(ui, ui.shown(live));
+            let Some(last) = entries.len().checked_sub(1) else { return };
+            let page = height.saturating_sub(AROUND_ROWS.into()).max(1);
+            let at = to(rows::selected(ui, &entries), page, last).min(last);
+            let key = entries[at].key;
+            ui.selected = Some(key);
+            if let Screen::Detail(opened) = &mut ui.screen {
+                *opened = key;
+            }
+        }
+        Screen::Help | Screen::Ledger => {
+            let last = render::last_scroll(ui, live);
+            let page = height.saturating_sub(3).max(1);
+            let at = to(ui.scroll.min(last).into(), page, last.into());
+            ui.scroll = at.min(last.into()) as u16;
+        }
+    }
+}
+
+fn open_selected(ui: &mut UiState, live: &Live) {
+    let entries = rows::entries(ui, ui.shown(live));
+    let Some(entry) = entries.get(rows::selected(ui, &entries)) else { return };
+    let key = entry.key;
+    ui.selected = Some(key);
+    open(ui, Screen::Detail(key));
+}
+
+fn open(ui: &mut UiState, screen: Screen) {
+    // Going round in circles must not make the way back longer.
+    if let Some(before) = ui.back.iter().position(|other| *other == screen) {
+        ui.back.truncate(before);
+    } else {
+        ui.back.push(ui.screen);
+    }
+    ui.screen = screen;
+    ui.scroll = 0;
+}
+
+fn toggle(ui: &mut UiState, screen: Screen) {
+    if ui.screen == screen { back(ui) } else { open(ui, screen) }
+}
+
+fn back(ui: &mut UiState) {
+    match ui.back.pop() {
+        Some(screen) => {
+            ui.screen = screen;
+            ui.scroll = 0;
+        }
+        None => ui.filter = Filter::Off,
+    }
+}
+
+fn sort_by(ui: &mut UiState, live: &Live, step: isize) {
+    let exact = ui.shown(live).model(ui.window).ledger.exact();
+    let keys = Layout::fit(ui.size.0, ui.window, exact, ui.sort.key).sortable();
+    let now = in_window(ui.sort.key, ui.window);
+    let at = keys.iter().position(|key| *key == now).unwrap_or(0) as isize;
+    ui.sort.key = keys[(at + step).rem_euclid(keys.len() as isize) as usize];
+    // Each column begins in its own direction.
+    ui.sort.reversed = false;
+}
+
+fn edit_filter(ui: &mut UiState, edit: impl FnOnce(&mut String)) {
+    if let Filter::Typing(text) = &mut ui.filter {
+        edit(text);
+    }
+}
