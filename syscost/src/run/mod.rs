@@ -3,7 +3,7 @@
 mod check;
 mod signals;
 mod stat;
-// mod top;
+mod top;
 
 use anyhow::{Context, Result};
 use tokio::runtime::{Builder, Runtime};
@@ -21,7 +21,7 @@ use crate::{
 /// When tracing fails; one line says what failed and what to do.
 pub fn run(plan: Plan) -> Result<u8> {
     match plan {
-        Plan::Top(_) => todo!(),
+        Plan::Top(plan) => runtime()?.block_on(top::run(&plan)),
         Plan::Stat(plan) => runtime()?.block_on(stat::run(&plan)),
         Plan::Check(plan) => check::run(&plan),
         Plan::Demo(plan) => demo::run(plan.duration).map(|()| exit::OK),

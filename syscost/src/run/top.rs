@@ -10,7 +10,7 @@ use crate::{
     probe::Hooks,
     sample::Sample,
     source::Source,
-    view::tui::{self, Effect, Event, Input, Term, TermError, UiState},
+    view::tui::{self, Effect, Event, Input, Term, UiState},
 };
 
 pub(super) async fn run(plan: &TopPlan) -> Result<u8> {

@@ -5,5 +5,5 @@ mod counts;
 mod harness;
 mod lifecycle;
 mod peers;
-// mod screen;
+mod screen;
 mod weather;

@@ -202,7 +202,7 @@ fn busy() {
 
 /// Takes the terminal as syscost does, and panics.
 fn panicking_screen() {
-    // let _term = syscost::view::tui::Term::open().expect("a terminal");
+    let _term = syscost::view::tui::Term::open().expect("a terminal");
     panic!("on purpose");
 }
 
