@@ -143,7 +143,7 @@ mod tests {
         let columns = axis.columns(&latency, 30);
         assert_eq!((columns[0], columns[20]), (1, 1));
         let ticks = axis.ticks(30);
-        assert_eq!(ticks, [(0, "1µs".into()), (10, "10µs".into()), (20, "100µs".into())]);
+        assert_eq!(ticks, [(0, "▏1µs".into()), (10, "▏10µs".into()), (20, "▏100µs".into())]);
     }
 
     #[test]

@@ -35,7 +35,7 @@ const ESSENTIAL: [Key; 6] =
 /// What is given up first where there is less room, and next.
 const DROPPED: [Key; 5] = [Key::Max, Key::ErrorPct, Key::P50, Key::P99, Key::CallsPerSec];
 /// What is added first where there is more room, and next.
-const ADDED: [Key; 5] = [Key::P90, Key::Mean, Key::P999, Key::Min, Key::Errors];
+const ADDED: [Key; 6] = [Key::P90, Key::Mean, Key::P999, Key::TimePct, Key::Min, Key::Errors];
 
 /// The column that says in `window` what `key` says: rates in an interval, sums since attach.
 pub(super) fn in_window(key: Key, window: Window) -> Key {

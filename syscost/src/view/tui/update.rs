@@ -78,7 +78,7 @@ fn go(ui: &mut UiState, live: &Live, to: impl FnOnce(usize, usize, usize) -> usi
         }
         Screen::Help | Screen::Ledger => {
             let last = render::last_scroll(ui, live);
-            let page = height.saturating_sub(3).max(1);
+            let page = height.saturating_sub(2).max(1);
             let at = to(ui.scroll.min(last).into(), page, last.into());
             ui.scroll = at.min(last.into()) as u16;
         }

@@ -84,7 +84,7 @@ fn draw_marks(
     axis: LogAxis,
     (x, y, width): (u16, u16, u16),
 ) {
-    let marks = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999), ("p90", 0.9)];
+    let marks = [("p50", 0.5), ("p99", 0.99), ("max", 1.0), ("p99.9", 0.999), ("p90", 0.9)];
     let mut taken: Vec<(u16, u16)> = Vec::new();
     for (label, quantile) in marks {
         let Some(ns) = latency.quantile_ns(quantile) else { continue };

@@ -82,17 +82,17 @@ fn draw_idle(page: &mut Page<'_>, ui: &UiState, model: &Model) {
     page.text_at(2, y, text, ui.theme.title);
 }
 
-/// All columns of the table side by side; on a narrow screen without those that say the same
-/// about a window twice.
+/// All columns of the table side by side; on a narrow screen without those that say the
+/// same another way.
 fn draw_numbers(page: &mut Page<'_>, ui: &UiState, model: &Model, row: &Row) {
-    let said_twice: &[Key] = match ui.window {
-        Window::Interval => &[Key::Calls, Key::Time],
-        Window::SinceAttach => &[Key::CallsPerSec, Key::TimePerSec],
+    let said_otherwise: &[Key] = match ui.window {
+        Window::Interval => &[Key::Calls, Key::Time, Key::TimePct],
+        Window::SinceAttach => &[Key::CallsPerSec, Key::TimePerSec, Key::TimePct],
     };
     let all = COLUMNS.iter().filter(|column| column.key != Key::Syscall);
     let roomy = all.clone().count() as u16 * NUMBER < page.area.width;
     let (mut headings, mut values) = (Line::default(), Line::default());
-    for column in all.filter(|column| roomy || !said_twice.contains(&column.key)) {
+    for column in all.filter(|column| roomy || !said_otherwise.contains(&column.key)) {
         let value = format::value(&(column.get)(model, row));
         // A lower bound may need one character more than the others.
         let gap = if roomy { NUMBER } else { (NUMBER - 1).max(value.chars().count() as u16 + 1) };

@@ -125,19 +125,19 @@ fn totals(model: &Model, window: Window) -> String {
         }
     };
     let errors = match model.total.calls {
-        0 => format::NOT_COLLECTED.to_owned(),
-        calls => format::pct(model.total.errors as f64 * 100.0 / calls as f64),
+        0 => String::new(),
+        calls => {
+            format!(" · {}% errors", format::pct(model.total.errors as f64 * 100.0 / calls as f64))
+        }
     };
-    format!(
-        "{time} in syscalls · {errors}% errors · {} in flight",
-        format::count(model.ledger.in_flight)
-    )
+    format!("{time} in syscalls{errors} · {} in flight", format::count(model.ledger.in_flight))
 }
 
 /// The length of an interval, rounded so that a tick's jitter does not show.
 fn window_length(ns: u64) -> String {
     let tenths = (ns as f64 / 1e8).round() as u64;
     match tenths {
+        0 if ns == 0 => format::NOT_COLLECTED.to_owned(),
         0..2 => format::ns(ns),
         _ if tenths.is_multiple_of(10) => format!("{}s", tenths / 10),
         _ => format!("{}.{}s", tenths / 10, tenths % 10),

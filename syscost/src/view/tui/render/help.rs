@@ -33,7 +33,10 @@ static READING: &[(&str, &str)] = &[
          share the axis; each has its own height. A dot is a few calls, too few for a bar",
     ),
     ("dim rows", "no call finished in the window"),
-    ("percentile", "at most 1/16 too high, never too low; mean, min and max since start are exact"),
+    (
+        "P50 …",
+        "percentiles are at most 1/16 too high and never too low; MEAN, and MIN and MAX since start, are exact",
+    ),
 ];
 
 /// The line above the text.
@@ -58,7 +61,7 @@ pub(super) fn text(theme: &Theme, width: u16) -> Vec<Line<'static>> {
     lines
 }
 
-/// The keymap: in two columns where they fit, read downwards.
+/// The keymap: in columns where they fit, read downwards.
 fn keys(theme: &Theme, width: u16) -> Vec<Line<'static>> {
     let cells: Vec<[Span<'static>; 2]> = BINDINGS
         .iter()
@@ -68,7 +71,7 @@ fn keys(theme: &Theme, width: u16) -> Vec<Line<'static>> {
             [Span::styled(label, theme.active), Span::raw(help)]
         })
         .collect();
-    let columns = if width >= 2 * KEYS_WIDTH { 2 } else { 1 };
+    let columns = usize::from(width / KEYS_WIDTH).clamp(1, 3);
     let height = cells.len().div_ceil(columns);
     (0..height)
         .map(|row| {

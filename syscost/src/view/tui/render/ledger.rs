@@ -14,8 +14,8 @@ use crate::{
     },
 };
 
-const NAME_WIDTH: u16 = 24;
-const COUNT_WIDTH: u16 = 16;
+const NAME_WIDTH: u16 = 22;
+const COUNT_WIDTH: u16 = 14;
 
 /// What a number of the ledger says about the others.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -72,13 +72,13 @@ fn parts(ledger: &Ledger) -> [(&'static str, Vec<Entry>); 3] {
         (
             "CALLS ENTERED",
             vec![
-                part("entered", ledger.enters, "calls that went into the kernel; they are:"),
-                part("= recorded", ledger.matched, "came back, and are counted in their row"),
+                part("entered", ledger.enters, "calls into the kernel; they are:"),
+                part("= recorded", ledger.matched, "came back, and are in their row"),
                 part("+ in flight", ledger.in_flight, "not back yet"),
                 part(
                     "+ ended without exit",
                     ledger.ended_without_exit,
-                    "the thread died inside: exit, exit_group, killed",
+                    "the thread died inside: exit, killed",
                 ),
                 loss("+ exit missed", Some(ledger.exits_missed), "came back, but it was not seen"),
                 loss("+ discarded", Some(ledger.discarded), "came back before they had begun"),
@@ -89,21 +89,9 @@ fn parts(ledger: &Ledger) -> [(&'static str, Vec<Entry>); 3] {
             vec![
                 part("exits", ledger.exits, "returns from the kernel; they are:"),
                 part("= recorded", ledger.matched, "of a call seen entering"),
-                part(
-                    "+ open at attach",
-                    ledger.open_at_attach,
-                    "of a call that began before tracing: its time is unknown",
-                ),
-                part(
-                    "+ newborn",
-                    ledger.newborn_exits,
-                    "a child's side of fork, vfork, clone: it never entered the call",
-                ),
-                part(
-                    "+ orphan",
-                    ledger.orphan_exits,
-                    "without an enter for another reason, such as a call denied by seccomp",
-                ),
+                part("+ open at attach", ledger.open_at_attach, "of a call begun before tracing"),
+                part("+ newborn", ledger.newborn_exits, "a child's side of fork, vfork, clone"),
+                part("+ orphan", ledger.orphan_exits, "no enter seen, e.g. denied by seccomp"),
                 loss("+ discarded", Some(ledger.discarded), "as above"),
             ],
         ),
@@ -113,18 +101,14 @@ fn parts(ledger: &Ledger) -> [(&'static str, Vec<Entry>); 3] {
                 loss(
                     "program runs skipped",
                     ledger.program_misses,
-                    "by the kernel; – on kernels that do not count them (before 5.12)",
+                    "by the kernel, which counts since 5.12",
                 ),
                 loss(
                     "no room to open",
                     Some(ledger.open_calls_full),
-                    "calls that are in no row: there was no memory to follow them",
+                    "calls in no row: no memory to follow",
                 ),
-                loss(
-                    "shared row",
-                    Some(ledger.slots_full),
-                    "calls counted in the row (other): all rows were taken",
-                ),
+                loss("shared row", Some(ledger.slots_full), "calls counted in the row (other)"),
             ],
         ),
     ]

@@ -23,7 +23,7 @@ use super::{Live, Screen, Theme, UiState};
 /// Smaller than this, nothing is readable.
 const MIN_SIZE: (u16, u16) = (40, 10);
 /// The lines that a screen of text leaves to its title and the footer.
-const AROUND_TEXT: u16 = 3;
+const AROUND_TEXT: u16 = 2;
 
 /// Draws the screen.
 pub fn render(frame: &mut Frame<'_>, ui: &UiState, live: &Live) {
@@ -58,7 +58,7 @@ fn draw_text(page: &mut Page<'_>, ui: &UiState, live: &Live) {
     let room = page.area.height.saturating_sub(AROUND_TEXT);
     let first = usize::from(ui.scroll).min(lines.len().saturating_sub(room.into()));
     for (y, line) in lines.into_iter().skip(first).take(room.into()).enumerate() {
-        page.line(y as u16 + 2, line);
+        page.line(y as u16 + 1, line);
     }
 }
 

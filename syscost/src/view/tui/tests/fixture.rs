@@ -77,8 +77,8 @@ fn server_kinds(seconds: u64) -> Vec<KindSample> {
         kind(native(202), &[(n(870), 110_000, 1.1), (n(10), 60_000_000, 0.6)], &[(110, n(1))]),
         kind(EPOLL_WAIT, &[(n(2_700), 310_000, 1.0), (n(400), 1_400, 0.4)], &[]),
         kind(OPENAT, &[(n(410), 4_200, 0.5)], &[(2, n(120)), (13, n(1))]),
-        kind(native(3), &[(n(420), 700, 0.5)], &[]),
-        kind(KindKey::Call { abi: AbiClass::Compat, nr: 20 }, &[(n(40), 180, 0.2)], &[]),
+        kind(native(3), &[(n(420), 800, 0.4)], &[]),
+        kind(KindKey::Call { abi: AbiClass::Compat, nr: 20 }, &[(n(40), 240, 0.15)], &[]),
     ]
 }
 

@@ -240,7 +240,7 @@ fn the_rows_own_axis_does_not_jump_between_windows() {
 fn a_second_of_jitter_free_time_is_called_a_second() {
     let live = server_with(|sample| sample.at_ns -= SECOND / 500);
     let screen = text(&draw(&UiState::new(true), &live, (80, 24)));
-    assert!(screen.contains("window 1s"), "{screen}");
+    assert!(screen.contains("▸1s "), "{screen}");
 }
 
 #[test]
