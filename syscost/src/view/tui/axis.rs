@@ -69,28 +69,33 @@ impl LogAxis {
         columns
     }
 
-    /// The columns at which labelled decades begin, with their labels; as many as there is room
-    /// for, evenly spaced.
+    /// The columns at which labelled latencies lie, with their labels; as many round ones as there
+    /// is room for, evenly spaced.
     pub(super) fn ticks(self, width: u16) -> Vec<(u16, String)> {
-        let ticks = |step| -> Vec<(u16, String)> {
-            (self.low..self.low + self.decades())
-                .filter(|decade| decade % step == 0)
-                .map(|decade| (self.column(10_u64.pow(decade), width), label(decade)))
-                .collect()
+        let decades = || self.low..self.low + self.decades();
+        let tick = |digit: u64, decade: u32| {
+            let ns = digit.saturating_mul(10_u64.pow(decade));
+            (self.column(ns, width), label(digit, decade))
         };
-        let fits = |ticks: &[(u16, String)]| {
+        let digits = decades().flat_map(|decade| [1, 2, 5].map(|digit| tick(digit, decade)));
+        let every = |step| decades().filter(move |decade| decade % step == 0);
+        let fits = |ticks: &Vec<(u16, String)>| {
             let ends = ticks.iter().map(|(at, label)| at + label.chars().count() as u16);
             let nexts = ticks.iter().skip(1).map(|(at, _)| *at);
             ends.zip(nexts.chain([width + 1])).all(|(end, next)| end < next)
         };
-        (1..=self.decades().max(3)).map(ticks).find(|ticks| fits(ticks)).unwrap_or_default()
+        let fewer = (1..=self.decades().max(3))
+            .map(|step| every(step).map(|decade| tick(1, decade)).collect());
+        [digits.collect()].into_iter().chain(fewer).find(fits).unwrap_or_default()
     }
 }
 
-fn label(decade: u32) -> String {
+/// Its first character marks the place.
+fn label(digit: u64, decade: u32) -> String {
     let unit = ["ns", "µs", "ms", "s"][(decade / 3).min(3) as usize];
     // Seconds go on to thousands and beyond; `1m40s` would not look like a decade.
-    format!("▏{}{unit}", 10_u64.pow(decade - decade.min(9) / 3 * 3))
+    let number = digit.saturating_mul(10_u64.pow(decade - decade.min(11) / 3 * 3));
+    format!("▏{number}{unit}")
 }
 
 /// A bar of one character's height for each column, against the highest one. A column too low for
