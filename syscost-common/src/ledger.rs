@@ -2,8 +2,8 @@
 
 /// A counter of the ledger; its value is the index into [`Ledger::counters`].
 ///
-/// Every enter that the programs see is counted in `Enters`. Every exit they see ends in exactly
-/// one of: a histogram, `OrphanExits`, `OpenAtAttach`, `NewbornExits`, `Discarded`.
+/// Every enter that the programs see is counted in `Enters`. Every exit they see is counted in
+/// exactly one of `Matched`, `OrphanExits`, `OpenAtAttach`, `NewbornExits`, `Discarded`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Counter {
@@ -25,6 +25,9 @@ pub enum Counter {
     SlotsFull = 7,
     /// Enters not recorded because there was no room for the thread's open call.
     OpenCallsFull = 8,
+    /// Calls that were exited and recorded. The histograms count them as well; here they lie
+    /// beside `Enters`, so that the calls in flight can be told while others come and go.
+    Matched = 9,
 }
 
 /// The number of counters.

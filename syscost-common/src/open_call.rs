@@ -22,3 +22,6 @@ pub const ORIGIN_UNKNOWN: u32 = 0;
 pub const ORIGIN_NEWBORN: u32 = 1;
 /// Has entered a call while attached: from then on every exit must have an enter.
 pub const ORIGIN_SEEN: u32 = 2;
+
+/// How many threads the hash by tid has room for, on kernels without task storage.
+pub const MAX_OPEN_BY_TID: u32 = 16384;

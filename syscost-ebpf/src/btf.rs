@@ -6,6 +6,7 @@
 
 mod atomic;
 mod by_task;
+mod diagnostics;
 mod kind;
 mod maps;
 mod record;
@@ -18,12 +19,12 @@ use by_task::ByTask;
 
 #[btf_tracepoint(function = "sys_enter")]
 fn sys_enter(ctx: BtfTracePointContext) {
-    syscall::on_enter::<ByTask>(ctx.arg(1));
+    syscall::on_enter::<ByTask>(&ctx, ctx.arg(1));
 }
 
 #[btf_tracepoint(function = "sys_exit")]
 fn sys_exit(ctx: BtfTracePointContext) {
-    syscall::on_exit::<ByTask>(ctx.arg(1));
+    syscall::on_exit::<ByTask>(&ctx, ctx.arg(1));
 }
 
 #[btf_tracepoint(function = "sched_process_fork")]

@@ -5,7 +5,7 @@ use aya_ebpf::{
 };
 use syscost_common::{
     ledger::Counter,
-    open_call::{ORIGIN_UNKNOWN, OpenCall},
+    open_call::{MAX_OPEN_BY_TID, ORIGIN_UNKNOWN, OpenCall},
 };
 
 use crate::{kind, maps::TARGET_TGID, record, threads::Threads};
@@ -13,7 +13,7 @@ use crate::{kind, maps::TARGET_TGID, record, threads::Threads};
 /// The open call of each thread. Key: tid. Written by the thread itself; made at its first call,
 /// removed when it dies. Full: counted in `OpenCallsFull`.
 #[btf_map]
-static OPEN_BY_TID: HashMap<u32, OpenCall, 16384> = HashMap::new();
+static OPEN_BY_TID: HashMap<u32, OpenCall, { MAX_OPEN_BY_TID as usize }> = HashMap::new();
 
 /// A hash by tid, for kernels without BTF or task storage.
 pub(crate) struct ByTid(pub(crate) u32);

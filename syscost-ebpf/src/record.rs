@@ -26,6 +26,7 @@ pub(crate) fn count(counter: Counter) {
 /// Records a finished call: its latency and, if it failed, its errno.
 #[inline(always)]
 pub(crate) fn call(kind: u32, latency_ns: u64, ret: i64) {
+    count(Counter::Matched);
     let slot = slot_of(kind);
     // As above: there is a cell for every possible CPU and slot.
     let Some(cell) = CELLS.get_ptr_mut(cell::index(cpu(), slot)) else { return };

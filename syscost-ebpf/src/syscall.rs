@@ -1,20 +1,22 @@
 //! The life of a call: enter opens it, exit closes it and hands its latency on, death ends it.
 
-use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_ebpf::{EbpfContext, helpers::bpf_ktime_get_ns};
 use syscost_common::{
     ledger::Counter,
     open_call::{ORIGIN_NEWBORN, ORIGIN_SEEN, ORIGIN_UNKNOWN},
 };
 
-use crate::{record, threads::Threads};
+use crate::{diagnostics, record, threads::Threads};
 
 #[inline(always)]
-pub(crate) fn on_enter<T: Threads>(nr: u64) {
+pub(crate) fn on_enter<T: Threads>(ctx: &impl EbpfContext, nr: u64) {
     let Some(thread) = T::current() else { return };
     let Some(call) = thread.open_call_or_new() else {
+        diagnostics::report(ctx, Counter::OpenCallsFull, nr, 0);
         return record::count(Counter::OpenCallsFull);
     };
     if call.entered_at != 0 {
+        diagnostics::report(ctx, Counter::ExitsMissed, nr, call.kind.into());
         record::count(Counter::ExitsMissed);
     }
     record::count(Counter::Enters);
@@ -25,7 +27,7 @@ pub(crate) fn on_enter<T: Threads>(nr: u64) {
 }
 
 #[inline(always)]
-pub(crate) fn on_exit<T: Threads>(ret: u64) {
+pub(crate) fn on_exit<T: Threads>(ctx: &impl EbpfContext, ret: u64) {
     let Some(thread) = T::current() else { return };
     // First, for the same reason.
     let now = now();
@@ -42,6 +44,7 @@ pub(crate) fn on_exit<T: Threads>(ret: u64) {
     }
     call.entered_at = 0;
     let Some(latency_ns) = now.checked_sub(entered_at) else {
+        diagnostics::report(ctx, Counter::Discarded, now, entered_at);
         return record::count(Counter::Discarded);
     };
     record::call(call.kind, latency_ns, ret as i64);

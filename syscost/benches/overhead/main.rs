@@ -11,7 +11,7 @@ mod daemon;
 mod stats;
 mod worker;
 
-use std::{env, process::ExitCode, time::Duration};
+use std::{env, io::IsTerminal, process::ExitCode, time::Duration};
 
 use anyhow::{Result, ensure};
 use contender::Contender;
@@ -48,6 +48,7 @@ fn run(args: &[String]) -> Result<bool> {
     println!("{}\n", machine());
     let mut untraced = Vec::new();
     let mut added: Vec<Vec<f64>> = vec![Vec::new(); contenders.len()];
+    let progress = std::io::stderr().is_terminal();
     let mut worker = Worker::start()?;
     worker.ns_per_call(worker::BATCH)?;
     for round in 0..rounds {
@@ -67,7 +68,9 @@ fn run(args: &[String]) -> Result<bool> {
             }
         }
     }
-    eprintln!("\r{:60}", "");
+    if progress {
+        eprintln!("\r{:60}", "");
+    }
 
     let floor = index_of(&contenders, Contender::Floor);
     let empty = index_of(&contenders, Contender::Empty);

@@ -1,6 +1,6 @@
 //! From arguments to a validated [`Plan`]. Starts nothing, loads nothing, looks at no process.
 //!
-//! Raw arguments ([`args`]) are only text; [`plan`] gives them meaning, or says in one line what is
+//! Raw arguments (`args`) are only text; `plan` gives them meaning, or says in one line what is
 //! wrong with them.
 
 mod args;

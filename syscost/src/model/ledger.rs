@@ -33,7 +33,13 @@ pub struct Ledger {
     pub open_calls_full: u64,
     /// Program runs that the kernel skipped; `None` where it does not count them.
     pub program_misses: Option<u64>,
+    /// Calls whose bucket counters wrapped before they were read: nobody looked for too long.
+    pub wrapped: u64,
 }
+
+/// The ledger is read after the histograms, so that a few calls may be in the one and not yet in
+/// the others. A counter that has wrapped is 2^32 calls behind.
+const WRAPPED: u64 = 1 << 31;
 
 /// A reason why numbers are lower bounds or shared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +54,8 @@ pub enum Loss {
     OpenCallsFull(u64),
     /// Calls of several kinds share a row.
     SlotsFull(u64),
+    /// Nobody looked for so long that counters wrapped.
+    Wrapped(u64),
 }
 
 impl Loss {
@@ -59,15 +67,17 @@ impl Loss {
             Self::Discarded(n) => format!("{n} pairs discarded"),
             Self::OpenCallsFull(n) => format!("{n} calls without room to be opened"),
             Self::SlotsFull(n) => format!("{n} calls share the row \"(other)\""),
+            Self::Wrapped(n) => format!("{n} calls gone in counters that wrapped"),
         }
     }
 }
 
 impl Ledger {
-    /// The account behind a sample in which `matched` calls were recorded.
-    pub(super) fn new(sample: &LedgerSample, matched: u64) -> Self {
+    /// The account behind a sample whose histograms hold `recorded` calls.
+    pub(super) fn new(sample: &LedgerSample, recorded: u64) -> Self {
         let get = |counter: Counter| sample.counters[counter as usize];
         let enters = get(Counter::Enters);
+        let matched = get(Counter::Matched);
         let ended_without_exit = get(Counter::EndedWithoutExit);
         let open_at_attach = get(Counter::OpenAtAttach);
         let newborn_exits = get(Counter::NewbornExits);
@@ -89,6 +99,7 @@ impl Ledger {
             slots_full: get(Counter::SlotsFull),
             open_calls_full: get(Counter::OpenCallsFull),
             program_misses: sample.program_misses,
+            wrapped: Some(matched.saturating_sub(recorded)).filter(|n| *n >= WRAPPED).unwrap_or(0),
         }
     }
 
@@ -100,6 +111,7 @@ impl Ledger {
             Loss::Discarded(self.discarded),
             Loss::OpenCallsFull(self.open_calls_full),
             Loss::SlotsFull(self.slots_full),
+            Loss::Wrapped(self.wrapped),
         ]
         .into_iter()
         .filter(|loss| match loss {
@@ -107,7 +119,8 @@ impl Ledger {
             | Loss::ExitsMissed(n)
             | Loss::Discarded(n)
             | Loss::OpenCallsFull(n)
-            | Loss::SlotsFull(n) => *n > 0,
+            | Loss::SlotsFull(n)
+            | Loss::Wrapped(n) => *n > 0,
         })
         .collect()
     }

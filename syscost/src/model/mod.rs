@@ -9,7 +9,7 @@ pub mod ledger;
 pub mod preflight;
 pub mod row;
 
-use crate::sample::{Process, Sample};
+use crate::sample::{KindSample, Process, Sample};
 pub use latency::Latency;
 pub use ledger::Ledger;
 pub use row::Row;
@@ -87,7 +87,7 @@ impl Model {
     }
 
     fn assemble(sample: &Sample, window: Window, window_ns: u64, rows: Vec<Row>) -> Self {
-        let finished = sample.kinds.iter().map(|kind| kind.calls()).sum();
+        let finished = sample.kinds.iter().map(KindSample::calls).sum();
         let total = Total::of(&rows);
         Self {
             process: sample.process.clone(),

@@ -1,17 +1,23 @@
 //! The mmap-ed maps: a snapshot reads kernel memory directly and makes no system call.
 
-use std::{collections::BTreeMap, os::fd::AsFd, ptr};
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::fd::{AsFd, AsRawFd},
+    ptr,
+};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use aya::{
     Ebpf,
     maps::{Map, MapData},
 };
 use memmap2::{MmapOptions, MmapRaw};
 use syscost_common::{
-    cell::{self, Cell, OVERFLOW_SLOT},
+    cell::{self, Cell, OVERFLOW_SLOT, SLOTS},
     kind::{self, KINDS},
     ledger::{COUNTERS, Ledger},
+    open_call::{MAX_OPEN_BY_TID, OpenCall},
 };
 
 use super::fold::Folded;
@@ -106,9 +112,78 @@ impl<T: Copy> Mapped<T> {
     }
 }
 
+/// Kernel memory (bytes) that the maps take at most on a host with `cpus` possible CPUs, with
+/// either kind of hooks. Task storage is not among it: some 100 bytes for each thread measured.
+pub fn map_bytes_at_most(cpus: u32) -> u64 {
+    const PAGE: u64 = 4096;
+    /// Bookkeeping of a map itself (`struct bpf_array` and the like).
+    const HEADER: u64 = 1024;
+    let array = |value: usize, entries: u32| {
+        let values = value.next_multiple_of(8) as u64 * u64::from(entries);
+        values.next_multiple_of(PAGE) + PAGE
+    };
+    // An element's header, key and value, a bucket of its own, and free lists and locks per CPU
+    // (kernel/bpf/hashtab.c).
+    let hash = |value: usize, entries: u64| {
+        (entries + u64::from(cpus)) * (48 + 8 + value.next_multiple_of(8) as u64)
+            + entries.next_power_of_two() * 16
+            + u64::from(cpus) * 256
+    };
+    let maps = [
+        array(size_of::<Cell>(), cell::count(cpus)),
+        array(size_of::<u32>(), KINDS),
+        array(size_of::<Ledger>(), cpus),
+        // The queue of free slots.
+        array(size_of::<u32>(), SLOTS + 1),
+        hash(size_of::<u32>(), SLOTS.into()),
+        hash(size_of::<OpenCall>(), MAX_OPEN_BY_TID.into()),
+        // The globals, and the ring of diagnostics with its two pages of positions.
+        2 * PAGE,
+        4 * PAGE,
+    ];
+    maps.iter().map(|bytes| bytes + HEADER).sum()
+}
+
+/// What the kernel says the maps of a loaded object take, bytes.
+pub(super) fn accounted_bytes(ebpf: &Ebpf) -> Result<u64> {
+    let mut bytes = 0;
+    for (name, map) in ebpf.maps() {
+        let data = match map {
+            Map::Array(data)
+            | Map::HashMap(data)
+            | Map::Queue(data)
+            | Map::RingBuf(data)
+            | Map::Unsupported(data) => data,
+            _ => bail!("map {name} is of a type that nobody thought of"),
+        };
+        let path = format!("/proc/self/fdinfo/{}", data.fd().as_fd().as_raw_fd());
+        let info = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        let memlock = info.lines().find_map(|line| line.strip_prefix("memlock:"));
+        bytes += memlock
+            .and_then(|bytes| bytes.trim().parse::<u64>().ok())
+            .with_context(|| format!("{path} says nothing of memory"))?;
+    }
+    Ok(bytes)
+}
+
 fn array_data(map: Option<&Map>) -> Option<&MapData> {
     match map? {
         Map::Array(data) => Some(data),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_of_128_cpus_needs_at_most_64_mib_of_maps() {
+        for cpus in 1..=128 {
+            let bytes = map_bytes_at_most(cpus);
+            assert!(bytes <= 64 << 20, "{bytes} bytes for {cpus} CPUs");
+        }
+        // And a host of two hardly anything.
+        assert!(map_bytes_at_most(2) <= 3 << 20);
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! The only module that imports aya. Knows no model and no view.
 
+mod diagnostics;
 mod fold;
 mod kernel_btf;
 mod maps;
@@ -30,7 +31,10 @@ use syscost_common::{
 };
 
 use crate::sample::{KindSample, LedgerSample};
+use diagnostics::Diagnostics;
 use maps::Maps;
+
+pub use maps::map_bytes_at_most;
 
 static BTF_OBJECT: &[u8] =
     include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/ebpf/btf.bpf.o"));
@@ -66,8 +70,11 @@ pub struct Probe {
     links: Vec<Link>,
     ebpf: Ebpf,
     maps: Maps,
+    diagnostics: Option<Diagnostics>,
     hooks: Hooks,
     attached_at_ns: u64,
+    /// What [`Probe::program_misses`] said last, once the programs are gone.
+    final_misses: Option<Option<u64>>,
 }
 
 /// An attachment; closing it detaches.
@@ -118,8 +125,9 @@ impl Probe {
             .with_context(|| format!("no kernel BTF in {}", kernel_btf::VMLINUX))?;
         let offsets = kernel_btf::offsets(&bytes)?;
         drop(bytes);
+        let (mut ebpf, diagnostics) = load(BTF_OBJECT, tgid, Some(offsets), verbose)?;
+        // aya's loader has parsed the same and dropped it by now: once in memory is enough.
         let btf = Btf::from_sys_fs().context("cannot read the kernel's BTF")?;
-        let mut ebpf = load(BTF_OBJECT, Some(&btf), tgid, Some(offsets), verbose)?;
         // Fork first, so that every thread born from here on is known to be; exit before enter,
         // so that no enter stays without its exit.
         for (program, tracepoint) in [
@@ -140,11 +148,11 @@ impl Probe {
             let link = program.attach().and_then(|id| program.take_link(id));
             links.push(Link::Btf(link.with_context(|| format!("cannot attach `{name}`"))?));
         }
-        Self::attached(ebpf, links, Hooks::Btf)
+        Self::attached(ebpf, links, diagnostics, Hooks::Btf)
     }
 
     fn attach_raw(tgid: u32, verbose: bool, because: String) -> Result<Self> {
-        let mut ebpf = load(RAW_OBJECT, None, tgid, None, verbose)?;
+        let (mut ebpf, diagnostics) = load(RAW_OBJECT, tgid, None, verbose)?;
         let programs = [
             ("process_exec", "sched_process_exec"),
             ("process_exit", "sched_process_exit"),
@@ -169,12 +177,26 @@ impl Probe {
             let link = program.attach(tracepoint).and_then(|id| program.take_link(id));
             links.push(Link::Raw(link.with_context(|| format!("cannot attach `{tracepoint}`"))?));
         }
-        Self::attached(ebpf, links, Hooks::Raw { because })
+        Self::attached(ebpf, links, diagnostics, Hooks::Raw { because })
     }
 
-    fn attached(ebpf: Ebpf, links: Vec<Link>, hooks: Hooks) -> Result<Self> {
+    fn attached(
+        ebpf: Ebpf,
+        links: Vec<Link>,
+        diagnostics: Option<Diagnostics>,
+        hooks: Hooks,
+    ) -> Result<Self> {
         let maps = Maps::open(&ebpf, possible_cpus()?)?;
-        Ok(Self { links, ebpf, maps, hooks, attached_at_ns: monotonic_ns() })
+        give_back_memory();
+        Ok(Self {
+            links,
+            ebpf,
+            maps,
+            diagnostics,
+            hooks,
+            attached_at_ns: monotonic_ns(),
+            final_misses: None,
+        })
     }
 
     /// Which hooks are in use.
@@ -190,16 +212,16 @@ impl Probe {
     /// What has been recorded so far. Call it at least every two seconds: the kernel's bucket
     /// counters wrap at 2^32 calls.
     pub fn snapshot(&mut self) -> (u64, Vec<KindSample>, LedgerSample) {
-        // The ledger's enters are read before the cells: an enter without its exit is a call in
-        // flight, an exit without its enter would be nonsense.
+        // The ledger last: what the histograms count, it counts as well.
         let at_ns = monotonic_ns();
         let kinds = self.maps.kinds();
         let counters = self.maps.counters();
-        (at_ns, kinds, LedgerSample { counters, program_misses: self.program_misses() })
+        let program_misses = self.final_misses.unwrap_or_else(|| self.program_misses());
+        (at_ns, kinds, LedgerSample { counters, program_misses })
     }
 
-    /// Detaches the programs and waits until none of them is running any more; what was recorded
-    /// stays readable and no longer changes.
+    /// Detaches the programs, waits until none of them is running any more, and unloads them; what
+    /// was recorded stays readable and no longer changes.
     pub fn detach(&mut self) {
         // Enter first, which was attached last: no enter without its exit here either.
         while self.links.pop().is_some() {}
@@ -207,6 +229,30 @@ impl Probe {
         // before it have ended (membarrier(2), MEMBARRIER_CMD_GLOBAL).
         // SAFETY: takes three integers and touches no memory of ours.
         unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };
+        let misses = self.program_misses();
+        self.final_misses.get_or_insert(misses);
+        for (_, program) in self.ebpf.programs_mut() {
+            // What was never loaded has nothing to unload, and says so.
+            let _ = match program {
+                Program::BtfTracePoint(program) => program.unload(),
+                Program::RawTracePoint(program) => program.unload(),
+                _ => Ok(()),
+            };
+        }
+    }
+
+    /// What the programs had to say since the last time; only those loaded to be verbose say
+    /// anything.
+    pub fn diagnostics(&mut self) -> Vec<String> {
+        self.diagnostics.as_mut().map_or_else(Vec::new, Diagnostics::drain)
+    }
+
+    /// Kernel memory of the maps, bytes, as the kernel accounts for it.
+    ///
+    /// # Errors
+    /// When the kernel does not say.
+    pub fn map_bytes(&self) -> Result<u64> {
+        maps::accounted_bytes(&self.ebpf)
     }
 
     fn program_misses(&self) -> Option<u64> {
@@ -222,24 +268,28 @@ impl Probe {
 /// Loads `object` with its knobs set and its maps sized, but no program yet.
 fn load(
     object: &[u8],
-    btf: Option<&Btf>,
     tgid: u32,
     offsets: Option<Offsets>,
     verbose: bool,
-) -> Result<Ebpf> {
+) -> Result<(Ebpf, Option<Diagnostics>)> {
     let cpus = possible_cpus()?;
     let offsets = offsets.map(PodOffsets);
     // 0 lets the verifier remove every diagnostic from the programs.
     let log_level: u8 = if verbose { 0xff } else { 0 };
     let mut loader = EbpfLoader::new();
     loader
-        .btf(btf)
+        // The programs have no CO-RE relocations that would need the kernel's BTF.
+        .btf(None)
         .allow_unsupported_maps()
         .verifier_log_level(VerifierLogLevel::DISABLE)
         .override_global("TARGET_TGID", &tgid, true)
         .override_global("AYA_LOG_LEVEL", &log_level, false)
         .map_max_entries("CELLS", cell::count(cpus))
         .map_max_entries("LEDGER", cpus);
+    if !verbose {
+        // Nothing will be said; a page is the smallest there is.
+        loader.map_max_entries("AYA_LOGS", 4096);
+    }
     if let Some(offsets) = &offsets {
         loader.override_global("OFFSETS", offsets, true);
     }
@@ -249,7 +299,9 @@ fn load(
     for slot in 1..SLOTS {
         free.push(slot, 0).context("cannot fill the queue of free slots")?;
     }
-    Ok(ebpf)
+    // Before the programs are loaded: once they are, the map they log to is theirs.
+    let diagnostics = verbose.then(|| Diagnostics::listen(&mut ebpf)).transpose()?;
+    Ok((ebpf, diagnostics))
 }
 
 /// Enters the threads of `tgid` that exist now: an exit they make first is of a call that was open.
@@ -313,6 +365,15 @@ fn recursion_misses(fd: i32) -> Option<u64> {
 fn lift_memlock_limit() {
     use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
     let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
+}
+
+/// Parsing the kernel's BTF takes some 30 MiB for a moment, which the allocator would keep.
+fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes an integer; may be called at any time.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 /// CPUs that may ever be online: what per-CPU arrays are sized by.

@@ -3,6 +3,7 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context, Result, bail};
+use syscost_common::open_call::MAX_OPEN_BY_TID;
 
 use super::{HookChoice, Hooks, Probe, kernel_btf};
 use crate::model::preflight::{Finding, Report, Verdict};
@@ -146,7 +147,7 @@ fn trial(choice: HookChoice) -> Vec<Finding> {
             "hooks",
             format!(
                 "raw tracepoints sys_enter, sys_exit; open calls in a hash by tid \
-                 (at most 16384 threads); 32-bit calls are not told from 64-bit ones ({because})"
+                 (at most {MAX_OPEN_BY_TID} threads); 32-bit calls are not told from 64-bit ones ({because})"
             ),
         ),
     };

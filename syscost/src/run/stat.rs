@@ -60,6 +60,7 @@ async fn measure(
             () = sleep_until(end.unwrap_or(begin)), if end.is_some() => break,
             now = tick.tick() => {
                 let sample = source.sample()?;
+                tell(source.diagnostics());
                 if let (Some(at), Some(interval)) = (next_print, plan.interval)
                     && now >= at
                     // The last interval is printed at the end.
@@ -75,7 +76,14 @@ async fn measure(
         }
     }
     let last = source.finish()?;
+    tell(source.diagnostics());
     output.print(&window(&last, printed.as_ref()))
+}
+
+fn tell(diagnostics: Vec<String>) {
+    for line in diagnostics {
+        eprintln!("syscost: {line}");
+    }
 }
 
 fn window(sample: &Sample, printed: Option<&Sample>) -> Model {

@@ -34,12 +34,13 @@ pub(super) async fn run(plan: &TopPlan) -> Result<u8> {
 async fn watch(
     plan: &TopPlan,
     mut source: impl Source,
-    notes: Vec<String>,
+    mut notes: Vec<String>,
     signals: &mut Signals,
     term: &mut Term,
     ui: &mut UiState,
 ) -> Result<()> {
     let mut input = Input::new();
+    let own_notes = notes.len();
     let mut tick = interval(plan.interval.min(KEEP_UP));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut history = History::begin(source.sample()?, plan);
@@ -74,6 +75,11 @@ async fn watch(
                 live = history.live(&notes);
             }
             _ = tick.tick(), if !exited => {
+                let told = source.diagnostics().pop();
+                if let Some(latest) = told {
+                    notes.truncate(own_notes);
+                    notes.push(latest);
+                }
                 if history.advance(source.sample()?) {
                     live = history.live(&notes);
                 }
@@ -110,7 +116,8 @@ impl History {
     /// Takes in the last sample. What came after the one before it is shown as the last interval,
     /// unless that is too short to say anything.
     fn end(&mut self, last: Sample) {
-        let enough = self.previous.is_none() || last.at_ns >= self.latest.at_ns + self.interval_ns / 2;
+        let enough =
+            self.previous.is_none() || last.at_ns >= self.latest.at_ns + self.interval_ns / 2;
         if enough {
             self.previous = Some(std::mem::replace(&mut self.latest, last));
         } else {

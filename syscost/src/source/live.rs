@@ -75,6 +75,10 @@ impl Source for Live {
         let _ = self.target.readable().await.map(|mut ready| ready.retain_ready());
     }
 
+    fn diagnostics(&mut self) -> Vec<String> {
+        self.probe.diagnostics()
+    }
+
     fn finish(&mut self) -> Result<Sample> {
         if let Some(sample) = &self.finished {
             return Ok(sample.clone());

@@ -15,6 +15,9 @@ pub trait Source {
     /// Completes when the process has exited.
     fn exit(&mut self) -> impl Future<Output = ()>;
 
+    /// What the programs in the kernel had to say since the last time, for `--verbose`.
+    fn diagnostics(&mut self) -> Vec<String>;
+
     /// Stops measuring, and says what had happened by then. Later samples are the same.
     fn finish(&mut self) -> Result<Sample>;
 }

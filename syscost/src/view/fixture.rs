@@ -30,6 +30,7 @@ pub(super) fn native(nr: u32) -> KindKey {
 pub(super) fn sample(kinds: Vec<KindSample>) -> Sample {
     let mut counters = LedgerSample::default().counters;
     counters[Counter::Enters as usize] = kinds.iter().map(KindSample::calls).sum();
+    counters[Counter::Matched as usize] = counters[Counter::Enters as usize];
     Sample {
         at_ns: ATTACHED_AT_NS + 5_000_000_000,
         attached_at_ns: ATTACHED_AT_NS,
@@ -71,6 +72,7 @@ pub(super) fn lossy_nginx() -> Sample {
     sample.kinds.push(kind(KindKey::Overflow, &[(500, 9)], &[(0, 1)]));
     let counters = &mut sample.ledger.counters;
     counters[Counter::Enters as usize] += 9 + 3 + 1;
+    counters[Counter::Matched as usize] += 9;
     counters[Counter::ExitsMissed as usize] = 3;
     counters[Counter::Discarded as usize] = 1;
     counters[Counter::SlotsFull as usize] = 9;
@@ -87,7 +89,9 @@ pub(super) fn nginx_a_second_later() -> Sample {
         let kind = &mut sample.kinds[place];
         kind.buckets[bucket_index(ns)] += calls;
         kind.sum_ns += ns * calls;
-        sample.ledger.counters[Counter::Enters as usize] += calls;
+        for counter in [Counter::Enters, Counter::Matched] {
+            sample.ledger.counters[counter as usize] += calls;
+        }
     }
     sample.kinds[0].errnos[1].1 += 100;
     sample

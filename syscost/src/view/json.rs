@@ -82,6 +82,7 @@ struct Ledger {
     slots_full: u64,
     open_calls_full: u64,
     program_misses: Option<u64>,
+    wrapped: u64,
 }
 
 #[derive(Serialize)]
@@ -165,6 +166,7 @@ impl Ledger {
             slots_full,
             open_calls_full,
             program_misses,
+            wrapped,
         } = ledger;
         Self {
             enters,
@@ -180,6 +182,7 @@ impl Ledger {
             slots_full,
             open_calls_full,
             program_misses,
+            wrapped,
         }
     }
 }
@@ -192,6 +195,7 @@ impl LossReport {
             Loss::Discarded(n) => ("discarded", n),
             Loss::OpenCallsFull(n) => ("open_calls_full", n),
             Loss::SlotsFull(n) => ("slots_full", n),
+            Loss::Wrapped(n) => ("wrapped", n),
         };
         Self { kind, count, text: loss.describe() }
     }

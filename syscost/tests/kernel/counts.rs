@@ -1,5 +1,8 @@
 //! Counts are exact: over threads, over errors, over a million calls, and for nobody else's.
 
+use syscost::probe::{HookChoice, Probe, map_bytes_at_most};
+use syscost_common::cell::{self, Cell};
+
 use crate::harness::{HOOKS, Measured, Stat, Target};
 
 /// Measures a target in `mode` from "ready" to its end.
@@ -133,5 +136,20 @@ fn more_kinds_than_slots_share_a_row_and_say_so() {
         let shared = measured.ledger("slots_full");
         assert_eq!(measured.count("(other)"), shared);
         assert!(unknown.iter().sum::<u64>() + shared >= 400 * 5, "nothing is lost");
+    }
+}
+
+/// The bound for large hosts is arithmetic; on this one it is held against the kernel's account.
+#[test]
+fn the_maps_take_no_more_memory_than_the_arithmetic_says() {
+    let cpus = std::fs::read_to_string("/sys/devices/system/cpu/possible").unwrap();
+    let last: u32 = cpus.trim().rsplit(['-', ',']).next().unwrap().parse().unwrap();
+    let bound = map_bytes_at_most(last + 1);
+    for hooks in [HookChoice::Btf, HookChoice::Raw] {
+        let probe = Probe::attach(std::process::id(), hooks, false).unwrap();
+        let bytes = probe.map_bytes().unwrap();
+        assert!(bytes <= bound, "{hooks:?}: {bytes} of {bound}");
+        // Nor so much less that the bound says nothing.
+        assert!(bytes >= cell::count(last + 1) as u64 * size_of::<Cell>() as u64);
     }
 }

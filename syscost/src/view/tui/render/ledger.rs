@@ -109,6 +109,7 @@ fn parts(ledger: &Ledger) -> [(&'static str, Vec<Entry>); 3] {
                     "calls in no row: no memory to follow",
                 ),
                 loss("shared row", Some(ledger.slots_full), "calls counted in the row (other)"),
+                loss("wrapped", Some(ledger.wrapped), "calls gone: nobody looked for too long"),
             ],
         ),
     ]
