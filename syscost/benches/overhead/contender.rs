@@ -1,14 +1,22 @@
 //! Everything whose cost is measured: the two floors, syscost, and its peers where installed.
 
 use std::{
+    io::Read,
+    os::unix::process::CommandExt,
     path::Path,
     process::{Command, Stdio},
     thread::sleep,
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use aya::{EbpfLoader, include_bytes_aligned, programs::RawTracePoint};
+use nix::{
+    mount::{MsFlags, mount},
+    sched::{CloneFlags, unshare},
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use syscost::probe::{HookChoice, Probe};
 
 use crate::worker::{BATCH, Worker};
@@ -112,27 +120,40 @@ impl Contender {
         })
     }
 
+    /// The cost of a call under a peer; an error says why the peer did not get to work.
     fn with_command(self, worker: &mut Worker) -> Result<f64> {
         let (program, args) = self.command(worker.pid()).context("not a command")?;
-        let mut peer = Command::new(find(program).context("not installed")?)
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .with_context(|| format!("cannot start {program}"))?;
+        let mut command = Command::new(find(program).context("not installed")?);
+        command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        // SAFETY: only system calls between fork and exec.
+        unsafe { command.pre_exec(see_tracefs) };
+        let mut peer = command.spawn().with_context(|| format!("cannot start {program}"))?;
         // None of them says when it is attached.
         sleep(Duration::from_secs(3));
-        let still_there = peer.try_wait()?.is_none();
+        if peer.try_wait()?.is_some() {
+            let mut said = String::new();
+            peer.stderr.take().context("no stderr")?.read_to_string(&mut said)?;
+            bail!("{program} ended at once: {}", said.lines().last().unwrap_or("it said nothing"));
+        }
         let result = worker.ns_per_call(BATCH / 10);
-        nix::sys::signal::kill(
-            nix::unistd::Pid::from_raw(peer.id() as i32),
-            nix::sys::signal::Signal::SIGINT,
-        )?;
+        kill(Pid::from_raw(peer.id() as i32), Signal::SIGINT)?;
         peer.wait()?;
-        anyhow::ensure!(still_there, "{program} ended before it was measured");
         result
     }
+}
+
+/// Peers on classic tracepoints need tracefs. Where it is not mounted, they get it in a mount
+/// namespace of their own, so that the machine stays as it is.
+fn see_tracefs() -> std::io::Result<()> {
+    const NONE: Option<&str> = None;
+    if Path::new("/sys/kernel/tracing/events").exists() {
+        return Ok(());
+    }
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)?;
+    mount(Some("tracefs"), "/sys/kernel/tracing", Some("tracefs"), MsFlags::empty(), NONE)?;
+    mount(Some("debugfs"), "/sys/kernel/debug", Some("debugfs"), MsFlags::empty(), NONE)?;
+    Ok(())
 }
 
 fn with_floor(worker: &mut Worker, enter: &str, exit: &str) -> Result<f64> {

@@ -50,23 +50,29 @@ fn at_one_hertz(watch: Duration) -> Result<(f64, f64)> {
     let stdout = syscost.stdout.take().context("no stdout")?;
     let lines = std::thread::spawn(move || BufReader::new(stdout).lines().count());
     worker.ns_per_call(2_000_000)?;
-    let process = procfs::process::Process::new(pid)?;
-    let ticks = |process: &procfs::process::Process| -> Result<u64> {
-        let stat = process.stat()?;
-        Ok(stat.utime + stat.stime)
-    };
-    let before = ticks(&process)?;
+    let before = cpu_ns(pid)?;
     let begin = Instant::now();
     while begin.elapsed() < watch {
         worker.ns_per_call(100_000)?;
     }
-    let seconds = begin.elapsed().as_secs_f64();
-    let used = (ticks(&process)? - before) as f64 / procfs::ticks_per_second() as f64;
-    let resident_kib = process.status()?.vmrss.context("no VmRSS")?;
+    let elapsed_ns = begin.elapsed().as_nanos() as f64;
+    let used_ns = (cpu_ns(pid)? - before) as f64;
+    let status = procfs::process::Process::new(pid)?.status()?;
+    let resident_kib = status.vmrss.context("no VmRSS")?;
     syscost.kill()?;
     syscost.wait()?;
     ensure!(lines.join().is_ok_and(|lines| lines > 0), "syscost printed nothing");
-    Ok((resident_kib as f64 / 1024.0, used * 100.0 / seconds))
+    Ok((resident_kib as f64 / 1024.0, used_ns * 100.0 / elapsed_ns))
+}
+
+/// CPU time of all threads, ns: the first number of `schedstat`, finer than the ticks of `stat`.
+fn cpu_ns(pid: i32) -> Result<u64> {
+    let mut sum = 0;
+    for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        let schedstat = std::fs::read_to_string(task?.path().join("schedstat"))?;
+        sum += schedstat.split(' ').next().context("empty schedstat")?.parse::<u64>()?;
+    }
+    Ok(sum)
 }
 
 fn syscost(pid: u32, args: &[&str]) -> Result<std::process::Child> {
