@@ -53,6 +53,49 @@ fn calls_are_exact(threads: u64, each: u64) {
 }
 
 #[test]
+fn intervals_add_up_to_the_whole() {
+    let mut target = Target::start(&["calls", "4", "100000"]);
+    let stat = Stat::attach(target.pid(), &["-i", "20ms"]);
+    target.work();
+    target.end();
+    let intervals = stat.finish_intervals();
+    assert!(intervals.len() > 2, "{}", intervals.len());
+    for interval in &intervals {
+        assert_eq!(
+            interval.0["window"],
+            if interval.0["attached_ns"] == interval.0["window_ns"] {
+                "since_attach"
+            } else {
+                "interval"
+            }
+        );
+    }
+    let sum = |name: &str| intervals.iter().map(|interval| interval.count(name)).sum::<u64>();
+    assert_eq!(sum("getppid"), 400_000);
+    assert_eq!(sum("getpgid"), 40_000);
+    let errors: u64 = intervals.iter().map(|interval| interval.errors("getpgid")).sum();
+    assert_eq!(errors, 40_000);
+    // One after the other, without a gap: the windows add up to the time attached.
+    let time = |field: &str| -> Vec<u64> {
+        intervals.iter().map(|interval| interval.0[field].as_u64().unwrap()).collect()
+    };
+    assert_eq!(time("window_ns").iter().sum::<u64>(), *time("attached_ns").last().unwrap());
+}
+
+#[test]
+fn diagnostics_are_accepted_by_the_verifier_and_silent_when_nothing_is_lost() {
+    for hooks in HOOKS {
+        let mut target = Target::start(&["calls", "4", "1000"]);
+        let stat = Stat::attach(target.pid(), &["--verbose", "--hooks", hooks]);
+        target.work();
+        target.end();
+        let measured = stat.finish();
+        measured.assert_exact();
+        assert_eq!(measured.count("getppid"), 4_000);
+    }
+}
+
+#[test]
 fn threads_that_come_and_go_are_counted_whole() {
     for hooks in HOOKS {
         let measured = measure(&["churn", "500", "10"], hooks);

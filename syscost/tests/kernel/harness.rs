@@ -111,7 +111,14 @@ impl Stat {
     }
 
     /// Waits for it to end by itself.
-    pub(crate) fn finish(mut self) -> Measured {
+    pub(crate) fn finish(self) -> Measured {
+        let mut all = self.finish_intervals();
+        assert_eq!(all.len(), 1, "one object: {all:?}");
+        all.remove(0)
+    }
+
+    /// The same, of a measurement in intervals.
+    pub(crate) fn finish_intervals(mut self) -> Vec<Measured> {
         let mut text = String::new();
         let mut stdout = self.child.stdout.take().expect("a pipe");
         stdout.read_to_string(&mut text).expect("syscost prints text");
@@ -119,7 +126,10 @@ impl Stat {
         let mut notes = String::new();
         self.stderr.read_to_string(&mut notes).expect("syscost prints text");
         assert!(status.success(), "{status}: {notes}");
-        Measured(serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}")))
+        assert_eq!(notes, "", "syscost had something to say");
+        let parse =
+            |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        text.lines().map(parse).map(Measured).collect()
     }
 
     /// Ends it as Ctrl-C would.
