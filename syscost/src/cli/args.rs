@@ -19,7 +19,7 @@ EXAMPLES
   syscost stat -p 1234 -d 5           measure it for 5 seconds, then print a table
   syscost stat -p 1234 -d 5 --json    the same for programs, with every histogram
   syscost check                       can this machine trace, and if not, why?
-  syscost demo                        watch a program that syscost brings along";
+  syscost demo                        run a small program to try it on";
 
 const TOP_EXAMPLES: &str = "\
 EXAMPLES
@@ -43,7 +43,7 @@ EXAMPLES
 
 const DEMO_EXAMPLES: &str = "\
 EXAMPLES
-  syscost demo                        until you quit
+  syscost demo                        prints its PID and runs until it is killed
   syscost demo --seconds 30           for half a minute";
 
 /// What the user typed.
@@ -100,7 +100,7 @@ pub(super) enum CommandArgs {
         after_help = [CHECK_EXAMPLES, EXIT_CODES].join("\n\n")
     )]
     Check(CheckArgs),
-    /// Watch a program that syscost brings along and starts
+    /// Run a small program that reads, writes, sleeps and fails, to try syscost on
     #[command(
         override_usage = "syscost demo [--seconds N]",
         after_help = [DEMO_EXAMPLES, EXIT_CODES].join("\n\n")
@@ -164,7 +164,7 @@ pub(super) struct CheckArgs {
 /// `demo`.
 #[derive(ClapArgs)]
 pub(super) struct DemoArgs {
-    /// How long to watch: 30, 1m [default: until you quit]
+    /// How long to run: 30, 1m [default: until it is killed]
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(super) seconds: Option<String>,
 }

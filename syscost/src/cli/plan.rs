@@ -27,7 +27,7 @@ pub enum Plan {
     Stat(StatPlan),
     /// Say whether this machine can trace.
     Check(CheckPlan),
-    /// Start a program and watch it live.
+    /// Run a small program to try syscost on.
     Demo(DemoPlan),
 }
 
@@ -88,10 +88,8 @@ pub struct CheckPlan {
 /// `syscost demo`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DemoPlan {
-    /// How long to watch; `None` until the user quits.
+    /// How long to run; `None` until it is killed.
     pub duration: Option<Duration>,
-    /// How often to look.
-    pub interval: Duration,
     /// What goes for every command.
     pub common: Common,
 }
@@ -136,11 +134,9 @@ impl Plan {
             CommandArgs::Top(top) => Self::Top(TopPlan::new(top, "syscost top", common)?),
             CommandArgs::Stat(stat) => Self::Stat(StatPlan::new(stat, common)?),
             CommandArgs::Check(CheckArgs { json }) => Self::Check(CheckPlan { json, common }),
-            CommandArgs::Demo(DemoArgs { seconds }) => Self::Demo(DemoPlan {
-                duration: time("--seconds", seconds.as_deref())?,
-                interval: DEFAULT_INTERVAL,
-                common,
-            }),
+            CommandArgs::Demo(DemoArgs { seconds }) => {
+                Self::Demo(DemoPlan { duration: time("--seconds", seconds.as_deref())?, common })
+            }
         })
     }
 
