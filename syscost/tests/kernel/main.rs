@@ -5,5 +5,6 @@ mod counts;
 mod harness;
 mod lifecycle;
 mod peers;
+mod restarts;
 mod screen;
 mod weather;
