@@ -48,3 +48,24 @@ pub const ORIGIN_SEEN: u32 = 2;
 
 /// How many threads the hash by tid has room for, on kernels without task storage.
 pub const MAX_OPEN_BY_TID: u32 = 16384;
+
+/// What the iterator over threads writes for each thread that is in a call. The records follow
+/// each other without anything between them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct InFlight {
+    /// The thread.
+    pub tid: u32,
+    /// The call's kind, see [`crate::kind`].
+    pub kind: u32,
+    /// When it was entered, ns of CLOCK_MONOTONIC; 0 when that was before attaching.
+    pub entered_at: u64,
+    /// Its arguments, as the registers hold them.
+    pub args: [u64; 6],
+    /// 1 when the thread can run, 0 when it waits for something.
+    pub runnable: u32,
+    /// Explicit padding: kernel memory holds nothing undefined.
+    pub reserved: u32,
+}
+
+const _: () = assert!(size_of::<InFlight>() == 72);

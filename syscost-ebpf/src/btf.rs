@@ -7,6 +7,8 @@
 mod atomic;
 mod by_task;
 mod diagnostics;
+mod frozen;
+mod in_flight;
 mod kind;
 mod maps;
 mod record;
@@ -36,6 +38,15 @@ fn process_fork(ctx: BtfTracePointContext) {
 #[btf_tracepoint(function = "sched_process_exit")]
 fn process_exit(_ctx: BtfTracePointContext) {
     syscall::on_thread_exit::<ByTask>();
+}
+
+/// Runs once for each task on the host whenever user space reads the iterator.
+// aya-ebpf has no attribute for iterators; this is what one would expand to.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task")]
+fn open_calls(ctx: *mut in_flight::Context) -> i32 {
+    in_flight::on_task(ctx);
+    0
 }
 
 /// Some helpers are open to GPL-compatible programs only.

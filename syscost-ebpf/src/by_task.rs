@@ -15,7 +15,7 @@ use syscost_common::{
     open_call::{ORIGIN_NEWBORN, OpenCall},
 };
 
-use crate::{maps::MACHINE, record, task, threads::Threads};
+use crate::{frozen::frozen, maps::MACHINE, record, task, threads::Threads};
 
 /// The open call of each thread. Freed with the task, so that a reused tid inherits nothing.
 /// Written by the thread itself. No memory: counted in `OpenCallsFull`.
@@ -55,7 +55,7 @@ impl Threads for ByTask {
 
     #[inline(always)]
     fn stack_pointer(regs: *const pt_regs) -> u64 {
-        let offset = MACHINE.load().regs_stack_pointer as usize;
+        let offset = frozen!(MACHINE.regs_stack_pointer) as usize;
         // SAFETY: a BTF pointer; the verifier checks the offset against the type.
         unsafe { regs.cast::<u8>().add(offset).cast::<u64>().read_volatile() }
     }

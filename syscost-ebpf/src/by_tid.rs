@@ -12,6 +12,7 @@ use syscost_common::{
 };
 
 use crate::{
+    frozen::frozen,
     kind,
     maps::{MACHINE, TARGET_TGID},
     record,
@@ -43,7 +44,7 @@ impl Threads for ByTid {
 
     #[inline(always)]
     fn stack_pointer(regs: *const pt_regs) -> u64 {
-        let offset = MACHINE.load().regs_stack_pointer as usize;
+        let offset = frozen!(MACHINE.regs_stack_pointer) as usize;
         // SAFETY: the helper checks the address; a stack pointer of 0 is none.
         unsafe { bpf_probe_read_kernel(regs.cast::<u8>().add(offset).cast::<u64>()) }.unwrap_or(0)
     }

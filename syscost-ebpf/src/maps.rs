@@ -1,5 +1,6 @@
 //! Every map and global that all programs share: its bound, key, writer, and what happens when it is full.
 
+use crate::frozen::Frozen;
 use aya_ebpf::{
     Global,
     bindings::BPF_F_MMAPABLE,
@@ -21,8 +22,14 @@ pub(crate) static TARGET_TGID: Global<u32> = Global::new(0);
 
 /// What differs between machines in how syscalls are made.
 #[unsafe(no_mangle)]
-pub(crate) static MACHINE: Global<Machine> =
-    Global::new(Machine { regs_stack_pointer: 0, restart_syscall: 0, rt_sigreturn: 0 });
+pub(crate) static MACHINE: Frozen<Machine> = Frozen::new(Machine {
+    regs_stack_pointer: 0,
+    restart_syscall: 0,
+    rt_sigreturn: 0,
+    regs_nr: 0,
+    regs_args: [0; 6],
+    regs_compat_args: [0; 6],
+});
 
 /// What was measured. Key: CPU and slot. Written by the programs on that CPU. Cannot fill up: user
 /// space sizes it by the number of possible CPUs.

@@ -7,6 +7,7 @@
 mod atomic;
 mod by_tid;
 mod diagnostics;
+mod frozen;
 mod kind;
 mod maps;
 mod record;

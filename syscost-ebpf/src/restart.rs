@@ -9,13 +9,12 @@
 //! What is rare is out of line, so that it does not crowd the registers of the hot path.
 
 use syscost_common::{
-    config::Machine,
     kind::{AbiClass, pack},
     ledger::Counter,
     open_call::{Interrupted, OpenCall},
 };
 
-use crate::{maps::MACHINE, record};
+use crate::{frozen::frozen, maps::MACHINE, record};
 
 const EINTR: i64 = 4;
 
@@ -77,8 +76,7 @@ fn end_with_eintr(call: &mut OpenCall) {
 
 #[inline(always)]
 fn is_restart_syscall(kind: u32) -> bool {
-    let machine: Machine = MACHINE.load();
-    kind == pack(AbiClass::Native, machine.restart_syscall)
+    kind == pack(AbiClass::Native, frozen!(MACHINE.restart_syscall))
         || kind == pack(AbiClass::X32, 219)
         // i386 and 32-bit Arm.
         || kind == pack(AbiClass::Compat, 0)
@@ -87,8 +85,7 @@ fn is_restart_syscall(kind: u32) -> bool {
 /// Whether `kind` is a handler's return: its result is whatever the interrupted code had there.
 #[inline(always)]
 pub(crate) fn is_sigreturn(kind: u32) -> bool {
-    let machine: Machine = MACHINE.load();
-    kind == pack(AbiClass::Native, machine.rt_sigreturn)
+    kind == pack(AbiClass::Native, frozen!(MACHINE.rt_sigreturn))
         || kind == pack(AbiClass::X32, 513)
         // i386 and 32-bit Arm: sigreturn and rt_sigreturn.
         || kind == pack(AbiClass::Compat, 119)

@@ -1,16 +1,21 @@
 //! The running task, read through a BTF pointer: plain loads at offsets known when loading.
 
-use aya_ebpf::{Global, bindings::task_struct, helpers::generated::bpf_get_current_task_btf};
+use aya_ebpf::{bindings::task_struct, helpers::generated::bpf_get_current_task_btf};
 use syscost_common::{
     config::Offsets,
     kind::{AbiClass, pack},
 };
 
-use crate::{kind, maps::TARGET_TGID};
+use crate::{
+    frozen::{Frozen, frozen},
+    kind,
+    maps::TARGET_TGID,
+};
 
 /// Where the kernel keeps what is read of a task.
 #[unsafe(no_mangle)]
-static OFFSETS: Global<Offsets> = Global::new(Offsets { task_tgid: 0, task_status: 0 });
+static OFFSETS: Frozen<Offsets> =
+    Frozen::new(Offsets { task_tgid: 0, task_status: 0, task_pid: 0, task_state: 0 });
 
 /// `TS_COMPAT` of arch/x86/include/asm/thread_info.h: a 32-bit call is being served.
 const TS_COMPAT: u32 = 0x0002;
@@ -25,14 +30,27 @@ pub(crate) fn current() -> *mut task_struct {
 /// Whether `task` is to be measured. Asked at every event of every task on the host.
 #[inline(always)]
 pub(crate) fn in_scope(task: *mut task_struct) -> bool {
-    read(task, OFFSETS.load().task_tgid) == TARGET_TGID.load()
+    read(task, frozen!(OFFSETS.task_tgid)) == TARGET_TGID.load()
 }
 
-/// The kind of call `nr` that `task` has just entered.
+/// The tid of `task`.
+#[inline(always)]
+pub(crate) fn tid(task: *mut task_struct) -> u32 {
+    read(task, frozen!(OFFSETS.task_pid))
+}
+
+/// Whether `task` can run, rather than waits.
+#[inline(always)]
+pub(crate) fn is_runnable(task: *mut task_struct) -> bool {
+    // The field is a long before Linux 5.14; its low half is what it is later.
+    read(task, frozen!(OFFSETS.task_state)) == 0
+}
+
+/// The kind of call `nr` that `task` has entered.
 #[inline(always)]
 pub(crate) fn kind_of(task: *mut task_struct, nr: u64) -> u32 {
     let nr = nr as u32;
-    let status_at = OFFSETS.load().task_status;
+    let status_at = frozen!(OFFSETS.task_status);
     if status_at != 0 && read(task, status_at) & TS_COMPAT != 0 {
         return pack(AbiClass::Compat, nr);
     }

@@ -18,8 +18,27 @@ pub struct Sample {
     /// One entry for each syscall kind that has occurred, in order of ABI and number; the
     /// shared overflow entry, if it has anything, comes last.
     pub kinds: Vec<KindSample>,
+    /// The calls that were open, in no particular order; `None` where they cannot be listed.
+    pub open_calls: Option<Vec<OpenCallSample>>,
     /// The ledger.
     pub ledger: LedgerSample,
+}
+
+/// A call that was open when the sample was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenCallSample {
+    /// The thread that made it.
+    pub tid: u32,
+    /// How it came in.
+    pub abi: AbiClass,
+    /// Its number within the ABI.
+    pub nr: u32,
+    /// When it was entered, ns of CLOCK_MONOTONIC; `None` when that was before attaching.
+    pub entered_at_ns: Option<u64>,
+    /// Its arguments, as the registers held them.
+    pub args: [u64; 6],
+    /// Whether the thread could run, rather than waited.
+    pub runnable: bool,
 }
 
 /// The measured process as it was when the sample was read.

@@ -4,12 +4,14 @@
 //! file and no screen.
 
 pub mod column;
+pub mod in_flight;
 pub mod latency;
 pub mod ledger;
 pub mod preflight;
 pub mod row;
 
 use crate::sample::{KindSample, Process, Sample};
+pub use in_flight::InFlight;
 pub use latency::Latency;
 pub use ledger::Ledger;
 pub use row::Row;
@@ -38,6 +40,8 @@ pub struct Model {
     pub rows: Vec<Row>,
     /// All rows taken together.
     pub total: Total,
+    /// The calls open when the window ended, oldest first; `None` where they cannot be listed.
+    pub in_flight: Option<Vec<InFlight>>,
     /// The account of every event, always since attach: a loss does not heal.
     pub ledger: Ledger,
 }
@@ -96,6 +100,7 @@ impl Model {
             attached_ns: sample.at_ns.saturating_sub(sample.attached_at_ns),
             rows,
             total,
+            in_flight: InFlight::of(sample),
             ledger: Ledger::new(&sample.ledger, finished),
         }
     }

@@ -36,6 +36,11 @@ pub(super) fn offsets(bytes: &[u8]) -> Result<Offsets> {
         task_tgid: tgid,
         // Only x86 keeps the compat bit there; elsewhere there is no such member.
         task_status: btf.member(thread_info, "status").map_or(0, |status| info + status),
+        task_pid: btf.member(task, "pid").context("task_struct has no member pid")?,
+        task_state: btf
+            .member(task, "__state")
+            .or_else(|| btf.member(task, "state"))
+            .context("task_struct has no member __state")?,
     })
 }
 

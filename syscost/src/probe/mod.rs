@@ -11,6 +11,7 @@ pub mod preflight;
 use std::{
     collections::BTreeSet,
     fs,
+    io::Read,
     mem::size_of,
     os::fd::{AsFd, AsRawFd},
 };
@@ -20,17 +21,18 @@ use aya::{
     Btf, Ebpf, EbpfLoader, Pod, VerifierLogLevel, include_bytes_aligned,
     maps::{HashMap, Map, Queue},
     programs::{
-        BtfTracePoint, Program, RawTracePoint, raw_trace_point::RawTracePointLink,
+        BtfTracePoint, Iter, Program, RawTracePoint, raw_trace_point::RawTracePointLink,
         tp_btf::BtfTracePointLink,
     },
 };
 use syscost_common::{
     cell::{self, SLOTS},
     config::{Machine, Offsets},
-    open_call::{ORIGIN_UNKNOWN, OpenCall},
+    kind,
+    open_call::{InFlight, ORIGIN_UNKNOWN, OpenCall},
 };
 
-use crate::sample::{KindSample, LedgerSample};
+use crate::sample::{KindSample, LedgerSample, OpenCallSample};
 use diagnostics::Diagnostics;
 use maps::Maps;
 
@@ -73,6 +75,8 @@ pub struct Probe {
     diagnostics: Option<Diagnostics>,
     hooks: Hooks,
     attached_at_ns: u64,
+    /// Whether the open calls can be listed.
+    iterates: bool,
     /// What [`Probe::program_misses`] said last, once the programs are gone.
     final_misses: Option<Option<u64>>,
 }
@@ -153,6 +157,9 @@ impl Probe {
                 .load(tracepoint, &btf)
                 .with_context(|| format!("cannot load the program for `{tracepoint}`"))?;
         }
+        // Not on every kernel: bpf_task_pt_regs is there since 5.15.
+        let iterates = typed::<Iter>(&mut ebpf, "open_calls")
+            .is_ok_and(|program| program.load("task", &btf).is_ok());
         drop(btf);
         let mut links = Vec::new();
         for name in ["process_fork", "process_exit", "sys_exit", "sys_enter"] {
@@ -160,7 +167,8 @@ impl Probe {
             let link = program.attach().and_then(|id| program.take_link(id));
             links.push(Link::Btf(link.with_context(|| format!("cannot attach `{name}`"))?));
         }
-        Self::attached(ebpf, links, diagnostics, Hooks::Btf)
+        let probe = Self::attached(ebpf, links, diagnostics, Hooks::Btf)?;
+        Ok(Self { iterates, ..probe })
     }
 
     fn attach_raw(tgid: u32, verbose: bool, because: String) -> Result<Self> {
@@ -207,6 +215,7 @@ impl Probe {
             diagnostics,
             hooks,
             attached_at_ns: monotonic_ns(),
+            iterates: false,
             final_misses: None,
         })
     }
@@ -241,6 +250,7 @@ impl Probe {
         // before it have ended (membarrier(2), MEMBARRIER_CMD_GLOBAL).
         // SAFETY: takes three integers and touches no memory of ours.
         unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };
+        self.iterates = false;
         let misses = self.program_misses();
         self.final_misses.get_or_insert(misses);
         for (_, program) in self.ebpf.programs_mut() {
@@ -248,6 +258,7 @@ impl Probe {
             let _ = match program {
                 Program::BtfTracePoint(program) => program.unload(),
                 Program::RawTracePoint(program) => program.unload(),
+                Program::Iter(program) => program.unload(),
                 _ => Ok(()),
             };
         }
@@ -257,6 +268,20 @@ impl Probe {
     /// anything.
     pub fn diagnostics(&mut self) -> Vec<String> {
         self.diagnostics.as_mut().map_or_else(Vec::new, Diagnostics::drain)
+    }
+
+    /// The calls that are open now, in no particular order; `None` where this kernel cannot list
+    /// them, and once the programs are detached.
+    pub fn open_calls(&mut self) -> Option<Vec<OpenCallSample>> {
+        if !self.iterates {
+            return None;
+        }
+        let program: &mut Iter = typed(&mut self.ebpf, "open_calls").ok()?;
+        let link = program.attach().and_then(|id| program.take_link(id)).ok()?;
+        let mut bytes = Vec::new();
+        link.into_file().ok()?.read_to_end(&mut bytes).ok()?;
+        let records = bytes.chunks_exact(size_of::<InFlight>());
+        Some(records.filter_map(OpenCallSample::from_record).collect())
     }
 
     /// Kernel memory of the maps, bytes, as the kernel accounts for it.
@@ -269,11 +294,30 @@ impl Probe {
 
     fn program_misses(&self) -> Option<u64> {
         let mut misses = 0;
-        for (_, program) in self.ebpf.programs() {
+        // The iterator misses nothing: it runs when we ask it to.
+        let hooked = self.ebpf.programs().filter(|(name, _)| *name != "open_calls");
+        for (_, program) in hooked {
             let fd = program.fd().ok()?;
             misses += recursion_misses(fd.as_fd().as_raw_fd())?;
         }
         Some(misses)
+    }
+}
+
+impl OpenCallSample {
+    fn from_record(bytes: &[u8]) -> Option<Self> {
+        assert_eq!(bytes.len(), size_of::<InFlight>());
+        // SAFETY: as long as the record, which is integers only; the bytes may be unaligned.
+        let record: InFlight = unsafe { std::ptr::read_unaligned(bytes.as_ptr().cast()) };
+        let (abi, nr) = kind::unpack(record.kind)?;
+        Some(Self {
+            tid: record.tid,
+            abi,
+            nr,
+            entered_at_ns: (record.entered_at != 0).then_some(record.entered_at),
+            args: record.args,
+            runnable: record.runnable != 0,
+        })
     }
 }
 

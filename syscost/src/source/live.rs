@@ -45,6 +45,7 @@ impl Live {
     }
 
     fn read(&mut self, exited: bool) -> Sample {
+        let open_calls = self.probe.open_calls();
         let (at_ns, kinds, ledger) = self.probe.snapshot();
         let now = if exited { None } else { self.target().now() };
         let threads = match now {
@@ -58,7 +59,14 @@ impl Live {
         };
         let process =
             Process { pid: self.target().pid, comm: self.last_comm.clone(), threads, exited };
-        Sample { at_ns, attached_at_ns: self.probe.attached_at_ns(), process, kinds, ledger }
+        Sample {
+            at_ns,
+            attached_at_ns: self.probe.attached_at_ns(),
+            process,
+            kinds,
+            open_calls,
+            ledger,
+        }
     }
 }
 
@@ -83,10 +91,12 @@ impl Source for Live {
         if let Some(sample) = &self.finished {
             return Ok(sample.clone());
         }
-        // At once: until then every process on the host pays for the probes.
+        // What is open now can be listed only while the programs are there. They go at once then:
+        // until then every process on the host pays for them.
+        let open_calls = self.probe.open_calls();
         self.probe.detach();
         let exited = self.target().has_exited();
-        let sample = self.read(exited);
+        let sample = Sample { open_calls, ..self.read(exited) };
         self.finished = Some(sample.clone());
         Ok(sample)
     }

@@ -4,7 +4,7 @@ use syscost_common::{hist::bucket_index, kind::AbiClass, ledger::Counter};
 
 use crate::{
     reading::Reading,
-    sample::{KindKey, KindSample, LedgerSample, Process, Sample},
+    sample::{KindKey, KindSample, LedgerSample, OpenCallSample, Process, Sample},
 };
 
 const ATTACHED_AT_NS: u64 = 1_000_000_000;
@@ -20,6 +20,23 @@ pub(super) fn kind(key: KindKey, latencies: &[(u64, u64)], errnos: &[(u16, u64)]
     }
     kind.errnos = errnos.to_vec();
     kind
+}
+
+/// A thread that has waited for half a second, one that works, and one stuck since before.
+pub(super) fn open_calls() -> Option<Vec<OpenCallSample>> {
+    let call = |tid, nr, age_ns: Option<u64>, runnable| OpenCallSample {
+        tid,
+        abi: AbiClass::Native,
+        nr,
+        entered_at_ns: age_ns.map(|age_ns| ATTACHED_AT_NS + 5_000_000_000 - age_ns),
+        args: [3, 0x7ffd_1234_5678, 512, u64::MAX, 0, 0],
+        runnable,
+    };
+    Some(vec![
+        call(1235, 1, Some(2_000), true),
+        call(1234, 232, Some(500_000_000), false),
+        call(1240, 0, None, false),
+    ])
 }
 
 pub(super) fn native(nr: u32) -> KindKey {
@@ -41,6 +58,7 @@ pub(super) fn sample(kinds: Vec<KindSample>) -> Sample {
             exited: false,
         },
         kinds,
+        open_calls: open_calls(),
         ledger: LedgerSample { counters, program_misses: Some(0) },
     }
 }

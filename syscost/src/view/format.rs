@@ -130,6 +130,11 @@ pub fn clock(ns: u64) -> String {
     format!("{:02}:{:02}:{:02}", secs / 3600, secs / 60 % 60, secs % 60)
 }
 
+/// A register's contents, as C would write them: small numbers as they are.
+pub fn hex(value: u64) -> String {
+    if value < 10 { value.to_string() } else { format!("{value:#x}") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,6 +12,7 @@ use super::Order;
 use crate::{
     decode::errno,
     model::{self, Model, Row, Window, ledger::Loss},
+    reading::Reading,
 };
 
 /// The schema's name and version; the version grows when a reader could be misled.
@@ -40,6 +41,19 @@ struct Report<'a> {
     threads: Option<u32>,
     target_exited: bool,
     syscalls_omitted: usize,
+    in_flight: Option<Vec<InFlight<'a>>>,
+}
+
+#[derive(Serialize)]
+struct InFlight<'a> {
+    tid: u32,
+    name: &'a str,
+    nr: u32,
+    abi: &'static str,
+    age_ns: Option<u64>,
+    age_exact: bool,
+    waiting: bool,
+    args: [String; 6],
 }
 
 #[derive(Serialize)]
@@ -115,6 +129,10 @@ impl<'a> Report<'a> {
             threads: model.process.threads.value(),
             target_exited: model.process.exited,
             syscalls_omitted: rest.len(),
+            in_flight: model
+                .in_flight
+                .as_ref()
+                .map(|calls| calls.iter().map(InFlight::new).collect()),
         }
     }
 }
@@ -148,6 +166,22 @@ impl<'a> Syscall<'a> {
                 .iter()
                 .map(|&(errno, count)| (errno::symbol(errno).into_owned(), count))
                 .collect(),
+        }
+    }
+}
+
+impl<'a> InFlight<'a> {
+    fn new(call: &'a model::InFlight) -> Self {
+        Self {
+            tid: call.tid,
+            name: &call.name,
+            nr: call.nr,
+            abi: call.abi.name(),
+            age_ns: call.age_ns.value(),
+            age_exact: matches!(call.age_ns, Reading::Exact(_)),
+            waiting: call.waiting,
+            // As text: many a reader has no integers of 64 bits.
+            args: call.args.map(|arg| format!("{arg:#x}")),
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::io::{self, Write};
 
-use super::Order;
+use super::{Order, format};
 use crate::{
     decode::{errno, printable::printable},
     model::{
@@ -60,7 +60,9 @@ pub fn write(mut out: impl Write, model: &Model, options: &TableOptions) -> io::
             writeln!(out, "{line}")?;
         }
     }
-    for block in [errors(model, &rows, options.aim()), in_flight(model), losses(model)] {
+    for block in
+        [errors(model, &rows, options.aim()), in_flight(model, options.width), losses(model)]
+    {
         if !block.is_empty() {
             writeln!(out, "\n{block}")?;
         }
@@ -212,15 +214,43 @@ fn errors(model: &Model, rows: &[&Row], width: usize) -> String {
 }
 
 /// A process that waits in one call would else seem to do nothing.
-fn in_flight(model: &Model) -> String {
-    match model.ledger.in_flight {
-        0 => String::new(),
+fn in_flight(model: &Model, width: Option<usize>) -> String {
+    let open = match &model.in_flight {
+        Some(calls) => calls.len() as u64,
+        None => model.ledger.in_flight,
+    };
+    let sentence = match open {
+        0 => return String::new(),
         1 => "in flight: 1 call has not returned yet and is not counted above".to_owned(),
         n => format!(
             "in flight: {} calls have not returned yet and are not counted above",
             grouped(n)
         ),
+    };
+    sentence + &oldest(model, width)
+}
+
+/// The oldest open calls: what a process that seems to do nothing is stuck in.
+fn oldest(model: &Model, width: Option<usize>) -> String {
+    const SHOWN: usize = 5;
+    let calls = model.in_flight.as_deref().unwrap_or_default();
+    let mut lines: Vec<String> = calls
+        .iter()
+        .take(SHOWN)
+        .map(|call| {
+            let age = format::reading(call.age_ns, format::ns);
+            let state = if call.waiting { "waits" } else { "running" };
+            let args = call.args.map(format::hex).join(" ");
+            let line =
+                format!("  {age:>8}  tid {:<8} {:<16} {state:<7}  {args}", call.tid, call.title());
+            let line: String = line.chars().take(width.unwrap_or(usize::MAX)).collect();
+            format!("\n{}", line.trim_end())
+        })
+        .collect();
+    if calls.len() > SHOWN {
+        lines.push(format!("\n  … and {} more", calls.len() - SHOWN));
     }
+    lines.concat()
 }
 
 fn losses(model: &Model) -> String {

@@ -2,7 +2,7 @@
 
 use nix::sys::signal::{Signal, kill};
 
-use crate::harness::{HOOKS, Stat, Target};
+use crate::harness::{HOOKS, Stat, Target, run, syscost};
 
 #[test]
 fn exec_from_a_thread_that_does_not_lead_keeps_the_account() {
@@ -178,4 +178,52 @@ fn more_threads_than_the_hash_has_room_for_are_a_loss_that_is_named() {
     // Those that had room lost nothing: three calls at least of each that came early enough.
     assert!(counted >= 6 * 16_000, "{counted}");
     assert!(counted + lost >= 6 * THREADS, "each call is counted or named: {counted}, {lost}");
+}
+
+#[test]
+fn calls_in_flight_are_listed_with_age_and_arguments() {
+    let mut target = Target::start(&["dying", "8"]);
+    let stat = Stat::attach(target.pid(), &[]);
+    target.work();
+    await_in_read(&target);
+    let measured = stat.stop();
+    let calls = measured.0["in_flight"].as_array().expect("they are listed").clone();
+    assert_eq!(calls.len(), 9, "{calls:?}");
+    let named = |name: &str| calls.iter().filter(|call| call["name"] == name).count();
+    assert_eq!((named("pause"), named("read")), (8, 1));
+    let read = calls.iter().find(|call| call["name"] == "read").unwrap();
+    assert_eq!(read["tid"], target.pid());
+    assert_eq!(read["args"][0], "0x0", "from stdin");
+    for call in &calls {
+        assert_eq!(call["age_exact"], true);
+        assert_eq!(call["waiting"], true);
+        assert!(call["age_ns"].as_u64() <= measured.0["attached_ns"].as_u64());
+    }
+    // The target slept 300 ms after it had started the last of those in `pause`.
+    let ages: Vec<u64> = calls.iter().map(|call| call["age_ns"].as_u64().unwrap()).collect();
+    assert!(ages.is_sorted_by(|older, newer| older >= newer), "oldest first: {ages:?}");
+    assert!(ages[7] >= 300_000_000, "{ages:?}");
+    target.end();
+}
+
+#[test]
+fn a_call_begun_before_attaching_is_listed_as_at_least_as_old() {
+    let mut target = Target::start(&["blocked"]);
+    let measured = run_stat(target.pid(), "300ms");
+    let calls = measured["in_flight"].as_array().expect("they are listed").clone();
+    // Three threads in `pause`, the first one in `read`.
+    assert_eq!(calls.len(), 4, "{calls:?}");
+    for call in &calls {
+        assert_eq!(call["age_exact"], false);
+        assert_eq!(call["age_ns"], measured["attached_ns"]);
+    }
+    assert_eq!(calls.iter().filter(|call| call["name"] == "pause").count(), 3);
+    target.work();
+    target.end();
+}
+
+fn run_stat(pid: u32, duration: &str) -> serde_json::Value {
+    let pid = pid.to_string();
+    let ended = run(syscost().args(["stat", "--json", "-d", duration, "-p", &pid]));
+    serde_json::from_str(&ended.stdout).expect("JSON")
 }

@@ -49,7 +49,7 @@ fn a_report_is_one_line() {
 #[test]
 fn what_was_not_collected_is_null() {
     let mut sample = fixture::nginx();
-    sample.process.threads = crate::reading::Reading::NotCollected;
+    sample.process.threads = Reading::NotCollected;
     sample.ledger.program_misses = None;
     let value = value(&sample);
     assert!(value["threads"].is_null());

@@ -31,6 +31,8 @@ pub enum Action {
     Help,
     /// Show or leave the ledger screen.
     Ledger,
+    /// Show or leave the screen of the calls that are open now.
+    InFlight,
     /// From the interval to everything since attach, or back.
     ToggleWindow,
     /// Freeze what is shown, or show what is new again.

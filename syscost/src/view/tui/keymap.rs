@@ -20,6 +20,8 @@ pub enum Place {
     Help,
     /// On the ledger screen.
     Ledger,
+    /// The screen of the calls that are open now.
+    InFlight,
 }
 
 /// Which keys a binding is about.
@@ -47,7 +49,7 @@ pub struct Binding {
 const NONE: KeyModifiers = KeyModifiers::NONE;
 const CTRL: KeyModifiers = KeyModifiers::CONTROL;
 
-use Place::{Calls, Detail, Filter as Typing, Help, Ledger};
+use Place::{Calls, Detail, Filter as Typing, Help, InFlight, Ledger};
 
 /// Every binding, in the order of the help screen and the footer.
 pub static BINDINGS: &[Binding] = &[
@@ -62,21 +64,21 @@ pub static BINDINGS: &[Binding] = &[
     bind(
         &[(KeyCode::Esc, NONE), (KeyCode::Left, NONE)],
         Action::Back,
-        &[Detail, Help, Ledger],
+        &[Detail, Help, Ledger, InFlight],
         "back to the screen before",
         "back",
     ),
     bind(
         &[(KeyCode::Up, NONE), (KeyCode::Char('k'), NONE)],
         Action::Up,
-        &[Calls, Help, Ledger],
+        &[Calls, Help, Ledger, InFlight],
         "up",
         "",
     ),
     bind(
         &[(KeyCode::Down, NONE), (KeyCode::Char('j'), NONE)],
         Action::Down,
-        &[Calls, Help, Ledger],
+        &[Calls, Help, Ledger, InFlight],
         "down",
         "",
     ),
@@ -97,28 +99,28 @@ pub static BINDINGS: &[Binding] = &[
     bind(
         &[(KeyCode::PageUp, NONE), (KeyCode::Char('b'), CTRL)],
         Action::PageUp,
-        &[Calls, Help, Ledger],
+        &[Calls, Help, Ledger, InFlight],
         "a page up",
         "",
     ),
     bind(
         &[(KeyCode::PageDown, NONE), (KeyCode::Char('f'), CTRL)],
         Action::PageDown,
-        &[Calls, Help, Ledger],
+        &[Calls, Help, Ledger, InFlight],
         "a page down",
         "",
     ),
     bind(
         &[(KeyCode::Char('g'), NONE), (KeyCode::Home, NONE)],
         Action::First,
-        &[Calls, Help, Ledger],
+        &[Calls, Help, Ledger, InFlight],
         "to the top",
         "",
     ),
     bind(
         &[(KeyCode::Char('G'), NONE), (KeyCode::End, NONE)],
         Action::Last,
-        &[Calls, Help, Ledger],
+        &[Calls, Help, Ledger, InFlight],
         "to the bottom",
         "",
     ),
@@ -154,49 +156,56 @@ pub static BINDINGS: &[Binding] = &[
     bind(
         &[(KeyCode::Char(' '), NONE), (KeyCode::Char('p'), NONE)],
         Action::Pause,
-        &[Calls, Detail, Ledger],
+        &[Calls, Detail, Ledger, InFlight],
         "freeze the screen, or go on",
         "pause",
     ),
     bind(
-        &[(KeyCode::Char('l'), NONE)],
-        Action::Ledger,
-        &[Calls, Detail, Help, Ledger],
-        "what became of every call",
-        "ledger",
-    ),
-    bind(
         &[(KeyCode::Char('?'), NONE), (KeyCode::F(1), NONE)],
         Action::Help,
-        &[Calls, Detail, Help, Ledger],
+        &[Calls, Detail, Help, Ledger, InFlight],
         "this help",
         "help",
     ),
     bind(
         &[(KeyCode::Char('q'), NONE)],
         Action::Quit,
-        &[Calls, Detail, Help, Ledger],
+        &[Calls, Detail, Help, Ledger, InFlight],
         "quit",
         "quit",
     ),
     bind(
+        &[(KeyCode::Char('i'), NONE)],
+        Action::InFlight,
+        &[Calls, Detail, Help, Ledger, InFlight],
+        "calls that are open now",
+        "in flight",
+    ),
+    bind(
+        &[(KeyCode::Char('l'), NONE)],
+        Action::Ledger,
+        &[Calls, Detail, Help, Ledger, InFlight],
+        "what became of every call",
+        "ledger",
+    ),
+    bind(
         &[(KeyCode::Char('c'), CTRL)],
         Action::Quit,
-        &[Calls, Typing, Detail, Help, Ledger],
+        &[Calls, Typing, Detail, Help, Ledger, InFlight],
         "quit, from anywhere",
         "",
     ),
     bind(
         &[(KeyCode::Char('z'), CTRL)],
         Action::Suspend,
-        &[Calls, Typing, Detail, Help, Ledger],
+        &[Calls, Typing, Detail, Help, Ledger, InFlight],
         "stop; fg continues",
         "",
     ),
     bind(
         &[(KeyCode::Char('l'), CTRL)],
         Action::Redraw,
-        &[Calls, Typing, Detail, Help, Ledger],
+        &[Calls, Typing, Detail, Help, Ledger, InFlight],
         "draw the screen anew",
         "",
     ),
@@ -245,6 +254,7 @@ impl Place {
             (Screen::Detail(_), _) => Self::Detail,
             (Screen::Help, _) => Self::Help,
             (Screen::Ledger, _) => Self::Ledger,
+            (Screen::InFlight, _) => Self::InFlight,
         }
     }
 }

@@ -19,6 +19,8 @@ pub enum Screen {
     Help,
     /// What became of every call.
     Ledger,
+    /// The calls that are open now.
+    InFlight,
 }
 
 /// Which names are shown.

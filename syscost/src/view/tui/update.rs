@@ -29,6 +29,7 @@ pub fn update(ui: &mut UiState, action: Action, live: &Live) -> Option<Effect> {
         Action::Back => back(ui),
         Action::Help => toggle(ui, Screen::Help),
         Action::Ledger => toggle(ui, Screen::Ledger),
+        Action::InFlight => toggle(ui, Screen::InFlight),
         Action::ToggleWindow => {
             ui.window = match ui.window {
                 Window::Interval => Window::SinceAttach,
@@ -76,7 +77,7 @@ fn go(ui: &mut UiState, live: &Live, to: impl FnOnce(usize, usize, usize) -> usi
                 *opened = key;
             }
         }
-        Screen::Help | Screen::Ledger => {
+        Screen::Help | Screen::Ledger | Screen::InFlight => {
             let last = render::last_scroll(ui, live);
             let page = height.saturating_sub(2).max(1);
             let at = to(ui.scroll.min(last).into(), page, last.into());

@@ -40,7 +40,7 @@ fn position(page: &Page<'_>, ui: &UiState, live: &Live) -> String {
                 len => format!("{}/{len} ", rows::selected(ui, &entries) + 1),
             }
         }
-        Screen::Help | Screen::Ledger => {
+        Screen::Help | Screen::Ledger | Screen::InFlight => {
             let lines = text(ui, live, page.area.width).len();
             let room = usize::from(page.area.height.saturating_sub(AROUND_TEXT));
             if lines <= room {

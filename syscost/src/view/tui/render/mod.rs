@@ -8,6 +8,7 @@ mod detail;
 mod footer;
 mod header;
 mod help;
+mod in_flight;
 mod ledger;
 
 use ratatui::{
@@ -36,7 +37,7 @@ pub fn render(frame: &mut Frame<'_>, ui: &UiState, live: &Live) {
     match ui.screen {
         Screen::Calls => calls::draw(&mut page, ui, live),
         Screen::Detail(key) => detail::draw(&mut page, ui, live, key),
-        Screen::Help | Screen::Ledger => draw_text(&mut page, ui, live),
+        Screen::Help | Screen::Ledger | Screen::InFlight => draw_text(&mut page, ui, live),
     }
     footer::draw(&mut page, ui, live);
 }
@@ -52,7 +53,7 @@ fn too_small(page: &mut Page<'_>) {
 fn draw_text(page: &mut Page<'_>, ui: &UiState, live: &Live) {
     let lines = text(ui, live, page.area.width);
     match ui.screen {
-        Screen::Ledger => header::draw_identity(page, ui, live),
+        Screen::Ledger | Screen::InFlight => header::draw_identity(page, ui, live),
         _ => page.line(0, help::title(&ui.theme)),
     }
     let room = page.area.height.saturating_sub(AROUND_TEXT);
@@ -66,6 +67,7 @@ fn text(ui: &UiState, live: &Live, width: u16) -> Vec<Line<'static>> {
     match ui.screen {
         Screen::Help => help::text(&ui.theme, width),
         Screen::Ledger => ledger::text(&ui.theme, live, width),
+        Screen::InFlight => in_flight::text(&ui.theme, live, width),
         Screen::Calls | Screen::Detail(_) => Vec::new(),
     }
 }

@@ -14,7 +14,8 @@ use crate::{
     },
 };
 
-const PLACES: [Place; 5] = [Place::Calls, Place::Filter, Place::Detail, Place::Help, Place::Ledger];
+const PLACES: [Place; 6] =
+    [Place::Calls, Place::Filter, Place::Detail, Place::Help, Place::Ledger, Place::InFlight];
 
 fn after(live: &Live, actions: &[Action]) -> UiState {
     let mut ui = UiState::new(true);
@@ -223,6 +224,7 @@ fn at(place: Place) -> UiState {
         Place::Detail => &[Action::Open],
         Place::Help => &[Action::Help],
         Place::Ledger => &[Action::Ledger],
+        Place::InFlight => &[Action::InFlight],
     };
     let ui = after(&server(), actions);
     assert_eq!(Place::of(&ui), place);
@@ -262,6 +264,7 @@ fn every_action_has_a_key() {
         Back,
         Help,
         Ledger,
+        InFlight,
         ToggleWindow,
         Pause,
         SortNext,
@@ -277,8 +280,8 @@ fn every_action_has_a_key() {
     for action in all {
         match action {
             Quit | Suspend | Redraw | Up | Down | PageUp | PageDown | First | Last | Open
-            | Back | Help | Ledger | ToggleWindow | Pause | SortNext | SortPrevious | Reverse
-            | Filter | FilterType(_) | FilterErase | FilterKeep | FilterClear => {}
+            | Back | Help | Ledger | InFlight | ToggleWindow | Pause | SortNext | SortPrevious
+            | Reverse | Filter | FilterType(_) | FilterErase | FilterKeep | FilterClear => {}
         }
         assert!(BINDINGS.iter().any(|binding| binding.action == action), "{action:?}");
     }

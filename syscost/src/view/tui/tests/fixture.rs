@@ -11,7 +11,7 @@ use syscost_common::{
 use crate::{
     model::Model,
     reading::Reading,
-    sample::{KindKey, KindSample, LedgerSample, Process, Sample},
+    sample::{KindKey, KindSample, LedgerSample, OpenCallSample, Process, Sample},
     view::tui::Live,
 };
 
@@ -106,8 +106,26 @@ fn sample(seconds: u64, mut kinds: Vec<KindSample>) -> Sample {
             exited: false,
         },
         kinds,
+        open_calls: open_calls(ATTACHED_AT + seconds * SECOND),
         ledger,
     }
+}
+
+/// A thread stuck since before tracing began, one that waits, and one that works.
+fn open_calls(at_ns: u64) -> Option<Vec<OpenCallSample>> {
+    let call = |tid, nr, age_ns: Option<u64>, runnable| OpenCallSample {
+        tid,
+        abi: AbiClass::Native,
+        nr,
+        entered_at_ns: age_ns.map(|age_ns| at_ns - age_ns),
+        args: [3, 0x7ffd_1234_5678, 512, u64::MAX, 0, 0],
+        runnable,
+    };
+    Some(vec![
+        call(1235, 1, Some(2_000), true),
+        call(1234, 232, Some(500_000_000), false),
+        call(1240, 0, None, false),
+    ])
 }
 
 fn server_sample(seconds: u64) -> Sample {

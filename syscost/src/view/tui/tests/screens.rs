@@ -121,6 +121,17 @@ fn ledger() {
     check("ledger", &server(), &[Action::Ledger]);
 }
 
+#[test]
+fn in_flight() {
+    check("in_flight", &server(), &[Action::InFlight]);
+}
+
+#[test]
+fn in_flight_where_it_cannot_be_listed() {
+    let live = server_with(|sample| sample.open_calls = None);
+    check("in_flight_not_collected", &live, &[Action::InFlight]);
+}
+
 fn detail(name: &str, live: &Live, screen: Screen, actions: &[Action]) {
     // Opened by way of the filter, so that the order of the rows does not matter here.
     let Screen::Detail(key) = screen else { panic!("not a syscall's screen") };

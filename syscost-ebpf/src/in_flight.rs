@@ -1,0 +1,85 @@
+//! The calls that are open now: an iterator over the host's threads, run when user space reads it.
+//!
+//! Costs the hot path nothing: when a call began is in its thread's storage anyhow, and its
+//! arguments are in the registers that the kernel saved when the thread came in.
+
+use core::mem::size_of;
+
+use aya_ebpf::{
+    bindings::{pt_regs, seq_file, task_struct},
+    helpers::generated::{bpf_seq_write, bpf_task_pt_regs},
+};
+use syscost_common::{
+    kind::{AbiClass, unpack},
+    open_call::InFlight,
+};
+
+use crate::{by_task::ByTask, frozen::frozen, maps::MACHINE, task, threads::Threads};
+
+/// `struct bpf_iter__task` of kernel/bpf/task_iter.c.
+#[repr(C)]
+pub(crate) struct Context {
+    meta: *const Meta,
+    task: *mut task_struct,
+}
+
+/// The beginning of `struct bpf_iter_meta` (include/linux/bpf.h).
+#[repr(C)]
+struct Meta {
+    seq: *mut seq_file,
+}
+
+#[inline(always)]
+pub(crate) fn on_task(ctx: *mut Context) {
+    // SAFETY: the kernel hands over a context of this layout, which the verifier knows.
+    let (meta, task) = unsafe { ((*ctx).meta, (*ctx).task) };
+    // The last run, after all tasks, has none.
+    if task.is_null() || !task::in_scope(task) {
+        return;
+    }
+    // SAFETY: the task is live.
+    let regs: *const pt_regs = unsafe { bpf_task_pt_regs(task) as *const pt_regs };
+    let mut record = InFlight {
+        tid: task::tid(task),
+        runnable: task::is_runnable(task).into(),
+        ..InFlight::default()
+    };
+    match ByTask(task).open_call() {
+        Some(call) if call.entered_at != 0 => {
+            record.entered_at = call.entered_at;
+            record.kind = call.kind;
+        }
+        Some(call) if call.interrupted.stack_pointer != 0 => {
+            record.entered_at = call.interrupted.entered_at;
+            record.kind = call.interrupted.kind;
+        }
+        // Between two calls.
+        Some(_) => return,
+        // Never seen, so in a call since before attaching, or busy without any. A thread that
+        // waits was brought there by a call or by a page fault, which leaves no number.
+        None => {
+            let nr = read(regs, frozen!(MACHINE.regs_nr)) as i32;
+            if record.runnable != 0 || nr < 0 {
+                return;
+            }
+            record.kind = task::kind_of(task, nr as u64);
+        }
+    }
+    let is_compat = matches!(unpack(record.kind), Some((AbiClass::Compat, _)));
+    for index in 0..6 {
+        record.args[index] = if is_compat {
+            read(regs, frozen!(MACHINE.regs_compat_args[index])) as u32 as u64
+        } else {
+            read(regs, frozen!(MACHINE.regs_args[index]))
+        };
+    }
+    // SAFETY: the record is plain integers without padding, and lives. A full buffer makes the
+    // kernel run this again with a larger one.
+    unsafe { bpf_seq_write((*meta).seq, (&raw const record).cast(), size_of::<InFlight>() as u32) };
+}
+
+#[inline(always)]
+fn read(regs: *const pt_regs, offset: u32) -> u64 {
+    // SAFETY: a BTF pointer; the verifier checks the offset against the type.
+    unsafe { regs.cast::<u8>().add(offset as usize).cast::<u64>().read_volatile() }
+}
