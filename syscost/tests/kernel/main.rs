@@ -5,5 +5,6 @@ mod counts;
 mod harness;
 mod lifecycle;
 mod peers;
+mod privileges;
 mod screen;
 mod weather;
