@@ -2,7 +2,7 @@
 
 use nix::sys::signal::{Signal, kill};
 
-use crate::harness::{HOOKS, Stat, Target};
+use crate::harness::{HOOKS, Stat, Target, eventually};
 
 #[test]
 fn exec_from_a_thread_that_does_not_lead_keeps_the_account() {
@@ -76,6 +76,9 @@ fn what_is_in_flight_is_counted_while_it_is() {
     let mut target = Target::start(&["dying", "8"]);
     let stat = Stat::attach(target.pid(), &[]);
     target.work();
+    // It has said that it is done, and may not be back in `read` yet.
+    let first = procfs::process::Process::new(target.pid() as i32).unwrap();
+    eventually("the first thread waits", || first.stat().unwrap().state == 'S');
     // Eight threads are in `pause`, the first in `read`.
     let measured = stat.stop();
     measured.assert_exact();
