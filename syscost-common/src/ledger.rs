@@ -3,7 +3,8 @@
 /// A counter of the ledger; its value is the index into [`Ledger::counters`].
 ///
 /// Every enter that the programs see is counted in `Enters`. Every exit they see is counted in
-/// exactly one of `Matched`, `OrphanExits`, `OpenAtAttach`, `NewbornExits`, `Discarded`.
+/// exactly one of `Matched`, `OrphanExits`, `OpenAtAttach`, `NewbornExits`, `Discarded`,
+/// `Interrupted`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Counter {
@@ -28,6 +29,14 @@ pub enum Counter {
     /// Calls that were exited and recorded. The histograms count them as well; here they lie
     /// beside `Enters`, so that the calls in flight can be told while others come and go.
     Matched = 9,
+    /// Exits by which a signal took a call out of the kernel that had not returned by that. A call
+    /// that then turns out to have failed with EINTR moves from here to `Matched`.
+    Interrupted = 10,
+    /// Enters by which the kernel took such a call up again: no calls of their own.
+    Restarts = 11,
+    /// Interrupted calls that were taken for failed with EINTR, because another one was
+    /// interrupted before it was clear what became of them.
+    RestartsGuessed = 12,
 }
 
 /// The number of counters.

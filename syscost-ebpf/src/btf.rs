@@ -10,6 +10,7 @@ mod diagnostics;
 mod kind;
 mod maps;
 mod record;
+mod restart;
 mod syscall;
 mod task;
 mod threads;
@@ -19,12 +20,12 @@ use by_task::ByTask;
 
 #[btf_tracepoint(function = "sys_enter")]
 fn sys_enter(ctx: BtfTracePointContext) {
-    syscall::on_enter::<ByTask>(&ctx, ctx.arg(1));
+    syscall::on_enter::<ByTask>(&ctx, ctx.arg(0), ctx.arg(1));
 }
 
 #[btf_tracepoint(function = "sys_exit")]
 fn sys_exit(ctx: BtfTracePointContext) {
-    syscall::on_exit::<ByTask>(&ctx, ctx.arg(1));
+    syscall::on_exit::<ByTask>(&ctx, ctx.arg(0), ctx.arg(1));
 }
 
 #[btf_tracepoint(function = "sched_process_fork")]

@@ -5,7 +5,7 @@ use core::ptr::{null, null_mut};
 use aya_ebpf::{
     bindings::{
         BPF_F_NO_PREALLOC, BPF_LOCAL_STORAGE_GET_F_CREATE, bpf_map_type::BPF_MAP_TYPE_TASK_STORAGE,
-        task_struct,
+        pt_regs, task_struct,
     },
     helpers::generated::bpf_task_storage_get,
     macros::btf_map,
@@ -15,7 +15,7 @@ use syscost_common::{
     open_call::{ORIGIN_NEWBORN, OpenCall},
 };
 
-use crate::{record, task, threads::Threads};
+use crate::{maps::MACHINE, record, task, threads::Threads};
 
 /// The open call of each thread. Freed with the task, so that a reused tid inherits nothing.
 /// Written by the thread itself. No memory: counted in `OpenCallsFull`.
@@ -51,6 +51,13 @@ impl Threads for ByTask {
     #[inline(always)]
     fn kind_of(&self, nr: u64) -> u32 {
         task::kind_of(self.0, nr)
+    }
+
+    #[inline(always)]
+    fn stack_pointer(regs: *const pt_regs) -> u64 {
+        let offset = MACHINE.load().regs_stack_pointer as usize;
+        // SAFETY: a BTF pointer; the verifier checks the offset against the type.
+        unsafe { regs.cast::<u8>().add(offset).cast::<u64>().read_volatile() }
     }
 
     #[inline(always)]

@@ -1,14 +1,22 @@
 //! The open call in a hash by tid, for kernels without BTF or task storage.
 
 use aya_ebpf::{
-    bindings::BPF_NOEXIST, btf_maps::HashMap, helpers::bpf_get_current_pid_tgid, macros::btf_map,
+    bindings::{BPF_NOEXIST, pt_regs},
+    btf_maps::HashMap,
+    helpers::{bpf_get_current_pid_tgid, bpf_probe_read_kernel},
+    macros::btf_map,
 };
 use syscost_common::{
     ledger::Counter,
     open_call::{MAX_OPEN_BY_TID, ORIGIN_UNKNOWN, OpenCall},
 };
 
-use crate::{kind, maps::TARGET_TGID, record, threads::Threads};
+use crate::{
+    kind,
+    maps::{MACHINE, TARGET_TGID},
+    record,
+    threads::Threads,
+};
 
 /// The open call of each thread. Key: tid. Written by the thread itself; made at its first call,
 /// removed when it dies. Full: counted in `OpenCallsFull`.
@@ -34,6 +42,13 @@ impl Threads for ByTid {
     }
 
     #[inline(always)]
+    fn stack_pointer(regs: *const pt_regs) -> u64 {
+        let offset = MACHINE.load().regs_stack_pointer as usize;
+        // SAFETY: the helper checks the address; a stack pointer of 0 is none.
+        unsafe { bpf_probe_read_kernel(regs.cast::<u8>().add(offset).cast::<u64>()) }.unwrap_or(0)
+    }
+
+    #[inline(always)]
     fn open_call(&self) -> Option<&mut OpenCall> {
         // SAFETY: the entry belongs to this thread alone and lives until it dies.
         OPEN_BY_TID.get_ptr_mut(&self.0).map(|call| unsafe { &mut *call })
@@ -44,7 +59,7 @@ impl Threads for ByTid {
         if let Some(call) = self.open_call() {
             return Some(call);
         }
-        let fresh = OpenCall { entered_at: 0, kind: 0, origin: ORIGIN_UNKNOWN };
+        let fresh = OpenCall { origin: ORIGIN_UNKNOWN, ..OpenCall::default() };
         OPEN_BY_TID.insert(&self.0, &fresh, BPF_NOEXIST.into()).ok()?;
         self.open_call()
     }

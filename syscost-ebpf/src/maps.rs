@@ -8,6 +8,7 @@ use aya_ebpf::{
 };
 use syscost_common::{
     cell::{Cell, SLOTS},
+    config::Machine,
     kind::KINDS,
     ledger::Ledger,
 };
@@ -17,6 +18,11 @@ const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
 /// The process to measure, by its tgid in the root PID namespace.
 #[unsafe(no_mangle)]
 pub(crate) static TARGET_TGID: Global<u32> = Global::new(0);
+
+/// What differs between machines in how syscalls are made.
+#[unsafe(no_mangle)]
+pub(crate) static MACHINE: Global<Machine> =
+    Global::new(Machine { regs_stack_pointer: 0, restart_syscall: 0, rt_sigreturn: 0 });
 
 /// What was measured. Key: CPU and slot. Written by the programs on that CPU. Cannot fill up: user
 /// space sizes it by the number of possible CPUs.

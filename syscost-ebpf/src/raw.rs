@@ -10,6 +10,7 @@ mod diagnostics;
 mod kind;
 mod maps;
 mod record;
+mod restart;
 mod syscall;
 mod threads;
 
@@ -18,12 +19,12 @@ use by_tid::ByTid;
 
 #[raw_tracepoint(tracepoint = "sys_enter")]
 fn sys_enter(ctx: RawTracePointContext) {
-    syscall::on_enter::<ByTid>(&ctx, ctx.arg(1));
+    syscall::on_enter::<ByTid>(&ctx, ctx.arg(0), ctx.arg(1));
 }
 
 #[raw_tracepoint(tracepoint = "sys_exit")]
 fn sys_exit(ctx: RawTracePointContext) {
-    syscall::on_exit::<ByTid>(&ctx, ctx.arg(1));
+    syscall::on_exit::<ByTid>(&ctx, ctx.arg(0), ctx.arg(1));
 }
 
 #[raw_tracepoint(tracepoint = "sched_process_exec")]

@@ -17,10 +17,22 @@ use crate::maps::{CELLS, FREE_SLOTS, LEDGER, SLOT_OF_KIND, SLOT_OWNERS};
 /// Adds 1 to `counter`.
 #[inline(always)]
 pub(crate) fn count(counter: Counter) {
+    add(counter, 1);
+}
+
+/// Takes 1 from `counter`: what it counted turned out to be something else.
+#[inline(always)]
+pub(crate) fn uncount(counter: Counter) {
+    // Over all CPUs the sum is right, though this CPU's share of it may wrap below zero.
+    add(counter, u64::MAX);
+}
+
+#[inline(always)]
+fn add(counter: Counter, by: u64) {
     // The ledger has an entry for every possible CPU, so that this look-up does not fail.
     let Some(ledger) = LEDGER.get_ptr_mut(cpu()) else { return };
     // SAFETY: the pointer is to a live map value; the counter's index is below their number.
-    unsafe { atomic::add64(&raw mut (*ledger).counters[counter as usize], 1) };
+    unsafe { atomic::add64(&raw mut (*ledger).counters[counter as usize], by) };
 }
 
 /// Records a finished call: its latency and, if it failed, its errno.
@@ -42,10 +54,9 @@ pub(crate) fn call(kind: u32, latency_ns: u64, ret: i64) {
         // SAFETY: the pointer is to a live map value, and the index was just checked.
         unsafe { atomic::add32((&raw mut (*cell).buckets).cast::<u32>().add(bucket), 1) };
     }
-    // Only -4095..=-1 are errors (IS_ERR_VALUE, include/linux/err.h), and of these the kernel
-    // keeps ERESTARTSYS to ERESTART_RESTARTBLOCK to itself (include/linux/errno.h).
+    // Only -4095..=-1 are errors (IS_ERR_VALUE, include/linux/err.h).
     let errno = (ret as u64).wrapping_neg();
-    if errno.wrapping_sub(1) < 4095 && errno.wrapping_sub(512) > 4 {
+    if errno.wrapping_sub(1) < 4095 {
         failed(cell, errno);
     }
 }

@@ -1,5 +1,6 @@
 //! What the probes ask of a thread, however its open call is kept.
 
+use aya_ebpf::bindings::pt_regs;
 use syscost_common::{ledger::Counter, open_call::OpenCall};
 
 /// A way to identify the running thread and to keep its open call.
@@ -14,6 +15,9 @@ pub(crate) trait Threads {
 
     /// The kind of the call `nr` that the thread has just entered.
     fn kind_of(&self, nr: u64) -> u32;
+
+    /// The user stack pointer in `regs`, which a tracepoint hands over.
+    fn stack_pointer(regs: *const pt_regs) -> u64;
 
     /// The thread's open call, if anything is kept of the thread.
     fn open_call(&self) -> Option<&mut OpenCall>;

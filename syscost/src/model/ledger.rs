@@ -23,6 +23,12 @@ pub struct Ledger {
     pub newborn_exits: u64,
     /// Other exits without an enter, such as calls denied by seccomp.
     pub orphan_exits: u64,
+    /// Exits by which signals took calls out of the kernel that had not returned by that.
+    pub interrupted: u64,
+    /// Enters by which the kernel took interrupted calls up again; they are not in `enters`.
+    pub restarts: u64,
+    /// Interrupted calls of which it is not certain that they failed with EINTR.
+    pub restarts_guessed: u64,
     /// Pairs with an impossible time.
     pub discarded: u64,
     /// Calls whose exit was never seen although their thread went on.
@@ -56,6 +62,8 @@ pub enum Loss {
     SlotsFull(u64),
     /// Nobody looked for so long that counters wrapped.
     Wrapped(u64),
+    /// Calls interrupted inside a signal handler may have been counted twice.
+    RestartsGuessed(u64),
 }
 
 impl Loss {
@@ -68,6 +76,9 @@ impl Loss {
             Self::OpenCallsFull(n) => format!("{n} calls without room to be opened"),
             Self::SlotsFull(n) => format!("{n} calls share the row \"(other)\""),
             Self::Wrapped(n) => format!("{n} calls gone in counters that wrapped"),
+            Self::RestartsGuessed(n) => {
+                format!("{n} calls interrupted twice over may count as two")
+            }
         }
     }
 }
@@ -83,10 +94,16 @@ impl Ledger {
         let newborn_exits = get(Counter::NewbornExits);
         let orphan_exits = get(Counter::OrphanExits);
         let discarded = get(Counter::Discarded);
+        let interrupted = get(Counter::Interrupted);
         let exits_missed = get(Counter::ExitsMissed);
         Self {
             enters,
-            exits: matched + open_at_attach + newborn_exits + orphan_exits + discarded,
+            exits: matched
+                + open_at_attach
+                + newborn_exits
+                + orphan_exits
+                + discarded
+                + interrupted,
             matched,
             in_flight: enters
                 .saturating_sub(matched + ended_without_exit + discarded + exits_missed),
@@ -94,6 +111,9 @@ impl Ledger {
             open_at_attach,
             newborn_exits,
             orphan_exits,
+            interrupted,
+            restarts: get(Counter::Restarts),
+            restarts_guessed: get(Counter::RestartsGuessed),
             discarded,
             exits_missed,
             slots_full: get(Counter::SlotsFull),
@@ -112,6 +132,7 @@ impl Ledger {
             Loss::OpenCallsFull(self.open_calls_full),
             Loss::SlotsFull(self.slots_full),
             Loss::Wrapped(self.wrapped),
+            Loss::RestartsGuessed(self.restarts_guessed),
         ]
         .into_iter()
         .filter(|loss| match loss {
@@ -120,7 +141,8 @@ impl Ledger {
             | Loss::Discarded(n)
             | Loss::OpenCallsFull(n)
             | Loss::SlotsFull(n)
-            | Loss::Wrapped(n) => *n > 0,
+            | Loss::Wrapped(n)
+            | Loss::RestartsGuessed(n) => *n > 0,
         })
         .collect()
     }

@@ -73,7 +73,8 @@ impl Maps {
         for cpu in 0..self.cpus {
             let ledger = self.ledger.read(cpu);
             for (sum, count) in sums.iter_mut().zip(ledger.counters) {
-                *sum += count;
+                // A CPU may have taken back what another one counted: its share may be below zero.
+                *sum = sum.wrapping_add(count);
             }
         }
         sums

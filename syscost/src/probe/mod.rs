@@ -26,7 +26,7 @@ use aya::{
 };
 use syscost_common::{
     cell::{self, SLOTS},
-    config::Offsets,
+    config::{Machine, Offsets},
     open_call::{ORIGIN_UNKNOWN, OpenCall},
 };
 
@@ -89,6 +89,18 @@ unsafe impl Pod for PodOffsets {}
 #[derive(Clone, Copy)]
 #[repr(transparent)]
 struct PodOffsets(Offsets);
+
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct PodMachine(Machine);
+
+// SAFETY: four-byte integers without padding, valid for any bytes.
+unsafe impl Pod for PodMachine {}
+
+#[cfg(target_arch = "x86_64")]
+const MACHINE: Machine = Machine::X86_64;
+#[cfg(target_arch = "aarch64")]
+const MACHINE: Machine = Machine::AARCH64;
 
 #[derive(Clone, Copy)]
 #[repr(transparent)]
@@ -283,6 +295,7 @@ fn load(
         .allow_unsupported_maps()
         .verifier_log_level(VerifierLogLevel::DISABLE)
         .override_global("TARGET_TGID", &tgid, true)
+        .override_global("MACHINE", &PodMachine(MACHINE), true)
         .override_global("AYA_LOG_LEVEL", &log_level, false)
         .map_max_entries("CELLS", cell::count(cpus))
         .map_max_entries("LEDGER", cpus);
@@ -308,7 +321,7 @@ fn load(
 fn enter_threads(ebpf: &mut Ebpf, tgid: u32) -> Result<()> {
     let map: &mut Map = ebpf.map_mut("OPEN_BY_TID").context("object has no map OPEN_BY_TID")?;
     let mut open: HashMap<_, u32, PodOpenCall> = HashMap::try_from(map)?;
-    let known = OpenCall { entered_at: 0, kind: 0, origin: ORIGIN_UNKNOWN };
+    let known = OpenCall { origin: ORIGIN_UNKNOWN, ..OpenCall::default() };
     let mut entered: BTreeSet<u32> = BTreeSet::new();
     // Until a round finds no new thread: they may be making more meanwhile.
     loop {

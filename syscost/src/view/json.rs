@@ -77,6 +77,9 @@ struct Ledger {
     open_at_attach: u64,
     newborn_exits: u64,
     orphan_exits: u64,
+    interrupted: u64,
+    restarts: u64,
+    restarts_guessed: u64,
     discarded: u64,
     exits_missed: u64,
     slots_full: u64,
@@ -161,6 +164,9 @@ impl Ledger {
             open_at_attach,
             newborn_exits,
             orphan_exits,
+            interrupted,
+            restarts,
+            restarts_guessed,
             discarded,
             exits_missed,
             slots_full,
@@ -177,6 +183,9 @@ impl Ledger {
             open_at_attach,
             newborn_exits,
             orphan_exits,
+            interrupted,
+            restarts,
+            restarts_guessed,
             discarded,
             exits_missed,
             slots_full,
@@ -196,6 +205,7 @@ impl LossReport {
             Loss::OpenCallsFull(n) => ("open_calls_full", n),
             Loss::SlotsFull(n) => ("slots_full", n),
             Loss::Wrapped(n) => ("wrapped", n),
+            Loss::RestartsGuessed(n) => ("restarts_guessed", n),
         };
         Self { kind, count, text: loss.describe() }
     }

@@ -18,7 +18,7 @@ use serde_json::Value;
 /// Both ways to hook; whatever is exact must be exact by either.
 pub(crate) const HOOKS: [&str; 2] = ["btf", "raw"];
 
-/// A running `syscost-target`, see `tests/programs/target.rs`.
+/// A running `syscost-target`, see `tests/programs/target`.
 pub(crate) struct Target {
     child: Child,
     stdin: Option<ChildStdin>,

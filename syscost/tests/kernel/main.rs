@@ -6,5 +6,6 @@ mod harness;
 mod lifecycle;
 mod peers;
 mod privileges;
+mod restarts;
 mod screen;
 mod weather;

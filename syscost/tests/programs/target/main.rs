@@ -10,9 +10,14 @@ use std::{
     io::{Read, Write, stdin, stdout},
     os::unix::process::CommandExt,
     process::Command,
-    sync::{Arc, Barrier},
+    sync::{
+        Arc, Barrier,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
     thread,
 };
+
+mod signals;
 
 fn main() {
     let args: Vec<String> = env::args().skip(1).collect();
@@ -24,6 +29,9 @@ fn main() {
         "calls" => calls(number(0), number(1)),
         "churn" => churn(number(0), number(1)),
         "forks" => forks(number(0), number(1)),
+        "vforks" => vforks(number(0)),
+        "denied" => denied(number(0)),
+        "crowd" => crowd(number(0), number(1)),
         "sleep" => sleep(number(0), number(1)),
         "blocked" => blocked(),
         "dying" => dying(number(0)),
@@ -32,6 +40,8 @@ fn main() {
         "exec-from-thread" => exec_from_thread(),
         "zombie" => zombie(),
         "leaderless" => leaderless(number(0)),
+        "interrupted" => signals::interrupted(number(0), args[2].as_str()),
+        "nap" => sleep(1, number(0)),
         "busy" => busy(),
         "panicking-screen" => panicking_screen(),
         _ => panic!("no mode {mode}"),
@@ -42,12 +52,13 @@ fn main() {
 
 /// `threads` threads, there before "ready", make `each` calls each, and a tenth as many that fail.
 fn calls(threads: u64, each: u64) {
-    let begin = Arc::new(Barrier::new(threads as usize + 1));
+    let begin = Arc::new((AtomicU64::new(0), Barrier::new(threads as usize + 1)));
     let workers: Vec<_> = (0..threads)
         .map(|_| {
             let begin = Arc::clone(&begin);
             thread::spawn(move || {
-                begin.wait();
+                begin.0.fetch_add(1, SeqCst);
+                begin.1.wait();
                 for call in 0..each {
                     getppid();
                     if call % 10 == 0 {
@@ -57,8 +68,12 @@ fn calls(threads: u64, each: u64) {
             })
         })
         .collect();
+    // What a thread does to start is over before anything is measured.
+    while begin.0.load(SeqCst) < threads {
+        thread::yield_now();
+    }
     ready();
-    begin.wait();
+    begin.1.wait();
     for worker in workers {
         worker.join().expect("a worker");
     }
@@ -91,11 +106,123 @@ fn forks(children: u64, each: u64) {
     done();
 }
 
+/// `children` children share our memory until they exit.
+fn vforks(children: u64) {
+    ready();
+    for _ in 0..children {
+        let child = vfork_and_exit();
+        // SAFETY: waits for our own child.
+        unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
+    }
+    done();
+}
+
+/// The child's side must not return from anything: it would take the parent's return addresses
+/// away. So it exits right behind the call.
+#[cfg(target_arch = "x86_64")]
+fn vfork_and_exit() -> i32 {
+    let child: i64;
+    // SAFETY: the child makes one system call and touches no memory.
+    unsafe {
+        std::arch::asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "mov eax, 231",
+            "xor edi, edi",
+            "syscall",
+            "2:",
+            inout("rax") libc::SYS_vfork => child,
+            out("rdi") _, out("rcx") _, out("r11") _,
+        );
+    }
+    child as i32
+}
+
+/// Other machines have no `vfork`; `fork` is as much as the test asks of them.
+#[cfg(not(target_arch = "x86_64"))]
+fn vfork_and_exit() -> i32 {
+    // SAFETY: the child ends without running any cleanup.
+    match unsafe { libc::fork() } {
+        // SAFETY: as above.
+        0 => unsafe { libc::_exit(0) },
+        child => child,
+    }
+}
+
+/// `times` calls of `getpriority` are denied by a seccomp filter, with EPERM.
+fn denied(times: u64) {
+    let statement = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
+    let number_at = 0;
+    let mut program = [
+        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, number_at),
+        libc::sock_filter {
+            code: (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16,
+            jt: 0,
+            jf: 1,
+            k: libc::SYS_getpriority as u32,
+        },
+        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
+        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
+    ];
+    let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    // SAFETY: the kernel copies the filter, which lives.
+    let refused = unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+            | libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter)
+    };
+    assert_eq!(refused, 0, "seccomp is there");
+    ready();
+    for _ in 0..times {
+        // SAFETY: takes integers and touches no memory.
+        assert_eq!(unsafe { libc::syscall(libc::SYS_getpriority, 0, 0) }, -1);
+    }
+    done();
+}
+
+/// `threads` threads live at the same time and make `each` calls each, before and after all live.
+fn crowd(threads: u64, each: u64) {
+    ready();
+    let work = Arc::new((Barrier::new(threads as usize), each));
+    let ids: Vec<_> = (0..threads).map(|_| bare_thread(Arc::clone(&work))).collect();
+    for id in ids {
+        // SAFETY: a thread of ours that nobody has joined.
+        unsafe { libc::pthread_join(id, std::ptr::null_mut()) };
+    }
+    done();
+}
+
+/// Rust's own threads have four mappings each, and the kernel allows 65,530 to a process.
+fn bare_thread(work: Arc<(Barrier, u64)>) -> libc::pthread_t {
+    extern "C" fn run(work: *mut libc::c_void) -> *mut libc::c_void {
+        // SAFETY: handed over below, for this thread alone.
+        let work = unsafe { Arc::from_raw(work.cast::<(Barrier, u64)>()) };
+        let (all_live, each) = &*work;
+        (0..*each).for_each(|_| getppid());
+        all_live.wait();
+        (0..*each).for_each(|_| getppid());
+        std::ptr::null_mut()
+    }
+    let mut id = 0;
+    // SAFETY: the attributes are initialised before they are used; `run` takes the work over.
+    unsafe {
+        let mut attributes = std::mem::zeroed();
+        libc::pthread_attr_init(&raw mut attributes);
+        libc::pthread_attr_setstacksize(&raw mut attributes, 64 * 1024);
+        libc::pthread_attr_setguardsize(&raw mut attributes, 0);
+        let work = Arc::into_raw(work).cast_mut().cast();
+        let result = libc::pthread_create(&raw mut id, &raw const attributes, run, work);
+        assert_eq!(result, 0, "a thread");
+    }
+    id
+}
+
 /// Sleeps `times` times for `ms` milliseconds.
 fn sleep(times: u64, ms: u64) {
     ready();
     for _ in 0..times {
-        let time = libc::timespec { tv_sec: 0, tv_nsec: (ms * 1_000_000) as i64 };
+        let time =
+            libc::timespec { tv_sec: (ms / 1000) as i64, tv_nsec: (ms % 1000 * 1_000_000) as i64 };
         // SAFETY: the kernel reads one timespec.
         unsafe { libc::syscall(libc::SYS_nanosleep, &raw const time, 0) };
     }

@@ -1,0 +1,95 @@
+//! Calls that signals interrupt, a known number of times.
+
+use std::{
+    mem::MaybeUninit,
+    ptr::null_mut,
+    sync::atomic::{AtomicI32, AtomicU64, Ordering::SeqCst},
+    thread,
+};
+
+use crate::{done, getppid, ready};
+
+/// How often the handler has run.
+static HANDLED: AtomicU64 = AtomicU64::new(0);
+/// An empty, non-blocking pipe, for the handler to read from.
+static EMPTY: AtomicI32 = AtomicI32::new(-1);
+
+/// Blocks in one `readv`, which `times` signals interrupt, until it gets its byte. `how` says what
+/// the handler is: "restart" (SA_RESTART), "retry" (without it: the program calls again), "same"
+/// (SA_RESTART, and itself calls `readv`).
+pub(crate) fn interrupted(times: u64, how: &str) {
+    let (read, write) = pipe();
+    EMPTY.store(nonblocking_pipe(), SeqCst);
+    let handler = if how == "same" { same as extern "C" fn(i32) } else { plain };
+    handle(handler, how != "retry");
+    // SAFETY: takes nothing.
+    let reader = unsafe { libc::gettid() };
+    ready();
+    let helper = thread::spawn(move || {
+        for handled in 0..times {
+            wait_until_in_readv(reader);
+            // SAFETY: the thread lives until this one has written to the pipe.
+            unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), reader, libc::SIGUSR1) };
+            while HANDLED.load(SeqCst) == handled {
+                thread::yield_now();
+            }
+        }
+        wait_until_in_readv(reader);
+        // SAFETY: writes one byte that lives.
+        unsafe { libc::write(write, c"x".as_ptr().cast(), 1) };
+    });
+    while readv(read) != 1 {}
+    helper.join().expect("the helper");
+    done();
+}
+
+extern "C" fn plain(_signal: i32) {
+    getppid();
+    HANDLED.fetch_add(1, SeqCst);
+}
+
+extern "C" fn same(signal: i32) {
+    assert_eq!(readv(EMPTY.load(SeqCst)), -1);
+    plain(signal);
+}
+
+/// By number, so that it is `readv` and nothing else.
+fn readv(fd: i32) -> i64 {
+    let mut byte = 0u8;
+    let vector = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+    // SAFETY: the kernel writes one byte, which lives.
+    unsafe { libc::syscall(libc::SYS_readv, fd, &raw const vector, 1) }
+}
+
+/// Being in a call is seen in `/proc`: its number, where a running thread shows "running".
+fn wait_until_in_readv(tid: i32) {
+    let path = format!("/proc/self/task/{tid}/syscall");
+    let number = format!("{} ", libc::SYS_readv);
+    while !std::fs::read_to_string(&path).expect("a task of ours").starts_with(&number) {
+        thread::yield_now();
+    }
+}
+
+fn handle(handler: extern "C" fn(i32), restart: bool) {
+    // SAFETY: an all-zero action is valid; the handler only makes system calls and counts.
+    unsafe {
+        let mut action: libc::sigaction = MaybeUninit::zeroed().assume_init();
+        action.sa_sigaction = handler as libc::sighandler_t;
+        action.sa_flags = if restart { libc::SA_RESTART } else { 0 };
+        assert_eq!(libc::sigaction(libc::SIGUSR1, &raw const action, null_mut()), 0);
+    }
+}
+
+fn pipe() -> (i32, i32) {
+    let mut ends = [0; 2];
+    // SAFETY: the kernel writes two descriptors.
+    assert_eq!(unsafe { libc::pipe(ends.as_mut_ptr()) }, 0);
+    (ends[0], ends[1])
+}
+
+fn nonblocking_pipe() -> i32 {
+    let mut ends = [0; 2];
+    // SAFETY: as above.
+    assert_eq!(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_NONBLOCK) }, 0);
+    ends[0]
+}
