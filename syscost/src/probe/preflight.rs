@@ -5,11 +5,13 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result, bail};
 use syscost_common::open_call::MAX_OPEN_BY_TID;
 
-use super::{HookChoice, Hooks, Probe, kernel_btf};
+use super::{HookChoice, Hooks, Probe, kernel_btf, map_bytes_at_most};
 use crate::model::preflight::{Finding, Report, Verdict};
 
-/// CAP_SYS_ADMIN, CAP_PERFMON and CAP_BPF (include/uapi/linux/capability.h).
+/// Some of include/uapi/linux/capability.h.
+const CAP_SYS_PTRACE: u32 = 19;
 const CAP_SYS_ADMIN: u32 = 21;
+const CAP_SYS_RESOURCE: u32 = 24;
 const CAP_PERFMON: u32 = 38;
 const CAP_BPF: u32 = 39;
 
@@ -18,7 +20,8 @@ const ROOT_PID_NAMESPACE: &str = "pid:[4026531836]";
 
 /// Looks at everything tracing depends on; at the end, traces this process for a moment.
 pub fn check(choice: HookChoice) -> Report {
-    let mut findings = vec![kernel(), btf(), jit(), privileges(), pid_namespace()];
+    let mut findings = vec![kernel(), btf(), jit(), privileges(), pid_namespace(), other_users()];
+    findings.extend(memory_limit());
     if findings.iter().all(|finding| finding.verdict != Verdict::Bad) {
         findings.extend(trial(choice));
     }
@@ -113,6 +116,62 @@ fn privileges() -> Finding {
             Finding::bad(subject, "needs root, or CAP_BPF and CAP_PERFMON (try sudo)".to_owned())
         }
     }
+}
+
+/// Whose processes can be measured: syscost needs to see them in /proc.
+fn other_users() -> Finding {
+    let subject = "other users";
+    let (Ok(mounts), Ok(capabilities)) = (procfs::mounts(), effective_capabilities()) else {
+        return Finding::limited(subject, "cannot tell whether /proc shows them".to_owned());
+    };
+    // Of several mounts on top of each other the last one is seen.
+    let mount = mounts.iter().rfind(|mount| mount.fs_file == "/proc");
+    let option = |name: &str| mount.and_then(|mount| mount.fs_mntops.get(name)?.as_deref());
+    let Some(hidepid) = option("hidepid").filter(|value| !["0", "off"].contains(value)) else {
+        return Finding::good(subject, "/proc shows their processes".to_owned());
+    };
+    let hidepid = format!("hidepid={hidepid}");
+    // The group that may see everything, root's by default; it does not help against "ptraceable".
+    let group = option("gid").and_then(|gid| gid.parse().ok()).unwrap_or(0);
+    let of_group = nix::unistd::getegid().as_raw() == group
+        || nix::unistd::getgroups()
+            .is_ok_and(|groups| groups.iter().any(|member| member.as_raw() == group));
+    if capabilities & (1 << CAP_SYS_PTRACE) != 0 {
+        Finding::good(subject, format!("/proc shows their processes ({hidepid}, CAP_SYS_PTRACE)"))
+    } else if of_group && !["hidepid=4", "hidepid=ptraceable"].contains(&hidepid.as_str()) {
+        Finding::good(subject, format!("/proc shows their processes ({hidepid}, group {group})"))
+    } else {
+        Finding::limited(
+            subject,
+            format!(
+                "/proc hides their processes ({hidepid}): only those of this user can be \
+                 measured; needs CAP_SYS_PTRACE as well (try sudo)"
+            ),
+        )
+    }
+}
+
+/// Kernels before 5.11 charge BPF memory to a limit, which not everybody can lift.
+fn memory_limit() -> Option<Finding> {
+    use nix::sys::resource::{Resource, getrlimit};
+    let version = procfs::sys::kernel::Version::current().ok()?;
+    if (version.major, version.minor) >= (5, 11)
+        || effective_capabilities().ok()? & (1 << CAP_SYS_RESOURCE) != 0
+    {
+        return None;
+    }
+    let (limit, _) = getrlimit(Resource::RLIMIT_MEMLOCK).ok()?;
+    let needed = map_bytes_at_most(super::possible_cpus().ok()?);
+    (limit < needed).then(|| {
+        Finding::limited(
+            "memory limit",
+            format!(
+                "{} KiB, of up to {} KiB needed; raise it (ulimit -l), or add CAP_SYS_RESOURCE",
+                limit >> 10,
+                needed >> 10
+            ),
+        )
+    })
 }
 
 fn pid_namespace() -> Finding {

@@ -1,6 +1,8 @@
 //! Carries out a plan: the loops that bring source, views and the user together.
 
 mod check;
+mod output_file;
+mod privileges;
 mod signals;
 mod stat;
 mod top;
@@ -11,7 +13,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::{
     cli::{Common, Plan, exit},
     demo,
-    source::Live,
+    source::{Live, Source},
     target::Target,
 };
 
@@ -33,7 +35,7 @@ fn runtime() -> Result<Runtime> {
     Builder::new_current_thread().enable_all().build().context("cannot start the event loop")
 }
 
-/// Finds the process and attaches to it.
+/// Finds the process, attaches to it, and gives up the privileges that took.
 fn attach(pid: u32, common: &Common) -> Result<Live> {
     let target = Target::resolve(pid)?;
     if let Some(tid) = target.asked_for_thread {
@@ -42,7 +44,13 @@ fn attach(pid: u32, common: &Common) -> Result<Live> {
             target.pid, target.comm
         );
     }
-    Live::attach(target, common.hooks, common.verbose)
+    let mut source = Live::attach(target, common.hooks, common.verbose)?;
+    // All else is open already, or mapped into memory: asking the kernel how often it skipped a
+    // program is the only thing left that may take privileges.
+    let mut tells = || source.sample().is_ok_and(|sample| sample.ledger.program_misses.is_some());
+    let told = tells();
+    privileges::give_up(|| tells() == told)?;
+    Ok(source)
 }
 
 /// How often to read the kernel's counters at least, whatever the user asked for: they wrap at

@@ -1,16 +1,14 @@
 //! `syscost stat`: measures until it is told to stop, and prints.
 
 use std::{
-    fs::File,
     io::{self, BufWriter, ErrorKind, Write, stdout},
-    path::Path,
     time::Duration,
 };
 
 use anyhow::{Context, Result};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
-use super::{KEEP_UP, attach, signals::Signals};
+use super::{KEEP_UP, attach, output_file, signals::Signals};
 use crate::{
     cli::{Format, StatPlan, exit},
     model::Model,
@@ -104,7 +102,7 @@ struct Output<'a> {
 impl<'a> Output<'a> {
     fn open(plan: &'a StatPlan) -> Result<Self> {
         let sink: Box<dyn Write> = match &plan.output {
-            Some(path) => Box::new(create(path)?),
+            Some(path) => Box::new(output_file::create(path)?),
             None => Box::new(stdout()),
         };
         let order = Order { sort: plan.sort, reversed: plan.reverse, top: plan.top };
@@ -137,10 +135,6 @@ fn terminal_width() -> Option<usize> {
     // SAFETY: the kernel writes one winsize to the place given.
     let result = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size) };
     (result == 0 && size.ws_col > 0).then_some(size.ws_col.into())
-}
-
-fn create(path: &Path) -> Result<File> {
-    File::create(path).with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn is_closed_pipe(error: &anyhow::Error) -> bool {

@@ -2,11 +2,15 @@
 //!
 //! Holds on to the process by a pidfd, so that a reused PID is never mistaken for it.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::{
+    fs::File,
+    io::Seek,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+};
 
 use anyhow::{Context, Result, anyhow, bail};
-use nix::{errno::Errno, poll};
-use procfs::{ProcError, process::Stat};
+use nix::{errno::Errno, poll, sys::signal::kill, unistd::Pid};
+use procfs::{FromRead, ProcError, process::Stat};
 
 use crate::reading::Reading;
 
@@ -23,6 +27,8 @@ pub struct Target {
     /// The thread that was asked for, when that is not the process itself.
     pub asked_for_thread: Option<u32>,
     pidfd: OwnedFd,
+    /// Its `/proc/PID/stat`: whether it may be seen (hidepid) is asked when it is opened only.
+    stat: File,
 }
 
 /// What can be read of a process at a moment.
@@ -46,7 +52,8 @@ impl Target {
             Errno::ESRCH => no_such_process(pid),
             errno => anyhow!(errno).context(format!("cannot hold on to process {tgid}")),
         })?;
-        let stat = stat(tgid).map_err(|_| no_such_process(pid))?;
+        let file = File::open(format!("/proc/{tgid}/stat")).map_err(|_| no_such_process(pid))?;
+        let stat = read(&file).map_err(|_| no_such_process(pid))?;
         let comm = &stat.comm;
         if stat.flags & PF_KTHREAD != 0 {
             bail!("{pid} ({comm}) is a kernel thread: it makes no system calls");
@@ -63,6 +70,7 @@ impl Target {
             comm: comm.clone(),
             asked_for_thread: (pid != tgid).then_some(pid),
             pidfd,
+            stat: file,
         };
         if target.has_exited() {
             return Err(no_such_process(pid));
@@ -79,7 +87,7 @@ impl Target {
 
     /// What can be read of it now; `None` once it is gone.
     pub fn now(&self) -> Option<Now> {
-        let stat = stat(self.pid).ok()?;
+        let stat = read(&self.stat).ok()?;
         // Asked afterwards: while the process lives, its PID is not reused.
         if self.has_exited() {
             return None;
@@ -112,16 +120,27 @@ fn tgid_of(pid: u32) -> Result<u32> {
     u32::try_from(status.tgid).context("the kernel names a negative tgid")
 }
 
-fn stat(tgid: u32) -> Result<Stat, ProcError> {
-    let tgid = i32::try_from(tgid).map_err(|_| ProcError::NotFound(None))?;
-    procfs::process::Process::new(tgid)?.stat()
+/// What an open `/proc/PID/stat` says now.
+fn read(mut stat: &File) -> Result<Stat, ProcError> {
+    stat.rewind()?;
+    Stat::from_read(stat)
 }
 
 fn unreadable(pid: u32, error: ProcError) -> anyhow::Error {
     match error {
-        ProcError::NotFound(_) => no_such_process(pid),
+        ProcError::NotFound(_) if !exists(pid) => no_such_process(pid),
+        ProcError::NotFound(_) | ProcError::PermissionDenied(_) => anyhow!(
+            "cannot see process {pid}: /proc does not show it to this user (hidepid); \
+             needs CAP_SYS_PTRACE as well (try sudo)"
+        ),
         error => anyhow!(error).context(format!("cannot read /proc/{pid}")),
     }
+}
+
+/// Whether there is such a process or thread, be it one that cannot be seen.
+fn exists(pid: u32) -> bool {
+    let sent = i32::try_from(pid).map(|pid| kill(Pid::from_raw(pid), None));
+    matches!(sent, Ok(Ok(()) | Err(Errno::EPERM)))
 }
 
 fn no_such_process(pid: u32) -> anyhow::Error {

@@ -2,6 +2,7 @@
 //! waits for a line that says it is reached.
 
 use std::{
+    collections::BTreeSet,
     io::{BufRead, BufReader, Read, Write},
     path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
@@ -33,7 +34,12 @@ impl Target {
     }
 
     pub(crate) fn spawn(mode: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_syscost-target"))
+        Self::spawn_by(&mut Command::new(env!("CARGO_BIN_EXE_syscost-target")), mode)
+    }
+
+    /// The same, by a command that names the program.
+    pub(crate) fn spawn_by(command: &mut Command, mode: &[&str]) -> Self {
+        let mut child = command
             .args(mode)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -88,7 +94,12 @@ pub(crate) struct Stat {
 
 impl Stat {
     pub(crate) fn attach(pid: u32, args: &[&str]) -> Self {
-        let mut child = syscost()
+        Self::attach_by(&mut syscost(), pid, args)
+    }
+
+    /// The same, by a command that names the program.
+    pub(crate) fn attach_by(command: &mut Command, pid: u32, args: &[&str]) -> Self {
+        let mut child = command
             .args(["stat", "--json", "-p", &pid.to_string()])
             .args(args)
             .stdin(Stdio::null())
@@ -245,6 +256,27 @@ pub(crate) fn loaded_programs() -> usize {
         .count()
 }
 
+/// The programs that a process holds, by their ids.
+pub(crate) fn programs_of(pid: Pid) -> BTreeSet<u32> {
+    std::fs::read_dir(format!("/proc/{pid}/fdinfo"))
+        .expect("it runs")
+        .filter_map(|file| std::fs::read_to_string(file.ok()?.path()).ok())
+        .filter_map(|info| {
+            let id = info.lines().find_map(|line| line.strip_prefix("prog_id:"))?;
+            Some(id.trim().parse().expect("a number"))
+        })
+        .collect()
+}
+
+/// Waits until the kernel has none of these programs any more.
+pub(crate) fn await_unloaded(programs: &BTreeSet<u32>) {
+    eventually("all its programs are gone", || {
+        !aya::programs::loaded_programs()
+            .filter_map(Result::ok)
+            .any(|program| programs.contains(&program.id()))
+    });
+}
+
 /// Waits for something that must come about; how fast is not what is tested.
 pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let give_up = Instant::now() + Duration::from_secs(20);
@@ -258,4 +290,36 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 pub(crate) fn installed(tool: &str) -> bool {
     std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
         .any(|folder| Path::new(&folder).join(tool).is_file())
+}
+
+/// Of a `/proc/PID/status`: the inheritable, permitted, effective, bounding and ambient set.
+pub(crate) fn capabilities(status: &str) -> [u64; 5] {
+    ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"].map(|field| {
+        let value = status.lines().find_map(|line| line.strip_prefix(field));
+        let value = value.unwrap_or_else(|| panic!("no {field} in {status}"));
+        u64::from_str_radix(value.trim(), 16).expect("a hexadecimal number")
+    })
+}
+
+/// CAP_BPF where an older kernel tells of skipped runs for that only, else nothing: all that an
+/// attached syscost may keep.
+fn may_be_kept() -> u64 {
+    let version = procfs::sys::kernel::Version::current().expect("it has a version");
+    if (version.major, version.minor) < (6, 0) { 1 << 39 } else { 0 }
+}
+
+/// No thread of an attached syscost has a capability, or can get one by executing something.
+/// Returns the status of its first thread.
+pub(crate) fn assert_nothing_left(pid: Pid) -> String {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
+    for task in tasks {
+        let path = task.expect("it runs").path().join("status");
+        let status = std::fs::read_to_string(path).expect("it runs");
+        let [inheritable, permitted, effective, _, ambient] = capabilities(&status);
+        assert_eq!([inheritable, ambient], [0; 2], "{status}");
+        assert_eq!(permitted, effective, "{status}");
+        assert_eq!(effective & !may_be_kept(), 0, "{status}");
+        assert!(status.contains("NoNewPrivs:\t1\n"), "{status}");
+    }
+    std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs")
 }

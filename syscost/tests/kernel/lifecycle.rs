@@ -2,7 +2,7 @@
 
 use nix::sys::signal::{Signal, kill};
 
-use crate::harness::{HOOKS, Stat, Target, run, syscost};
+use crate::harness::{HOOKS, Stat, Target, eventually, run, syscost};
 
 #[test]
 fn exec_from_a_thread_that_does_not_lead_keeps_the_account() {
@@ -76,6 +76,7 @@ fn what_is_in_flight_is_counted_while_it_is() {
     let mut target = Target::start(&["dying", "8"]);
     let stat = Stat::attach(target.pid(), &[]);
     target.work();
+    await_in_read(&target);
     // Eight threads are in `pause`, the first in `read`.
     let measured = stat.stop();
     measured.assert_exact();
@@ -226,4 +227,10 @@ fn run_stat(pid: u32, duration: &str) -> serde_json::Value {
     let pid = pid.to_string();
     let ended = run(syscost().args(["stat", "--json", "-d", duration, "-p", &pid]));
     serde_json::from_str(&ended.stdout).expect("JSON")
+}
+
+/// The target has said that it is done, and may not be back in `read` yet.
+fn await_in_read(target: &Target) {
+    let first = procfs::process::Process::new(target.pid() as i32).unwrap();
+    eventually("the first thread waits", || first.stat().unwrap().state == 'S');
 }

@@ -5,6 +5,7 @@ mod counts;
 mod harness;
 mod lifecycle;
 mod peers;
+mod privileges;
 mod restarts;
 mod screen;
 mod weather;

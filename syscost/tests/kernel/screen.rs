@@ -12,7 +12,9 @@ use nix::{
 };
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 
-use crate::harness::{Target, eventually, loaded_programs};
+use crate::harness::{
+    Target, assert_nothing_left, await_unloaded, eventually, loaded_programs, programs_of,
+};
 
 /// A program in a terminal that can be read and typed to.
 struct Terminal {
@@ -207,6 +209,22 @@ fn has_color_codes(bytes: &[u8]) -> bool {
                 .split(';')
                 .any(|number| matches!(number.parse(), Ok(30..=38 | 40..=48 | 90..=97 | 100..=107)))
     })
+}
+
+#[test]
+fn the_screen_needs_no_privileges() {
+    let target = Target::start(&["busy"]);
+    let mut terminal = Terminal::syscost(target.pid(), &[]);
+    terminal.shows(&["getppid", "EXACT"]);
+    let pid = Pid::from_raw(terminal.child.process_id().unwrap() as i32);
+    assert_nothing_left(pid);
+    let programs = programs_of(pid);
+    // It still finds the terminal, and the numbers go on.
+    terminal.types("l");
+    terminal.shows(&["skipped"]);
+    terminal.types("lq");
+    terminal.ends(0);
+    await_unloaded(&programs);
 }
 
 #[test]

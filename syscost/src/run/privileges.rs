@@ -1,0 +1,110 @@
+//! Gives up what attaching needed and measuring does not.
+
+use anyhow::{Context, Result};
+use caps::{CapSet, Capability, CapsHashSet, errors::CapsError};
+use nix::sys::prctl;
+
+/// Gives up every capability of this thread, for good. If `works` then says that something no
+/// longer does, CAP_BPF alone is kept.
+///
+/// Capabilities belong to threads: to be called while this one is the only one, so that all later
+/// ones inherit what is left.
+///
+/// # Errors
+/// When the kernel refuses, which only a filter of system calls makes it do.
+pub(super) fn give_up(works: impl FnOnce() -> bool) -> Result<()> {
+    prctl::set_no_new_privs()
+        .map_err(anyhow::Error::from)
+        .and_then(|()| Ok(drop_capabilities(works)?))
+        .context("cannot give up privileges: a filter of system calls must allow prctl and capset")
+}
+
+fn drop_capabilities(works: impl FnOnce() -> bool) -> Result<(), CapsError> {
+    // What a program executed later could get; without CAP_SETPCAP it stays, and no-new-privs
+    // alone keeps it from mattering.
+    if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP)? {
+        caps::clear(None, CapSet::Bounding)?;
+    }
+    caps::clear(None, CapSet::Ambient)?;
+    caps::clear(None, CapSet::Inheritable)?;
+    // Tried rather than looked up by version: older kernels want CAP_BPF to tell of one's own
+    // programs when kernel.unprivileged_bpf_disabled is set, and distributions have both the fix
+    // and the setting or only one of them.
+    let kept = kept(&caps::read(None, CapSet::Permitted)?);
+    caps::clear(None, CapSet::Effective)?;
+    caps::set(None, CapSet::Permitted, &kept)?;
+    if works() {
+        caps::clear(None, CapSet::Permitted)
+    } else {
+        caps::set(None, CapSet::Effective, &kept)
+    }
+}
+
+/// The least of `permitted` that passes for CAP_BPF.
+fn kept(permitted: &CapsHashSet) -> CapsHashSet {
+    let passes = [Capability::CAP_BPF, Capability::CAP_SYS_ADMIN];
+    passes.into_iter().find(|capability| permitted.contains(capability)).into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    fn set(which: CapSet) -> CapsHashSet {
+        caps::read(None, which).unwrap()
+    }
+
+    // Each in a thread of its own, whose capabilities are its own; what there is to give up
+    // depends on who runs the tests.
+
+    #[test]
+    fn nothing_is_left() {
+        thread::spawn(|| {
+            let bounding = set(CapSet::Bounding);
+            let may_drop = set(CapSet::Effective).contains(&Capability::CAP_SETPCAP);
+            give_up(|| {
+                assert!(set(CapSet::Effective).is_empty(), "tried with nothing");
+                true
+            })
+            .unwrap();
+            for which in
+                [CapSet::Effective, CapSet::Permitted, CapSet::Inheritable, CapSet::Ambient]
+            {
+                assert!(set(which).is_empty(), "{which:?}");
+            }
+            let left = if may_drop { CapsHashSet::new() } else { bounding };
+            assert_eq!(set(CapSet::Bounding), left);
+            assert!(prctl::get_no_new_privs().unwrap());
+        })
+        .join()
+        .unwrap();
+    }
+
+    #[test]
+    fn cap_bpf_alone_is_kept_where_it_is_needed() {
+        thread::spawn(|| {
+            let kept = kept(&set(CapSet::Permitted));
+            give_up(|| false).unwrap();
+            assert_eq!(set(CapSet::Permitted), kept);
+            assert_eq!(set(CapSet::Effective), kept);
+            assert!(set(CapSet::Inheritable).is_empty());
+            assert!(set(CapSet::Ambient).is_empty());
+        })
+        .join()
+        .unwrap();
+    }
+
+    #[test]
+    fn the_least_that_passes_is_kept() {
+        let of = |capabilities: &[Capability]| kept(&capabilities.iter().copied().collect());
+        let only = |capability| CapsHashSet::from_iter([capability]);
+        assert_eq!(
+            of(&[Capability::CAP_SYS_ADMIN, Capability::CAP_BPF]),
+            only(Capability::CAP_BPF)
+        );
+        assert_eq!(of(&[Capability::CAP_SYS_ADMIN]), only(Capability::CAP_SYS_ADMIN));
+        assert_eq!(of(&[Capability::CAP_CHOWN]), CapsHashSet::new());
+    }
+}
