@@ -4,8 +4,9 @@ use syscost_common::ledger::Counter;
 
 use crate::sample::LedgerSample;
 
-/// The account of every event since the probes were attached.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// The account of every event since the probes were attached. Its fields are those of `ledger` in
+/// JSON, in this order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Ledger {
     /// Calls entered.
     pub enters: u64,

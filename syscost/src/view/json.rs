@@ -34,7 +34,7 @@ struct Report<'a> {
     window_ns: u64,
     exact: bool,
     syscalls: Vec<Syscall<'a>>,
-    ledger: Ledger,
+    ledger: &'a model::Ledger,
     losses: Vec<LossReport>,
     window: &'static str,
     attached_ns: u64,
@@ -82,27 +82,6 @@ struct Bucket {
 }
 
 #[derive(Serialize)]
-struct Ledger {
-    enters: u64,
-    exits: u64,
-    matched: u64,
-    in_flight: u64,
-    ended_without_exit: u64,
-    open_at_attach: u64,
-    newborn_exits: u64,
-    orphan_exits: u64,
-    interrupted: u64,
-    restarts: u64,
-    restarts_guessed: u64,
-    discarded: u64,
-    exits_missed: u64,
-    slots_full: u64,
-    open_calls_full: u64,
-    program_misses: Option<u64>,
-    wrapped: u64,
-}
-
-#[derive(Serialize)]
 struct LossReport {
     kind: &'static str,
     count: u64,
@@ -119,7 +98,7 @@ impl<'a> Report<'a> {
             window_ns: model.window_ns,
             exact: model.ledger.exact(),
             syscalls: rows.into_iter().map(Syscall::new).collect(),
-            ledger: Ledger::new(&model.ledger),
+            ledger: &model.ledger,
             losses: model.ledger.losses().into_iter().map(LossReport::new).collect(),
             window: match model.window {
                 Window::SinceAttach => "since_attach",
@@ -182,50 +161,6 @@ impl<'a> InFlight<'a> {
             waiting: call.waiting,
             // As text: many a reader has no integers of 64 bits.
             args: call.args.map(|arg| format!("{arg:#x}")),
-        }
-    }
-}
-
-impl Ledger {
-    fn new(ledger: &model::Ledger) -> Self {
-        // Taken apart, so that a counter the model gains cannot be forgotten here.
-        let &model::Ledger {
-            enters,
-            exits,
-            matched,
-            in_flight,
-            ended_without_exit,
-            open_at_attach,
-            newborn_exits,
-            orphan_exits,
-            interrupted,
-            restarts,
-            restarts_guessed,
-            discarded,
-            exits_missed,
-            slots_full,
-            open_calls_full,
-            program_misses,
-            wrapped,
-        } = ledger;
-        Self {
-            enters,
-            exits,
-            matched,
-            in_flight,
-            ended_without_exit,
-            open_at_attach,
-            newborn_exits,
-            orphan_exits,
-            interrupted,
-            restarts,
-            restarts_guessed,
-            discarded,
-            exits_missed,
-            slots_full,
-            open_calls_full,
-            program_misses,
-            wrapped,
         }
     }
 }

@@ -82,7 +82,7 @@ fn heading(model: &Model) -> String {
             format!("{}–{}", seconds(from), seconds(model.attached_ns))
         }
     };
-    let calls = trusted(exact(model, model.total.calls), grouped);
+    let calls = format::reading(exact(model, model.total.calls), format::full);
     let noun = if model.total.calls == 1 { "call" } else { "calls" };
     let trust = if model.ledger.exact() { "EXACT" } else { "NOT EXACT" };
     format!("{name} (pid {}{exited}), {window} s, {calls} {noun}, {trust}", process.pid)
@@ -191,7 +191,11 @@ fn errors(model: &Model, rows: &[&Row], width: usize) -> String {
         .filter(|row| !row.errnos.is_empty())
         .map(|row| {
             let counts = row.errnos.iter().map(|&(errno, count)| {
-                format!("{} {}", errno::symbol(errno), trusted(exact(model, count), grouped))
+                format!(
+                    "{} {}",
+                    errno::symbol(errno),
+                    format::reading(exact(model, count), format::full)
+                )
             });
             format!("{} {}", row.title(), counts.collect::<Vec<_>>().join(", "))
         })
@@ -224,7 +228,7 @@ fn in_flight(model: &Model, width: Option<usize>) -> String {
         1 => "in flight: 1 call has not returned yet and is not counted above".to_owned(),
         n => format!(
             "in flight: {} calls have not returned yet and are not counted above",
-            grouped(n)
+            format::full(n)
         ),
     };
     sentence + &oldest(model, width)
@@ -272,45 +276,24 @@ fn exact<T>(model: &Model, value: T) -> Reading<T> {
 fn text(value: Value) -> String {
     match value {
         Value::Text(text) => text.into_owned(),
-        Value::Count(count) => trusted(count, grouped),
-        Value::PerSec(rate) => trusted(rate, per_sec),
+        Value::Count(count) => format::reading(count, format::full),
+        Value::PerSec(rate) => format::reading(rate, per_sec),
         Value::Pct(pct) => format!("{pct:.1}"),
-        Value::Ns(ns) => trusted(ns, time),
-        Value::NsPerSec(rate) => trusted(rate, |ns| time(ns.round() as u64)),
+        Value::Ns(ns) => format::reading(ns, time),
+        Value::NsPerSec(rate) => format::reading(rate, |ns| time(ns.round() as u64)),
     }
-}
-
-fn trusted<T>(reading: Reading<T>, format: impl FnOnce(T) -> String) -> String {
-    match reading {
-        Reading::NotCollected => "–".to_owned(),
-        Reading::Partial(value) => format!(">={}", format(value)),
-        Reading::Exact(value) => format(value),
-    }
-}
-
-/// A count in full: `62,150`.
-fn grouped(n: u64) -> String {
-    let digits = n.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// Whole numbers where they say enough.
 fn per_sec(rate: f64) -> String {
     match rate {
-        r if r >= 99.95 => grouped(r.round() as u64),
+        r if r >= 99.95 => format::full(r.round() as u64),
         r if r >= 9.995 => format!("{r:.1}"),
         r => format!("{r:.2}"),
     }
 }
 
-/// Three significant digits and a unit: the buckets know no more.
+/// Three significant digits and a unit: the buckets know no more. A live screen has room for two.
 fn time(ns: u64) -> String {
     if ns < 1_000 {
         return format!("{ns}ns");
@@ -324,7 +307,7 @@ fn time(ns: u64) -> String {
             _ => {}
         }
     }
-    format!("{}s", grouped((ns as f64 / 1e9).round() as u64))
+    format!("{}s", format::full((ns as f64 / 1e9).round() as u64))
 }
 
 #[cfg(test)]
@@ -424,7 +407,10 @@ mod tests {
 
     #[test]
     fn counts_are_in_full() {
-        assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!(
+            [0, 999, 1_000, 1_234_567].map(format::full),
+            ["0", "999", "1,000", "1,234,567"]
+        );
         assert_eq!(
             [0.0, 0.2, 12.34, 99.96, 12_400.4].map(per_sec),
             ["0.00", "0.20", "12.3", "100", "12,400"]
