@@ -2,6 +2,7 @@
 //!
 //! The only module that imports aya. Knows no model and no view.
 
+mod bpf;
 mod diagnostics;
 mod fold;
 mod kernel_btf;
@@ -13,7 +14,7 @@ use std::{
     fs,
     io::Read,
     mem::size_of,
-    os::fd::{AsFd, AsRawFd},
+    os::fd::{AsFd, OwnedFd},
 };
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -75,8 +76,8 @@ pub struct Probe {
     diagnostics: Option<Diagnostics>,
     hooks: Hooks,
     attached_at_ns: u64,
-    /// Whether the open calls can be listed.
-    iterates: bool,
+    /// The iterator over open calls, where there can be one.
+    open_calls: Option<OwnedFd>,
     /// What [`Probe::program_misses`] said last, once the programs are gone.
     final_misses: Option<Option<u64>>,
 }
@@ -158,8 +159,10 @@ impl Probe {
                 .with_context(|| format!("cannot load the program for `{tracepoint}`"))?;
         }
         // Not on every kernel: bpf_task_pt_regs is there since 5.15.
-        let iterates = typed::<Iter>(&mut ebpf, "open_calls")
-            .is_ok_and(|program| program.load("task", &btf).is_ok());
+        let open_calls = typed::<Iter>(&mut ebpf, "open_calls").ok().and_then(|program| {
+            program.load("task", &btf).ok()?;
+            bpf::link_task_iterator(program.fd().ok()?.as_fd(), tgid).ok()
+        });
         drop(btf);
         let mut links = Vec::new();
         for name in ["process_fork", "process_exit", "sys_exit", "sys_enter"] {
@@ -168,7 +171,7 @@ impl Probe {
             links.push(Link::Btf(link.with_context(|| format!("cannot attach `{name}`"))?));
         }
         let probe = Self::attached(ebpf, links, diagnostics, Hooks::Btf)?;
-        Ok(Self { iterates, ..probe })
+        Ok(Self { open_calls, ..probe })
     }
 
     fn attach_raw(tgid: u32, verbose: bool, because: String) -> Result<Self> {
@@ -215,7 +218,7 @@ impl Probe {
             diagnostics,
             hooks,
             attached_at_ns: monotonic_ns(),
-            iterates: false,
+            open_calls: None,
             final_misses: None,
         })
     }
@@ -250,7 +253,7 @@ impl Probe {
         // before it have ended (membarrier(2), MEMBARRIER_CMD_GLOBAL).
         // SAFETY: takes three integers and touches no memory of ours.
         unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };
-        self.iterates = false;
+        self.open_calls = None;
         let misses = self.program_misses();
         self.final_misses.get_or_insert(misses);
         for (_, program) in self.ebpf.programs_mut() {
@@ -272,14 +275,10 @@ impl Probe {
 
     /// The calls that are open now, in no particular order; `None` where this kernel cannot list
     /// them, and once the programs are detached.
-    pub fn open_calls(&mut self) -> Option<Vec<OpenCallSample>> {
-        if !self.iterates {
-            return None;
-        }
-        let program: &mut Iter = typed(&mut self.ebpf, "open_calls").ok()?;
-        let link = program.attach().and_then(|id| program.take_link(id)).ok()?;
+    pub fn open_calls(&self) -> Option<Vec<OpenCallSample>> {
         let mut bytes = Vec::new();
-        link.into_file().ok()?.read_to_end(&mut bytes).ok()?;
+        let mut run = bpf::run_iterator(self.open_calls.as_ref()?.as_fd()).ok()?;
+        run.read_to_end(&mut bytes).ok()?;
         let records = bytes.chunks_exact(size_of::<InFlight>());
         Some(records.filter_map(OpenCallSample::from_record).collect())
     }
@@ -298,7 +297,7 @@ impl Probe {
         let hooked = self.ebpf.programs().filter(|(name, _)| *name != "open_calls");
         for (_, program) in hooked {
             let fd = program.fd().ok()?;
-            misses += recursion_misses(fd.as_fd().as_raw_fd())?;
+            misses += bpf::recursion_misses(fd.as_fd())?;
         }
         Some(misses)
     }
@@ -391,31 +390,6 @@ where
     let program =
         ebpf.program_mut(name).with_context(|| format!("object has no program {name}"))?;
     program.try_into().map_err(|_| anyhow!("program {name} is of another type"))
-}
-
-/// How many times the kernel skipped a program; `None` before 5.12, which does not count it.
-fn recursion_misses(fd: i32) -> Option<u64> {
-    use aya_obj::generated::{bpf_attr, bpf_cmd, bpf_prog_info};
-    // SAFETY: plain integers, for which zeroes are the documented "not given".
-    let mut info: bpf_prog_info = unsafe { std::mem::zeroed() };
-    // SAFETY: as above.
-    let mut attr: bpf_attr = unsafe { std::mem::zeroed() };
-    attr.info.bpf_fd = fd as u32;
-    attr.info.info = (&raw mut info) as u64;
-    attr.info.info_len = size_of::<bpf_prog_info>() as u32;
-    // SAFETY: the kernel writes at most `info_len` bytes to `info`, which outlives the call.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            bpf_cmd::BPF_OBJ_GET_INFO_BY_FD,
-            &raw mut attr,
-            size_of::<bpf_attr>(),
-        )
-    };
-    // SAFETY: set above, and updated by the kernel to what it knows of the struct.
-    let known = unsafe { attr.info.info_len } as usize;
-    let end = std::mem::offset_of!(bpf_prog_info, recursion_misses) + size_of::<u64>();
-    (result == 0 && known >= end).then_some(info.recursion_misses)
 }
 
 /// Kernels before 5.11 charge BPF memory to this limit. Where it cannot be lifted, loading says so.

@@ -1,0 +1,81 @@
+//! The commands of bpf(2) that aya does not offer.
+
+use std::{
+    fs::File,
+    io,
+    mem::{offset_of, size_of, zeroed},
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+};
+
+use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_prog_info};
+
+/// How many times the kernel skipped a program; `None` before 5.12, which does not count it.
+pub(super) fn recursion_misses(program: BorrowedFd<'_>) -> Option<u64> {
+    // SAFETY: plain integers, for which zeroes are the documented "not given".
+    let mut info: bpf_prog_info = unsafe { zeroed() };
+    let mut attr = nothing_given();
+    attr.info.bpf_fd = program.as_raw_fd() as u32;
+    attr.info.info = (&raw mut info) as u64;
+    attr.info.info_len = size_of::<bpf_prog_info>() as u32;
+    // SAFETY: the kernel writes at most `info_len` bytes to `info`, which outlives the call.
+    unsafe { call(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr) }.ok()?;
+    // SAFETY: set above, and updated by the kernel to what it knows of the struct.
+    let known = unsafe { attr.info.info_len } as usize;
+    let end = offset_of!(bpf_prog_info, recursion_misses) + size_of::<u64>();
+    (known >= end).then_some(info.recursion_misses)
+}
+
+/// `union bpf_iter_link_info` (include/uapi/linux/bpf.h), as far as it is about tasks.
+#[repr(C)]
+struct TasksOfProcess {
+    tid: u32,
+    pid: u32,
+    pidfd: u32,
+    /// The union is longer; what is not used must be zero.
+    reserved: u32,
+}
+
+/// Attaches an iterator over the threads of the process `pid`; before Linux 6.1, which cannot
+/// choose, over those of the whole host.
+pub(super) fn link_task_iterator(program: BorrowedFd<'_>, pid: u32) -> io::Result<OwnedFd> {
+    let only = TasksOfProcess { tid: 0, pid, pidfd: 0, reserved: 0 };
+    link_iterator(program, Some(&only)).or_else(|_| link_iterator(program, None))
+}
+
+fn link_iterator(program: BorrowedFd<'_>, only: Option<&TasksOfProcess>) -> io::Result<OwnedFd> {
+    let mut attr = nothing_given();
+    attr.link_create.__bindgen_anon_1.prog_fd = program.as_raw_fd() as u32;
+    attr.link_create.attach_type = bpf_attach_type::BPF_TRACE_ITER as u32;
+    if let Some(only) = only {
+        // SAFETY: the union is plain data and zeroed.
+        let info = unsafe { &mut attr.link_create.__bindgen_anon_3.__bindgen_anon_1 };
+        info.iter_info = std::ptr::from_ref(only) as u64;
+        info.iter_info_len = size_of::<TasksOfProcess>() as u32;
+    }
+    // SAFETY: the kernel reads `iter_info_len` bytes of `only`, which outlives the call; what it
+    // returns is a descriptor opened for us.
+    unsafe { call(bpf_cmd::BPF_LINK_CREATE, &mut attr).map(|fd| OwnedFd::from_raw_fd(fd)) }
+}
+
+/// A run of an attached iterator: reading the file runs it.
+pub(super) fn run_iterator(link: BorrowedFd<'_>) -> io::Result<File> {
+    let mut attr = nothing_given();
+    attr.iter_create.link_fd = link.as_raw_fd() as u32;
+    // SAFETY: the command reads two integers, and returns a descriptor opened for us.
+    unsafe { call(bpf_cmd::BPF_ITER_CREATE, &mut attr).map(|fd| File::from_raw_fd(fd)) }
+}
+
+fn nothing_given() -> bpf_attr {
+    // SAFETY: plain data, for which zeroes are the documented "not given".
+    unsafe { zeroed() }
+}
+
+/// # Safety
+/// What `attr` points to must be as `command` wants it, and live.
+unsafe fn call(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<i32> {
+    // SAFETY: as the caller says; the kernel reads and writes `attr` within its size.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<bpf_attr>())
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as i32) }
+}
