@@ -8,6 +8,7 @@ use aya_ebpf::{
 };
 use syscost_common::{
     cell::{Cell, SLOTS},
+    config::Offsets,
     kind::KINDS,
     ledger::Ledger,
 };
@@ -17,6 +18,10 @@ const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
 /// The process to measure, by its tgid in the root PID namespace.
 #[unsafe(no_mangle)]
 pub(crate) static TARGET_TGID: Global<u32> = Global::new(0);
+
+/// Where the kernel keeps what is read of a task; all 0 without kernel BTF.
+#[unsafe(no_mangle)]
+pub(crate) static OFFSETS: Global<Offsets> = Global::new(Offsets { task_tgid: 0, task_status: 0 });
 
 /// What was measured. Key: CPU and slot. Written by the programs on that CPU. Cannot fill up: user
 /// space sizes it by the number of possible CPUs.

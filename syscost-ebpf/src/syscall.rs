@@ -6,7 +6,7 @@ use syscost_common::{
     open_call::{ORIGIN_NEWBORN, ORIGIN_SEEN, ORIGIN_UNKNOWN},
 };
 
-use crate::{diagnostics, record, threads::Threads};
+use crate::{atomic::Raise, diagnostics, record, threads::Threads};
 
 #[inline(always)]
 pub(crate) fn on_enter<T: Threads>(ctx: &impl EbpfContext, nr: u64) {
@@ -27,7 +27,7 @@ pub(crate) fn on_enter<T: Threads>(ctx: &impl EbpfContext, nr: u64) {
 }
 
 #[inline(always)]
-pub(crate) fn on_exit<T: Threads>(ctx: &impl EbpfContext, ret: u64) {
+pub(crate) fn on_exit<T: Threads, R: Raise>(ctx: &impl EbpfContext, ret: u64) {
     let Some(thread) = T::current() else { return };
     // First, for the same reason.
     let now = now();
@@ -47,7 +47,7 @@ pub(crate) fn on_exit<T: Threads>(ctx: &impl EbpfContext, ret: u64) {
         diagnostics::report(ctx, Counter::Discarded, now, entered_at);
         return record::count(Counter::Discarded);
     };
-    record::call(call.kind, latency_ns, ret as i64);
+    record::call::<R>(call.kind, latency_ns, ret as i64);
 }
 
 #[inline(always)]

@@ -2,13 +2,13 @@
 
 use nix::sys::signal::{Signal, kill};
 
-use crate::harness::{HOOKS, Stat, Target};
+use crate::harness::{Stat, Target, hooks};
 
 #[test]
 fn exec_from_a_thread_that_does_not_lead_keeps_the_account() {
-    for hooks in HOOKS {
+    for hooks in hooks() {
         let mut target = Target::start(&["exec-from-thread"]);
-        let stat = Stat::attach(target.pid(), &["--hooks", hooks]);
+        let stat = Stat::attach(target.pid(), &["--hooks", &hooks]);
         target.begin();
         // The same process, started over by one of its threads, in mode `calls 1 1000`.
         assert_eq!(target.line(), "ready");
@@ -26,9 +26,9 @@ fn exec_from_a_thread_that_does_not_lead_keeps_the_account() {
 
 #[test]
 fn a_process_whose_first_thread_has_ended_is_measured() {
-    for hooks in HOOKS {
+    for hooks in hooks() {
         let mut target = Target::start(&["leaderless", "1000"]);
-        let stat = Stat::attach(target.pid(), &["--hooks", hooks]);
+        let stat = Stat::attach(target.pid(), &["--hooks", &hooks]);
         target.work();
         target.end();
         let measured = stat.finish();
@@ -39,9 +39,9 @@ fn a_process_whose_first_thread_has_ended_is_measured() {
 
 #[test]
 fn calls_open_when_attaching_are_named_and_not_counted() {
-    for hooks in HOOKS {
+    for hooks in hooks() {
         let mut target = Target::start(&["blocked"]);
-        let stat = Stat::attach(target.pid(), &["--hooks", hooks]);
+        let stat = Stat::attach(target.pid(), &["--hooks", &hooks]);
         target.work();
         target.end();
         let measured = stat.finish();
@@ -55,9 +55,9 @@ fn calls_open_when_attaching_are_named_and_not_counted() {
 
 #[test]
 fn calls_cut_short_by_death_are_finished_and_are_no_errors() {
-    for hooks in HOOKS {
+    for hooks in hooks() {
         let mut target = Target::start(&["dying", "8"]);
-        let stat = Stat::attach(target.pid(), &["--hooks", hooks]);
+        let stat = Stat::attach(target.pid(), &["--hooks", &hooks]);
         target.work();
         target.end();
         let measured = stat.finish();

@@ -5,7 +5,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::harness::{Stat, Target, eventually, installed};
+use crate::harness::{Stat, Target, eventually, installed, skipped};
 
 /// Calls and errors per syscall.
 type Counts = BTreeMap<String, (u64, u64)>;
@@ -15,8 +15,7 @@ const MODE: [&str; 3] = ["calls", "4", "500"];
 #[test]
 fn strace_counts_the_same() {
     if !installed("strace") {
-        println!("strace is not installed: not compared");
-        return;
+        return skipped("strace is not installed");
     }
     let mut target = Target::start(&MODE);
     let stat = Stat::attach(target.pid(), &[]);
