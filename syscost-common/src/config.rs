@@ -2,8 +2,7 @@
 //!
 //! They are frozen read-only data: the verifier sees constants and drops the code they switch off.
 
-/// Offsets (bytes) of kernel structs' members, read from the kernel's BTF. 0 in the raw path,
-/// which needs none.
+/// Offsets (bytes) of kernel structs' members, read from the kernel's BTF; all 0 without.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Offsets {

@@ -22,12 +22,28 @@ pub(crate) unsafe fn add32(place: *mut u32, by: u32) {
     unsafe { asm!("lock *(u32 *)({0} + 0) += {1}", in(reg) place, in(wreg) by, options(nostack)) };
 }
 
-/// Sets `*place` to `value` if that is more.
-///
-/// # Safety
-/// `place` must be an aligned `u64` in a live map value.
+/// A way to keep the highest value seen.
+pub(crate) trait Raise {
+    /// Sets `*place` to `value` if that is more.
+    ///
+    /// # Safety
+    /// `place` must be an aligned `u64` in a live map value.
+    unsafe fn raise(place: *mut u64, value: u64);
+}
+
+/// By a compare-exchange, which Linux has since 5.12: right even where one program preempts another.
+pub(crate) struct ByExchange;
+
+impl Raise for ByExchange {
+    #[inline(always)]
+    unsafe fn raise(place: *mut u64, value: u64) {
+        // SAFETY: as the caller says.
+        unsafe { raise(place, value) };
+    }
+}
+
 #[inline(always)]
-pub(crate) unsafe fn raise(place: *mut u64, value: u64) {
+unsafe fn raise(place: *mut u64, value: u64) {
     // SAFETY: as the caller says.
     let mut seen = unsafe { place.read_volatile() };
     // A round is lost only when another program preempts this one right here and raises the place

@@ -17,6 +17,7 @@ mod syscall;
 mod task;
 mod threads;
 
+use atomic::ByExchange;
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use by_task::ByTask;
 
@@ -27,7 +28,7 @@ fn sys_enter(ctx: BtfTracePointContext) {
 
 #[btf_tracepoint(function = "sys_exit")]
 fn sys_exit(ctx: BtfTracePointContext) {
-    syscall::on_exit::<ByTask>(&ctx, ctx.arg(0), ctx.arg(1));
+    syscall::on_exit::<ByTask, ByExchange>(&ctx, ctx.arg(0), ctx.arg(1));
 }
 
 #[btf_tracepoint(function = "sched_process_fork")]

@@ -3,7 +3,7 @@
 use aya_ebpf::{
     bindings::{BPF_NOEXIST, pt_regs},
     btf_maps::HashMap,
-    helpers::{bpf_get_current_pid_tgid, bpf_probe_read_kernel},
+    helpers::{bpf_get_current_pid_tgid, bpf_probe_read_kernel, generated::bpf_get_current_task},
     macros::btf_map,
 };
 use syscost_common::{
@@ -14,7 +14,7 @@ use syscost_common::{
 use crate::{
     frozen::frozen,
     kind,
-    maps::{MACHINE, TARGET_TGID},
+    maps::{MACHINE, OFFSETS, TARGET_TGID},
     record,
     threads::Threads,
 };
@@ -39,7 +39,7 @@ impl Threads for ByTid {
 
     #[inline(always)]
     fn kind_of(&self, nr: u64) -> u32 {
-        kind::of_number(nr as u32)
+        kind::of_call(nr as u32, status())
     }
 
     #[inline(always)]
@@ -70,6 +70,19 @@ impl Threads for ByTid {
         // Nothing is kept of a thread that made no call while attached.
         let _ = OPEN_BY_TID.remove(&self.0);
     }
+}
+
+/// `thread_info.status` of the running task, 0 where nobody knows its place.
+#[inline(always)]
+fn status() -> u32 {
+    let status_at = frozen!(OFFSETS.task_status) as usize;
+    if status_at == 0 {
+        return 0;
+    }
+    // SAFETY: the helper has no preconditions and always returns the running task.
+    let task = unsafe { bpf_get_current_task() } as *const u8;
+    // SAFETY: the read helper checks the address itself.
+    unsafe { bpf_probe_read_kernel(task.wrapping_add(status_at).cast::<u32>()) }.unwrap_or(0)
 }
 
 /// The running thread execs and had tid `old_tid` until now: exec from a thread that does not lead

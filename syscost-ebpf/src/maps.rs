@@ -9,7 +9,7 @@ use aya_ebpf::{
 };
 use syscost_common::{
     cell::{Cell, SLOTS},
-    config::Machine,
+    config::{Machine, Offsets},
     kind::KINDS,
     ledger::Ledger,
 };
@@ -30,6 +30,11 @@ pub(crate) static MACHINE: Frozen<Machine> = Frozen::new(Machine {
     regs_args: [0; 6],
     regs_compat_args: [0; 6],
 });
+
+/// Where the kernel keeps what is read of a task; all 0 without kernel BTF.
+#[unsafe(no_mangle)]
+pub(crate) static OFFSETS: Frozen<Offsets> =
+    Frozen::new(Offsets { task_tgid: 0, task_status: 0, task_pid: 0, task_state: 0 });
 
 /// What was measured. Key: CPU and slot. Written by the programs on that CPU. Cannot fill up: user
 /// space sizes it by the number of possible CPUs.

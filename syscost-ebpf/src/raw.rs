@@ -1,4 +1,6 @@
-//! The programs for kernels without BTF: attributes only, one line each into a module.
+//! The programs for kernels without BTF or task storage: attributes only, one line each into a
+//! module. Of the two that serve `sys_exit`, user space loads the one that the kernel's version
+//! asks for; a program that is not loaded is never verified.
 #![no_std]
 #![no_main]
 // Only the BPF target's assembly is unstable; `atomic` needs it.
@@ -10,13 +12,16 @@ mod diagnostics;
 mod frozen;
 mod kind;
 mod maps;
+mod plain;
 mod record;
 mod restart;
 mod syscall;
 mod threads;
 
+use atomic::ByExchange;
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use by_tid::ByTid;
+use plain::ByStore;
 
 #[raw_tracepoint(tracepoint = "sys_enter")]
 fn sys_enter(ctx: RawTracePointContext) {
@@ -25,7 +30,12 @@ fn sys_enter(ctx: RawTracePointContext) {
 
 #[raw_tracepoint(tracepoint = "sys_exit")]
 fn sys_exit(ctx: RawTracePointContext) {
-    syscall::on_exit::<ByTid>(&ctx, ctx.arg(0), ctx.arg(1));
+    syscall::on_exit::<ByTid, ByStore>(&ctx, ctx.arg(0), ctx.arg(1));
+}
+
+#[raw_tracepoint(tracepoint = "sys_exit")]
+fn sys_exit_cmpxchg(ctx: RawTracePointContext) {
+    syscall::on_exit::<ByTid, ByExchange>(&ctx, ctx.arg(0), ctx.arg(1));
 }
 
 #[raw_tracepoint(tracepoint = "sched_process_exec")]

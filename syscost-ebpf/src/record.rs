@@ -11,7 +11,7 @@ use syscost_common::{
     ledger::Counter,
 };
 
-use crate::atomic;
+use crate::atomic::{self, Raise};
 use crate::maps::{CELLS, FREE_SLOTS, LEDGER, SLOT_OF_KIND, SLOT_OWNERS};
 
 /// Adds 1 to `counter`.
@@ -37,7 +37,7 @@ fn add(counter: Counter, by: u64) {
 
 /// Records a finished call: its latency and, if it failed, its errno.
 #[inline(always)]
-pub(crate) fn call(kind: u32, latency_ns: u64, ret: i64) {
+pub(crate) fn call<R: Raise>(kind: u32, latency_ns: u64, ret: i64) {
     count(Counter::Matched);
     let slot = slot_of(kind);
     // As above: there is a cell for every possible CPU and slot.
@@ -46,8 +46,8 @@ pub(crate) fn call(kind: u32, latency_ns: u64, ret: i64) {
     // SAFETY: the pointers are to fields of a live map value.
     unsafe {
         atomic::add64(&raw mut (*cell).sum_ns, latency_ns);
-        atomic::raise(&raw mut (*cell).max_ns, latency_ns);
-        atomic::raise(&raw mut (*cell).min_complement_ns, u64::MAX - latency_ns);
+        R::raise(&raw mut (*cell).max_ns, latency_ns);
+        R::raise(&raw mut (*cell).min_complement_ns, u64::MAX - latency_ns);
     }
     let bucket = bucket_index(latency_ns);
     if bucket < BUCKETS {

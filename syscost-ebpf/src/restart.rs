@@ -14,7 +14,7 @@ use syscost_common::{
     open_call::{Interrupted, OpenCall},
 };
 
-use crate::{frozen::frozen, maps::MACHINE, record};
+use crate::{atomic::Raise, frozen::frozen, maps::MACHINE, record};
 
 const EINTR: i64 = 4;
 
@@ -28,11 +28,16 @@ pub(crate) fn is_interruption(ret: i64) -> bool {
 
 /// `call` has left the kernel at `now`, interrupted.
 #[inline(never)]
-pub(crate) fn interrupt(call: &mut OpenCall, entered_at: u64, now: u64, stack_pointer: u64) {
+pub(crate) fn interrupt<R: Raise>(
+    call: &mut OpenCall,
+    entered_at: u64,
+    now: u64,
+    stack_pointer: u64,
+) {
     if call.interrupted.stack_pointer != 0 {
         // A handler's call was interrupted by another handler.
         record::count(Counter::RestartsGuessed);
-        end_with_eintr(call);
+        end_with_eintr::<R>(call);
     }
     record::count(Counter::Interrupted);
     call.interrupted =
@@ -59,19 +64,19 @@ pub(crate) fn resume(call: &mut OpenCall, kind: u32, stack_pointer: u64) -> bool
 /// A handler has returned to where the stack pointer is `stack_pointer`, with `ret` in the register
 /// that holds results.
 #[inline(never)]
-pub(crate) fn handler_returned(call: &mut OpenCall, ret: i64, stack_pointer: u64) {
+pub(crate) fn handler_returned<R: Raise>(call: &mut OpenCall, ret: i64, stack_pointer: u64) {
     if ret == -EINTR && call.interrupted.stack_pointer == stack_pointer {
-        end_with_eintr(call);
+        end_with_eintr::<R>(call);
     }
 }
 
 #[inline(never)]
-fn end_with_eintr(call: &mut OpenCall) {
+fn end_with_eintr<R: Raise>(call: &mut OpenCall) {
     let interrupted = call.interrupted;
     call.interrupted.stack_pointer = 0;
     record::uncount(Counter::Interrupted);
     let latency_ns = interrupted.left_at.saturating_sub(interrupted.entered_at);
-    record::call(interrupted.kind, latency_ns, -EINTR);
+    record::call::<R>(interrupted.kind, latency_ns, -EINTR);
 }
 
 #[inline(always)]

@@ -6,7 +6,7 @@ use syscost_common::{
     open_call::{ORIGIN_NEWBORN, ORIGIN_SEEN, ORIGIN_UNKNOWN},
 };
 
-use crate::{diagnostics, record, restart, threads::Threads};
+use crate::{atomic::Raise, diagnostics, record, restart, threads::Threads};
 
 #[inline(always)]
 pub(crate) fn on_enter<T: Threads>(ctx: &impl EbpfContext, regs: *const pt_regs, nr: u64) {
@@ -31,7 +31,11 @@ pub(crate) fn on_enter<T: Threads>(ctx: &impl EbpfContext, regs: *const pt_regs,
 }
 
 #[inline(always)]
-pub(crate) fn on_exit<T: Threads>(ctx: &impl EbpfContext, regs: *const pt_regs, ret: u64) {
+pub(crate) fn on_exit<T: Threads, R: Raise>(
+    ctx: &impl EbpfContext,
+    regs: *const pt_regs,
+    ret: u64,
+) {
     let Some(thread) = T::current() else { return };
     // First, for the same reason.
     let now = now();
@@ -55,12 +59,12 @@ pub(crate) fn on_exit<T: Threads>(ctx: &impl EbpfContext, regs: *const pt_regs, 
     call.entered_at = 0;
     let mut ret = ret as i64;
     if restart::is_interruption(ret) {
-        return restart::interrupt(call, entered_at, now, T::stack_pointer(regs));
+        return restart::interrupt::<R>(call, entered_at, now, T::stack_pointer(regs));
     }
     let kind = call.kind;
     if restart::is_sigreturn(kind) {
         if call.interrupted.stack_pointer != 0 {
-            restart::handler_returned(call, ret, T::stack_pointer(regs));
+            restart::handler_returned::<R>(call, ret, T::stack_pointer(regs));
         }
         // What the register holds is not this call's result.
         ret = 0;
@@ -69,7 +73,7 @@ pub(crate) fn on_exit<T: Threads>(ctx: &impl EbpfContext, regs: *const pt_regs, 
         diagnostics::report(ctx, Counter::Discarded, now, entered_at);
         return record::count(Counter::Discarded);
     };
-    record::call(kind, latency_ns, ret);
+    record::call::<R>(kind, latency_ns, ret);
 }
 
 #[inline(always)]

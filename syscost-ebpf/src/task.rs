@@ -1,24 +1,12 @@
 //! The running task, read through a BTF pointer: plain loads at offsets known when loading.
 
 use aya_ebpf::{bindings::task_struct, helpers::generated::bpf_get_current_task_btf};
-use syscost_common::{
-    config::Offsets,
-    kind::{AbiClass, pack},
-};
 
 use crate::{
-    frozen::{Frozen, frozen},
+    frozen::frozen,
     kind,
-    maps::TARGET_TGID,
+    maps::{OFFSETS, TARGET_TGID},
 };
-
-/// Where the kernel keeps what is read of a task.
-#[unsafe(no_mangle)]
-static OFFSETS: Frozen<Offsets> =
-    Frozen::new(Offsets { task_tgid: 0, task_status: 0, task_pid: 0, task_state: 0 });
-
-/// `TS_COMPAT` of arch/x86/include/asm/thread_info.h: a 32-bit call is being served.
-const TS_COMPAT: u32 = 0x0002;
 
 /// The running task.
 #[inline(always)]
@@ -49,12 +37,9 @@ pub(crate) fn is_runnable(task: *mut task_struct) -> bool {
 /// The kind of call `nr` that `task` has entered.
 #[inline(always)]
 pub(crate) fn kind_of(task: *mut task_struct, nr: u64) -> u32 {
-    let nr = nr as u32;
     let status_at = frozen!(OFFSETS.task_status);
-    if status_at != 0 && read(task, status_at) & TS_COMPAT != 0 {
-        return pack(AbiClass::Compat, nr);
-    }
-    kind::of_number(nr)
+    let status = if status_at == 0 { 0 } else { read(task, status_at) };
+    kind::of_call(nr as u32, status)
 }
 
 #[inline(always)]

@@ -3,6 +3,7 @@
 mod bench;
 mod ci;
 mod ebpf;
+mod kernels;
 mod run;
 mod runner;
 mod setup;
@@ -20,6 +21,9 @@ usage: cargo xtask COMMAND
   run [-- ARGS]          build syscost and start it as root; without ARGS, on a demo process
   test [--no-kernel] [FILTER]
                          every test; those against the live kernel need root
+  kernels [--kernel LABEL] [--accept] [FILTER]
+                         the kernel tests on other kernels, emulated (Debian);
+                         --accept records how much work the verifier had
   bench [--quick] [--floor-check]
                          measure what tracing costs the traced program (needs root)
   setup [--bench]        install what building the kernel programs takes (Debian);
@@ -46,6 +50,7 @@ fn main() -> ExitCode {
     let result = match (command, rest.as_slice()) {
         ("run", args) => run::run(args),
         ("test", args) => test::run(args),
+        ("kernels", args) => kernels::run(args),
         ("bench", args) => bench::run(args),
         ("setup", []) => setup::run(false),
         ("setup", ["--bench"]) => setup::run(true),

@@ -65,6 +65,8 @@ pub enum Hooks {
     Raw {
         /// Why not BTF tracepoints.
         because: String,
+        /// Whether 32-bit calls are told from native ones, which takes kernel BTF.
+        tells_abi: bool,
     },
 }
 
@@ -142,7 +144,12 @@ impl Probe {
             .with_context(|| format!("no kernel BTF in {}", kernel_btf::VMLINUX))?;
         let offsets = kernel_btf::offsets(&bytes)?;
         drop(bytes);
-        let (mut ebpf, diagnostics) = load(BTF_OBJECT, tgid, Some(offsets), verbose)?;
+        let loaded = load(BTF_OBJECT, tgid, Some(offsets), verbose);
+        let (mut ebpf, diagnostics) = loaded.map_err(|error| {
+            // The kernel itself only says "invalid argument".
+            let old = !preflight::kernel_is_at_least(5, 11);
+            if old { anyhow!("no task storage for tracing programs before 5.11") } else { error }
+        })?;
         // aya's loader has parsed the same and dropped it by now: once in memory is enough.
         let btf = Btf::from_sys_fs().context("cannot read the kernel's BTF")?;
         // Fork first, so that every thread born from here on is known to be; exit before enter,
@@ -175,11 +182,15 @@ impl Probe {
     }
 
     fn attach_raw(tgid: u32, verbose: bool, because: String) -> Result<Self> {
-        let (mut ebpf, diagnostics) = load(RAW_OBJECT, tgid, None, verbose)?;
+        let offsets = fs::read(kernel_btf::VMLINUX).ok();
+        let offsets = offsets.and_then(|bytes| kernel_btf::offsets(&bytes).ok());
+        let (mut ebpf, diagnostics) = load(RAW_OBJECT, tgid, offsets, verbose)?;
+        // Before 5.12 there is no compare-exchange, nor does one program preempt another.
+        let exchange = preflight::kernel_is_at_least(5, 12);
         let programs = [
             ("process_exec", "sched_process_exec"),
             ("process_exit", "sched_process_exit"),
-            ("sys_exit", "sys_exit"),
+            (if exchange { "sys_exit_cmpxchg" } else { "sys_exit" }, "sys_exit"),
             ("sys_enter", "sys_enter"),
         ];
         for (name, tracepoint) in programs {
@@ -193,14 +204,15 @@ impl Probe {
         // that a thread which dies meanwhile is not left in the map for long.
         let mut links = Vec::new();
         for (name, tracepoint) in programs {
-            if name == "sys_exit" {
+            if tracepoint == "sys_exit" {
                 enter_threads(&mut ebpf, tgid)?;
             }
             let program: &mut RawTracePoint = typed(&mut ebpf, name)?;
             let link = program.attach(tracepoint).and_then(|id| program.take_link(id));
             links.push(Link::Raw(link.with_context(|| format!("cannot attach `{tracepoint}`"))?));
         }
-        Self::attached(ebpf, links, diagnostics, Hooks::Raw { because })
+        let hooks = Hooks::Raw { because, tells_abi: offsets.is_some() };
+        Self::attached(ebpf, links, diagnostics, hooks)
     }
 
     fn attached(
@@ -296,7 +308,8 @@ impl Probe {
         // The iterator misses nothing: it runs when we ask it to.
         let hooked = self.ebpf.programs().filter(|(name, _)| *name != "open_calls");
         for (_, program) in hooked {
-            let fd = program.fd().ok()?;
+            // One that was never loaded: made for another kernel than this.
+            let Ok(fd) = program.fd() else { continue };
             misses += bpf::recursion_misses(fd.as_fd())?;
         }
         Some(misses)

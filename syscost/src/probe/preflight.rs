@@ -58,6 +58,12 @@ fn effective_capabilities() -> Result<u64> {
     Ok(status.context("cannot read /proc/self/status")?.capeff)
 }
 
+/// Whether the running kernel is `major.minor` or newer.
+pub(super) fn kernel_is_at_least(major: u8, minor: u8) -> bool {
+    procfs::sys::kernel::Version::current()
+        .is_ok_and(|version| (version.major, version.minor) >= (major, minor))
+}
+
 fn kernel() -> Finding {
     let subject = "kernel";
     let Ok(version) = procfs::sys::kernel::Version::current() else {
@@ -202,13 +208,16 @@ fn trial(choice: HookChoice) -> Vec<Finding> {
             "hooks",
             "BTF tracepoints sys_enter, sys_exit; open calls in task storage".to_owned(),
         ),
-        Hooks::Raw { because } => Finding::limited(
-            "hooks",
-            format!(
-                "raw tracepoints sys_enter, sys_exit; open calls in a hash by tid \
-                 (at most {MAX_OPEN_BY_TID} threads); 32-bit calls are not told from 64-bit ones ({because})"
-            ),
-        ),
+        Hooks::Raw { because, tells_abi } => {
+            let abi = if *tells_abi { "" } else { "; 32-bit calls are not told from 64-bit ones" };
+            Finding::limited(
+                "hooks",
+                format!(
+                    "raw tracepoints sys_enter, sys_exit; open calls in a hash by tid \
+                     (at most {MAX_OPEN_BY_TID} threads){abi} ({because})"
+                ),
+            )
+        }
     };
     for _ in 0..CALLS {
         // SAFETY: takes nothing and touches no memory.

@@ -21,8 +21,8 @@ pub(super) async fn run(plan: &TopPlan) -> Result<u8> {
     let mut signals = Signals::catch()?;
     let source = attach(plan.pid, &plan.common)?;
     let mut notes = Vec::new();
-    if let Hooks::Raw { .. } = source.hooks() {
-        notes.push("raw tracepoints: 32-bit calls are shown as 64-bit ones".to_owned());
+    if let Hooks::Raw { tells_abi: false, .. } = source.hooks() {
+        notes.push("no kernel BTF: 32-bit calls are shown as 64-bit ones".to_owned());
     }
     let mut term = Term::open()?;
     let mut ui = UiState::new(plan.common.color == ColorChoice::Never);

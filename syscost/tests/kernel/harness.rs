@@ -9,14 +9,36 @@ use std::{
     time::{Duration, Instant},
 };
 
+use aya::programs::ProgramInfo;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
 use serde_json::Value;
 
-/// Both ways to hook; whatever is exact must be exact by either.
-pub(crate) const HOOKS: [&str; 2] = ["btf", "raw"];
+/// The ways to hook that this kernel must have; whatever is exact must be exact by each of them.
+/// Both, unless SYSCOST_TEST_HOOKS says otherwise, as `cargo xtask kernels` does for old kernels: it
+/// is said and not found out, so that none goes missing unseen.
+pub(crate) fn hooks() -> Vec<String> {
+    let said = std::env::var("SYSCOST_TEST_HOOKS").unwrap_or_else(|_| "btf,raw".to_owned());
+    said.split(',').map(str::to_owned).collect()
+}
+
+/// Whether this is one of the small, slow machines of `cargo xtask kernels`.
+pub(crate) fn emulated() -> bool {
+    std::env::var_os("SYSCOST_TEST_EMULATED").is_some()
+}
+
+/// Says something in the middle of a test that passes, where libtest would keep it to itself.
+pub(crate) fn announce(line: &str) {
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "\n{line}").expect("someone listens");
+}
+
+/// Ends up in the account of skipped tests, which `cargo xtask` keeps; the test then returns.
+pub(crate) fn skipped(why: &str) {
+    announce(&format!("skipped here: {why}"));
+}
 
 /// A running `syscost-target`, see `tests/programs/target`.
 pub(crate) struct Target {
@@ -248,12 +270,32 @@ pub(crate) fn run(command: &mut Command) -> Ended {
 
 /// How many of our programs are loaded into the kernel at the moment.
 pub(crate) fn loaded_programs() -> usize {
-    const OURS: [&str; 5] =
-        ["sys_enter", "sys_exit", "process_fork", "process_exec", "process_exit"];
+    our_programs().len()
+}
+
+/// How many of our programs an attached syscost has: four on the hooks, and with BTF the one that
+/// lists open calls.
+pub(crate) fn programs_with(hooks: &str) -> usize {
+    if hooks == "btf" { 5 } else { 4 }
+}
+
+/// The programs of ours that are loaded into the kernel, by name.
+pub(crate) fn our_programs() -> Vec<(String, ProgramInfo)> {
+    // The kernel keeps 15 characters of a name.
+    const OURS: [&str; 7] = [
+        "open_calls",
+        "sys_enter",
+        "sys_exit",
+        "sys_exit_cmpxch",
+        "process_fork",
+        "process_exec",
+        "process_exit",
+    ];
+    let named = |program: ProgramInfo| Some((program.name_as_str()?.to_owned(), program));
     aya::programs::loaded_programs()
-        .filter_map(Result::ok)
-        .filter(|program| program.name_as_str().is_some_and(|name| OURS.contains(&name)))
-        .count()
+        .filter_map(|program| named(program.ok()?))
+        .filter(|(name, _)| OURS.contains(&name.as_str()))
+        .collect()
 }
 
 /// The programs that a process holds, by their ids.

@@ -2,13 +2,13 @@
 
 use nix::sys::signal::{Signal, kill};
 
-use crate::harness::{HOOKS, Stat, Target, eventually, run, syscost};
+use crate::harness::{Stat, Target, emulated, eventually, hooks, run, skipped, syscost};
 
 #[test]
 fn exec_from_a_thread_that_does_not_lead_keeps_the_account() {
-    for hooks in HOOKS {
+    for hooks in hooks() {
         let mut target = Target::start(&["exec-from-thread"]);
-        let stat = Stat::attach(target.pid(), &["--hooks", hooks]);
+        let stat = Stat::attach(target.pid(), &["--hooks", &hooks]);
         target.begin();
         // The same process, started over by one of its threads, in mode `calls 1 1000`.
         assert_eq!(target.line(), "ready");
@@ -26,9 +26,9 @@ fn exec_from_a_thread_that_does_not_lead_keeps_the_account() {
 
 #[test]
 fn a_process_whose_first_thread_has_ended_is_measured() {
-    for hooks in HOOKS {
+    for hooks in hooks() {
         let mut target = Target::start(&["leaderless", "1000"]);
-        let stat = Stat::attach(target.pid(), &["--hooks", hooks]);
+        let stat = Stat::attach(target.pid(), &["--hooks", &hooks]);
         target.work();
         target.end();
         let measured = stat.finish();
@@ -39,9 +39,9 @@ fn a_process_whose_first_thread_has_ended_is_measured() {
 
 #[test]
 fn calls_open_when_attaching_are_named_and_not_counted() {
-    for hooks in HOOKS {
+    for hooks in hooks() {
         let mut target = Target::start(&["blocked"]);
-        let stat = Stat::attach(target.pid(), &["--hooks", hooks]);
+        let stat = Stat::attach(target.pid(), &["--hooks", &hooks]);
         target.work();
         target.end();
         let measured = stat.finish();
@@ -55,9 +55,9 @@ fn calls_open_when_attaching_are_named_and_not_counted() {
 
 #[test]
 fn threads_that_die_inside_a_call_are_named_and_leave_nothing() {
-    for hooks in HOOKS {
+    for hooks in hooks() {
         let mut target = Target::start(&["dying", "8"]);
-        let stat = Stat::attach(target.pid(), &["--hooks", hooks]);
+        let stat = Stat::attach(target.pid(), &["--hooks", &hooks]);
         target.work();
         target.end();
         let measured = stat.finish();
@@ -99,9 +99,9 @@ fn a_target_that_is_killed_ends_the_measurement() {
 
 #[test]
 fn a_call_that_seccomp_denies_is_no_call() {
-    for hooks in HOOKS {
+    for hooks in hooks() {
         let mut target = Target::start(&["denied", "100"]);
-        let stat = Stat::attach(target.pid(), &["--hooks", hooks]);
+        let stat = Stat::attach(target.pid(), &["--hooks", &hooks]);
         target.work();
         target.end();
         let measured = stat.finish();
@@ -114,9 +114,9 @@ fn a_call_that_seccomp_denies_is_no_call() {
 
 #[test]
 fn a_vfork_is_the_parents_call_alone() {
-    for hooks in HOOKS {
+    for hooks in hooks() {
         let mut target = Target::start(&["vforks", "50"]);
-        let stat = Stat::attach(target.pid(), &["--hooks", hooks]);
+        let stat = Stat::attach(target.pid(), &["--hooks", &hooks]);
         target.work();
         target.end();
         let measured = stat.finish();
@@ -131,10 +131,13 @@ fn a_vfork_is_the_parents_call_alone() {
 /// More threads than there are tids: each tid is used several times over.
 #[test]
 fn after_100_000_short_lived_threads_nothing_is_left_behind() {
+    if emulated() {
+        return skipped("too many threads for a small emulated machine");
+    }
     const THREADS: u64 = 100_000;
-    for hooks in HOOKS {
+    for hooks in hooks() {
         let mut target = Target::start(&["churn", &THREADS.to_string(), "2"]);
-        let stat = Stat::attach(target.pid(), &["--hooks", hooks]);
+        let stat = Stat::attach(target.pid(), &["--hooks", &hooks]);
         target.work();
         target.end();
         let measured = stat.finish();
@@ -151,9 +154,12 @@ fn after_100_000_short_lived_threads_nothing_is_left_behind() {
 
 #[test]
 fn of_10_000_threads_at_once_every_call_is_counted() {
-    for hooks in HOOKS {
+    if emulated() {
+        return skipped("too many threads for a small emulated machine");
+    }
+    for hooks in hooks() {
         let mut target = Target::start(&["crowd", "10000", "3"]);
-        let stat = Stat::attach(target.pid(), &["--hooks", hooks]);
+        let stat = Stat::attach(target.pid(), &["--hooks", &hooks]);
         target.work();
         target.end();
         let measured = stat.finish();
@@ -165,6 +171,9 @@ fn of_10_000_threads_at_once_every_call_is_counted() {
 
 #[test]
 fn more_threads_than_the_hash_has_room_for_are_a_loss_that_is_named() {
+    if emulated() {
+        return skipped("too many threads for a small emulated machine");
+    }
     const THREADS: u64 = 18_000;
     let mut target = Target::start(&["crowd", &THREADS.to_string(), "3"]);
     let stat = Stat::attach(target.pid(), &["--hooks", "raw"]);
@@ -183,6 +192,9 @@ fn more_threads_than_the_hash_has_room_for_are_a_loss_that_is_named() {
 
 #[test]
 fn calls_in_flight_are_listed_with_age_and_arguments() {
+    if !hooks().contains(&"btf".to_owned()) {
+        return skipped("open calls cannot be listed without task storage");
+    }
     let mut target = Target::start(&["dying", "8"]);
     let stat = Stat::attach(target.pid(), &[]);
     target.work();
@@ -209,6 +221,9 @@ fn calls_in_flight_are_listed_with_age_and_arguments() {
 
 #[test]
 fn a_call_begun_before_attaching_is_listed_as_at_least_as_old() {
+    if !hooks().contains(&"btf".to_owned()) {
+        return skipped("open calls cannot be listed without task storage");
+    }
     let mut target = Target::start(&["blocked"]);
     let measured = run_stat(target.pid(), "300ms");
     let calls = measured["in_flight"].as_array().expect("they are listed").clone();

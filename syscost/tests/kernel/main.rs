@@ -3,6 +3,7 @@
 
 mod counts;
 mod harness;
+mod kernels;
 mod lifecycle;
 mod peers;
 mod privileges;

@@ -6,7 +6,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use crate::harness::{HOOKS, Stat, Target, eventually, installed};
+use crate::harness::{Stat, Target, eventually, hooks, installed, skipped};
 
 /// Calls and errors per syscall.
 type Counts = BTreeMap<String, (u64, u64)>;
@@ -16,8 +16,7 @@ const MODE: [&str; 3] = ["calls", "4", "500"];
 #[test]
 fn strace_counts_the_same() {
     if !installed("strace") {
-        println!("strace is not installed: not compared");
-        return;
+        return skipped("strace is not installed");
     }
     let mut target = Target::start(&MODE);
     let stat = Stat::attach(target.pid(), &[]);
@@ -46,10 +45,10 @@ fn a_target_that_strace_traces_as_well_is_counted_exactly() {
         println!("strace is not installed: not tried");
         return;
     }
-    for hooks in HOOKS {
+    for hooks in hooks() {
         let mut target = Target::start(&MODE);
         let mut strace = attach_strace(&target, Path::new("/dev/null"));
-        let stat = Stat::attach(target.pid(), &["--hooks", hooks]);
+        let stat = Stat::attach(target.pid(), &["--hooks", &hooks]);
         target.work();
         target.end();
         let measured = stat.finish();

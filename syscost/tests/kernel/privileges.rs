@@ -22,8 +22,8 @@ use nix::{
 use tempfile::TempDir;
 
 use crate::harness::{
-    HOOKS, Stat, Target, assert_nothing_left, await_unloaded, capabilities, programs_of, run,
-    syscost,
+    Stat, Target, assert_nothing_left, await_unloaded, capabilities, hooks, programs_of,
+    programs_with, run, syscost,
 };
 
 const CAP_PERFMON: u64 = 1 << 38;
@@ -107,12 +107,12 @@ fn cap_bpf_and_cap_perfmon_are_enough() {
     assert!(status.contains("Uid:\t65534\t65534\t65534\t65534\n"), "{status}");
     assert_eq!(capabilities(&status), [two; 5], "inheritable to ambient");
 
-    for hooks in HOOKS {
+    for hooks in hooks() {
         // Its own process, another user's, and root's.
         for uid in [NOBODY, SOMEBODY, 0] {
             let mut target = everybodys.target(uid, &["calls", "4", "10000"]);
             let mut syscost = everybodys.syscost(NOBODY, two);
-            let stat = Stat::attach_by(&mut syscost, target.pid(), &["--hooks", hooks]);
+            let stat = Stat::attach_by(&mut syscost, target.pid(), &["--hooks", &hooks]);
             assert_nothing_left(stat.pid());
             let programs = programs_of(stat.pid());
             target.work();
@@ -124,7 +124,7 @@ fn cap_bpf_and_cap_perfmon_are_enough() {
             assert_eq!(measured.0["threads"], 1, "the workers are done");
             await_unloaded(&programs);
         }
-        let report = run(everybodys.syscost(NOBODY, two).args(["check", "--hooks", hooks]));
+        let report = run(everybodys.syscost(NOBODY, two).args(["check", "--hooks", &hooks]));
         assert_eq!(report.status.code(), Some(0), "{}", report.stdout);
         for words in ["CAP_BPF and CAP_PERFMON", "100 of 100 calls", "other users"] {
             assert!(report.stdout.contains(words), "{words:?} in {}", report.stdout);
@@ -165,15 +165,14 @@ fn one_of_the_two_is_not_enough() {
 
 #[test]
 fn root_keeps_nothing_and_goes_on_counting() {
-    for hooks in HOOKS {
+    for hooks in hooks() {
         let mut target = Target::start(&["calls", "4", "10000"]);
-        let stat = Stat::attach(target.pid(), &["--hooks", hooks]);
+        let stat = Stat::attach(target.pid(), &["--hooks", &hooks]);
         let status = assert_nothing_left(stat.pid());
         let [.., bounding, _] = capabilities(&status);
         assert_eq!(bounding, 0, "nor anything to get back");
         let programs = programs_of(stat.pid());
-        // Four on the hooks, and with BTF the one that lists open calls.
-        assert_eq!(programs.len(), if hooks == "btf" { 5 } else { 4 });
+        assert_eq!(programs.len(), programs_with(&hooks));
         target.work();
         let measured = stat.stop();
         measured.assert_exact();

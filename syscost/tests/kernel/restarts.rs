@@ -5,7 +5,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::harness::{HOOKS, Measured, Stat, Target, eventually};
+use crate::harness::{Measured, Stat, Target, eventually, hooks};
 
 const TIMES: u64 = 20;
 
@@ -27,8 +27,8 @@ fn interrupted(how: &str, hooks: &str) -> Measured {
 
 #[test]
 fn a_call_restarted_after_a_handler_is_one_call_and_no_error() {
-    for hooks in HOOKS {
-        let measured = interrupted("restart", hooks);
+    for hooks in hooks() {
+        let measured = interrupted("restart", &hooks);
         assert_eq!(measured.count("readv"), 1, "{hooks}");
         assert_eq!(measured.errors("readv"), 0);
         assert_eq!(measured.ledger("restarts"), TIMES);
@@ -38,8 +38,8 @@ fn a_call_restarted_after_a_handler_is_one_call_and_no_error() {
 
 #[test]
 fn a_call_that_returns_eintr_is_a_call_and_an_error() {
-    for hooks in HOOKS {
-        let measured = interrupted("retry", hooks);
+    for hooks in hooks() {
+        let measured = interrupted("retry", &hooks);
         assert_eq!(measured.count("readv"), TIMES + 1, "{hooks}");
         assert_eq!(measured.errors("readv"), TIMES);
         assert_eq!(measured.row("readv").unwrap()["errnos"]["EINTR"], TIMES);
@@ -50,8 +50,8 @@ fn a_call_that_returns_eintr_is_a_call_and_an_error() {
 
 #[test]
 fn a_handlers_call_of_the_same_kind_is_not_mistaken_for_the_restart() {
-    for hooks in HOOKS {
-        let measured = interrupted("same", hooks);
+    for hooks in hooks() {
+        let measured = interrupted("same", &hooks);
         assert_eq!(measured.count("readv"), 1 + TIMES, "{hooks}");
         assert_eq!(measured.errors("readv"), TIMES);
         assert_eq!(measured.row("readv").unwrap()["errnos"]["EAGAIN"], TIMES);
@@ -61,9 +61,9 @@ fn a_handlers_call_of_the_same_kind_is_not_mistaken_for_the_restart() {
 
 #[test]
 fn a_sleep_that_is_stopped_and_continued_is_one_sleep() {
-    for hooks in HOOKS {
+    for hooks in hooks() {
         let mut target = Target::start(&["nap", "1500"]);
-        let stat = Stat::attach(target.pid(), &["--hooks", hooks]);
+        let stat = Stat::attach(target.pid(), &["--hooks", &hooks]);
         target.begin();
         let process = Pid::from_raw(target.pid() as i32);
         let state = || {

@@ -1,0 +1,56 @@
+//! What differs between kernels is what is said of them. `cargo xtask kernels` runs this on several.
+
+use syscost::probe::{HookChoice, Probe};
+
+use crate::harness::{
+    announce, eventually, hooks, loaded_programs, our_programs, programs_with, run, syscost,
+};
+
+fn attach(choice: HookChoice) -> anyhow::Result<Probe> {
+    Probe::attach(std::process::id(), choice, false)
+}
+
+#[test]
+fn this_kernel_has_the_hooks_that_are_said_of_it() {
+    let has = |name: &str| hooks().iter().any(|hooks| hooks == name);
+    let btf = attach(HookChoice::Btf);
+    assert_eq!(btf.is_ok(), has("btf"), "{:?}", btf.err());
+    let raw = attach(HookChoice::Raw);
+    assert_eq!(raw.is_ok(), has("raw"), "{:?}", raw.err());
+}
+
+#[test]
+fn check_explains_what_this_kernel_cannot_give() {
+    let mut probe = attach(HookChoice::Auto).unwrap();
+    let (_, _, ledger) = probe.snapshot();
+    drop(probe);
+    let report = run(syscost().arg("check"));
+    assert_eq!(report.status.code(), Some(0), "{}", report.stdout);
+    let told = |words: &str| report.stdout.contains(words);
+    assert_eq!(ledger.program_misses.is_none(), told("not counted by this kernel"));
+    let without_task_storage = !hooks().iter().any(|hooks| hooks == "btf");
+    assert_eq!(without_task_storage, told("no task storage"), "{}", report.stdout);
+}
+
+/// How much work the verifier had with each program; `cargo xtask kernels` compares the numbers with
+/// those it had before.
+#[test]
+fn the_verifier_accepts_every_program() {
+    eventually("what ran before is gone", || loaded_programs() == 0);
+    for hooks in hooks() {
+        let choice = if hooks == "btf" { HookChoice::Btf } else { HookChoice::Raw };
+        let probe = attach(choice).unwrap();
+        let mut programs = our_programs();
+        assert_eq!(programs.len(), programs_with(&hooks));
+        programs.sort_by(|(one, _), (other, _)| one.cmp(other));
+        for (name, program) in programs {
+            // Not said before 5.16.
+            let count = program
+                .verified_instruction_count()
+                .map_or_else(|| "-".to_owned(), |count| count.to_string());
+            announce(&format!("verifier {hooks} {name} {count}"));
+        }
+        drop(probe);
+        eventually("its programs are gone", || loaded_programs() == 0);
+    }
+}

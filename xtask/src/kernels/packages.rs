@@ -1,0 +1,285 @@
+//! Debian packages, unpacked under the target folder by apt's own means, without installing any.
+//!
+//! apt works on sources and state of its own, below `kernels/apt`. Mirrors are those of the machine.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::sh;
+
+/// A package by the beginning and the end of its name; the newest that there is.
+pub(super) struct Package {
+    prefix: &'static str,
+    suffix: &'static str,
+}
+
+impl Package {
+    /// Between `prefix` and `suffix` there are a version's numbers and dots, or nothing.
+    pub(super) const fn numbered(prefix: &'static str, suffix: &'static str) -> Self {
+        Self { prefix, suffix }
+    }
+
+    /// The newest of the names that are meant.
+    fn newest<'a>(&self, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+        let version = |name: &'a str| -> Option<Vec<u64>> {
+            let middle = name.strip_prefix(self.prefix)?.strip_suffix(self.suffix)?;
+            if middle.is_empty() {
+                return Some(Vec::new());
+            }
+            middle.split('.').map(|number| number.parse().ok()).collect()
+        };
+        names.filter_map(|name| Some((version(name)?, name))).max().map(|(_, name)| name)
+    }
+}
+
+/// A shell and its tools in one static file.
+pub(super) const BUSYBOX: Package = Package::numbered("busybox-static", "");
+
+/// Where the kernels are: of each release, and of its updates.
+const SUITES: [&str; 5] = ["bullseye", "bullseye-security", "trixie", "trixie-security", "forky"];
+
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// The files of a package that are of use: kernels, and busybox.
+const FILES: [&str; 2] = ["*/vmlinuz*", "*bin/busybox"];
+
+/// Unpacks each package into the folder of its label, unless it is there already.
+pub(super) fn fetch(folder: &Path, packages: &[(&str, &Package)]) -> Result<()> {
+    let missing: Vec<_> =
+        packages.iter().filter(|(label, _)| !folder.join(label).is_dir()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let apt = Apt::new(folder)?;
+    apt.update()?;
+    let names = sh::capture(apt.command("apt-cache").arg("pkgnames"))?;
+    for (label, package) in missing {
+        let Some(name) = package.newest(names.lines()) else {
+            let Package { prefix, suffix } = package;
+            bail!("the Debian mirror has no package {prefix}…{suffix}, for {label}");
+        };
+        let archives = apt.folder.join(label);
+        recreate(&archives)?;
+        sh::run(apt.command("apt-get").current_dir(&archives).args(["-q", "download", name]))?;
+        let unpacked = folder.join(format!("{label}.new"));
+        recreate(&unpacked)?;
+        for archive in fs::read_dir(&archives)? {
+            unpack(&archive?.path(), &unpacked, &FILES)?;
+        }
+        // Renamed when it is whole.
+        fs::rename(&unpacked, folder.join(label))?;
+        fs::remove_dir_all(&archives)?;
+    }
+    Ok(())
+}
+
+/// The file in `folder`, however deep, whose name begins with `name`.
+pub(super) fn file_in(folder: &Path, name: &str) -> Result<PathBuf> {
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                folders.push(entry.path());
+            } else if entry.file_name().to_string_lossy().starts_with(name) {
+                return Ok(entry.path());
+            }
+        }
+    }
+    bail!("no {name} in {}: delete that folder to have it made anew", folder.display())
+}
+
+/// How to start qemu.
+pub(super) struct Emulator {
+    /// Where it is unpacked; `None` when it is installed.
+    unpacked: Option<PathBuf>,
+}
+
+const QEMU: &str = "qemu-system-x86_64";
+
+/// The installed qemu; or else one that is unpacked beside the kernels, with all it depends on.
+pub(super) fn emulator(folder: &Path) -> Result<Emulator> {
+    if sh::which(QEMU).is_some() {
+        return Ok(Emulator { unpacked: None });
+    }
+    let place = folder.join("qemu");
+    if !place.is_dir() {
+        let apt = Apt::new(folder)?;
+        apt.update()?;
+        let archives = apt.folder.join("qemu");
+        recreate(&archives.join("partial"))?;
+        let mut command = apt.command("apt-get");
+        // Only downloaded: its dependencies may not agree with what is installed, nor need they.
+        command.args(["-q", "-y", "--download-only", "--no-install-recommends", "-o"]);
+        command.arg(format!("Dir::Cache::archives={}/", archives.display()));
+        sh::run(command.args(["install", "qemu-system-x86"]))?;
+        let unpacked = folder.join("qemu.new");
+        recreate(&unpacked)?;
+        for archive in fs::read_dir(&archives)? {
+            let archive = archive?.path();
+            if archive.extension().is_some_and(|extension| extension == "deb") {
+                unpack(&archive, &unpacked, &[])?;
+            }
+        }
+        fs::rename(&unpacked, &place)?;
+        fs::remove_dir_all(&archives)?;
+    }
+    Ok(Emulator { unpacked: Some(place) })
+}
+
+impl Emulator {
+    pub(super) fn command(&self) -> Command {
+        let Some(place) = &self.unpacked else { return Command::new(QEMU) };
+        let mut command = Command::new(place.join("usr/bin").join(QEMU));
+        let libraries = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"];
+        let libraries = libraries.map(|folder| place.join(folder).display().to_string());
+        command.env("LD_LIBRARY_PATH", libraries.join(":"));
+        for firmware in ["usr/share/qemu", "usr/share/seabios"] {
+            command.arg("-L").arg(place.join(firmware));
+        }
+        command
+    }
+}
+
+/// apt with sources and state of its own.
+struct Apt {
+    folder: PathBuf,
+    release: String,
+}
+
+impl Apt {
+    fn new(folder: &Path) -> Result<Self> {
+        if sh::which("apt-get").is_none() || !Path::new(KEYRING).is_file() {
+            bail!("the kernels to test on are Debian's: this takes a Debian machine");
+        }
+        let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
+        let release = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
+        let release = release.context("/etc/os-release names no Debian release")?.to_owned();
+        let uris = sh::capture(Command::new("apt-get").args(["update", "--print-uris"]))?;
+        let sources = sources(&uris, &release)?;
+        let folder = folder.join("apt");
+        fs::create_dir_all(folder.join("lists/partial"))?;
+        fs::create_dir_all(folder.join("cache/archives/partial"))?;
+        fs::write(folder.join("sources.list"), sources).context("cannot write apt's sources")?;
+        Ok(Self { folder, release })
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let at = self.folder.display();
+        let mut command = Command::new(program);
+        for option in [
+            format!("Dir::Etc::SourceList={at}/sources.list"),
+            "Dir::Etc::SourceParts=/dev/null".to_owned(),
+            format!("Dir::State::Lists={at}/lists"),
+            format!("Dir::Cache={at}/cache"),
+            // What is installed is looked at only.
+            "Debug::NoLocking=true".to_owned(),
+            // The folder is ours, which apt's own user may not be able to enter.
+            "APT::Sandbox::User=".to_owned(),
+            "APT::Architecture=amd64".to_owned(),
+            // Of the tools, those made for this release; of the kernels, all.
+            format!("APT::Default-Release={}", self.release),
+            "Acquire::Languages=none".to_owned(),
+            "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false".to_owned(),
+        ] {
+            command.arg("-o").arg(option);
+        }
+        command
+    }
+
+    fn update(&self) -> Result<()> {
+        // Mirrors fail for moments; once more is enough to tell that from a real fault.
+        let update = || sh::run(self.command("apt-get").args(["-q", "update"]));
+        update().or_else(|_| update())
+    }
+}
+
+/// The sources of all suites, on the mirrors that `uris` (of `apt-get update --print-uris`) has for
+/// the machine's own `release`.
+fn sources(uris: &str, release: &str) -> Result<String> {
+    let mirror = |suite: &str| {
+        uris.lines().find_map(|line| {
+            let (mirror, rest) = line.strip_prefix('\'')?.split_once("/dists/")?;
+            rest.starts_with(&format!("{suite}/")).then(|| mirror.to_owned())
+        })
+    };
+    let archive = mirror(release).with_context(|| format!("apt has no mirror of {release}"))?;
+    let security = mirror(&format!("{release}-security"));
+    let mut sources = String::new();
+    let own = [release.to_owned(), format!("{release}-security")];
+    for suite in own.iter().map(String::as_str).chain(SUITES) {
+        let mirror = if suite.ends_with("-security") { security.as_ref() } else { Some(&archive) };
+        if let Some(mirror) = mirror {
+            let line = format!("deb [signed-by={KEYRING}] {mirror} {suite} main\n");
+            if !sources.contains(&line) {
+                sources += &line;
+            }
+        }
+    }
+    Ok(sources)
+}
+
+/// Unpacks what matches any of `patterns`, or everything when there are none.
+fn unpack(archive: &Path, into: &Path, patterns: &[&str]) -> Result<()> {
+    let mut dpkg = Command::new("dpkg-deb")
+        .arg("--fsys-tarfile")
+        .arg(archive)
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start dpkg-deb")?;
+    let stdout = dpkg.stdout.take().context("dpkg-deb has no output")?;
+    let mut tar = Command::new("tar");
+    tar.args(["-x", "-C"]).arg(into).arg("--wildcards").args(patterns).stdin(stdout);
+    // A pattern that nothing matches is a failure to tar; what is missing is missed later.
+    let status = sh::status(tar.stderr(Stdio::null()))?;
+    if !dpkg.wait()?.success() || patterns.is_empty() && !status.success() {
+        bail!("cannot unpack {}", archive.display());
+    }
+    Ok(())
+}
+
+fn recreate(folder: &Path) -> Result<()> {
+    if folder.exists() {
+        fs::remove_dir_all(folder)?;
+    }
+    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_package_is_taken_and_lookalikes_are_not() {
+        let names = [
+            "linux-image-6.1.0-9-cloud-amd64",
+            "linux-image-6.1.0-50-cloud-amd64",
+            "linux-image-6.1.0-50-cloud-amd64-unsigned",
+            "linux-image-6.1.0-0.deb11.52-cloud-amd64",
+            "linux-image-6.12.9-cloud-amd64",
+        ];
+        let package = Package::numbered("linux-image-6.1.0-", "-cloud-amd64");
+        assert_eq!(package.newest(names.into_iter()), Some(names[1]));
+        assert_eq!(
+            BUSYBOX.newest(["busybox", "busybox-static"].into_iter()),
+            Some("busybox-static")
+        );
+        assert_eq!(package.newest([].into_iter()), None);
+    }
+
+    #[test]
+    fn mirrors_are_those_of_the_machine() {
+        let uris = "'http://a/debian/dists/bookworm-updates/InRelease' x 0 \n\
+                    'http://a/debian/dists/bookworm/InRelease' x 0 \n\
+                    'https://b/security/dists/bookworm-security/InRelease' y 0 \n";
+        let sources = sources(uris, "bookworm").unwrap();
+        assert!(sources.contains(" http://a/debian forky main\n"), "{sources}");
+        assert!(sources.contains(" https://b/security bullseye-security main\n"), "{sources}");
+        assert!(super::sources(uris, "trixie").is_err());
+    }
+}
