@@ -211,6 +211,15 @@ impl Measured {
         self.0["ledger"][counter].as_u64().unwrap_or_else(|| panic!("no {counter} in the ledger"))
     }
 
+    /// The program runs that the kernel skipped, where it counts them.
+    pub(crate) fn misses(&self) -> Option<u64> {
+        let misses = &self.0["ledger"]["program_misses"];
+        assert!(misses.is_u64() || misses.is_null(), "{misses}");
+        // Kernels from 5.12 on do; those have the hooks by BTF.
+        assert_eq!(misses.is_u64(), hooks().contains(&"btf".to_owned()));
+        misses.as_u64()
+    }
+
     /// Nothing was lost, every row is consistent in itself, and the ledger adds up.
     pub(crate) fn assert_exact(&self) {
         assert_eq!(self.0["exact"], true, "{:#}", self.0["ledger"]);
