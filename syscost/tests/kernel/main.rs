@@ -6,5 +6,6 @@ mod harness;
 mod kernels;
 mod lifecycle;
 mod peers;
+mod preemption;
 mod screen;
 mod weather;
