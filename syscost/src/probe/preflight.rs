@@ -237,6 +237,12 @@ fn trial(choice: HookChoice) -> Vec<Finding> {
         Finding::bad("counting", format!("{counted} of {CALLS} calls of a trial were recorded"))
     };
     let misses = match ledger.program_misses {
+        Some(_) if kernel_is_at_least(7, 0) => Finding::limited(
+            "skipped runs",
+            "counted by the kernel; where threads preempt each other inside a program, newer \
+             kernels skip it for others, and numbers carry \">=\""
+                .to_owned(),
+        ),
         Some(_) => Finding::good("skipped runs", "counted by the kernel".to_owned()),
         None => Finding::limited(
             "skipped runs",

@@ -6,6 +6,7 @@ mod harness;
 mod kernels;
 mod lifecycle;
 mod peers;
+mod preemption;
 mod privileges;
 mod restarts;
 mod screen;

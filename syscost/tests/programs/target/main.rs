@@ -26,7 +26,8 @@ fn main() {
         args.get(index + 1).and_then(|arg| arg.parse().ok()).expect("a number")
     };
     match mode {
-        "calls" => calls(number(0), number(1)),
+        "calls" => calls(number(0), number(1), false),
+        "jostle" => calls(number(0), number(1), true),
         "churn" => churn(number(0), number(1)),
         "forks" => forks(number(0), number(1)),
         "vforks" => vforks(number(0)),
@@ -51,7 +52,9 @@ fn main() {
 }
 
 /// `threads` threads, there before "ready", make `each` calls each, and a tenth as many that fail.
-fn calls(threads: u64, each: u64) {
+/// When they are to `jostle`, they sleep for a moment now and then: whoever wakes up preempts whoever
+/// is running, wherever that is.
+fn calls(threads: u64, each: u64, jostle: bool) {
     let begin = Arc::new((AtomicU64::new(0), Barrier::new(threads as usize + 1)));
     let workers: Vec<_> = (0..threads)
         .map(|_| {
@@ -63,6 +66,9 @@ fn calls(threads: u64, each: u64) {
                     getppid();
                     if call % 10 == 0 {
                         fail();
+                        if jostle {
+                            thread::sleep(std::time::Duration::from_micros(50));
+                        }
                     }
                 }
             })
