@@ -231,10 +231,14 @@ fn trial(choice: HookChoice) -> Vec<Finding> {
                 if i64::from(nr) == libc::SYS_getppid)
         })
         .map_or(0, crate::sample::KindSample::calls);
-    let counting = if counted == CALLS {
-        Finding::good("counting", format!("{counted} of {CALLS} calls of a trial were recorded"))
-    } else {
-        Finding::bad("counting", format!("{counted} of {CALLS} calls of a trial were recorded"))
+    let recorded = format!("{counted} of {CALLS} calls of a trial were recorded");
+    let counting = match ledger.program_misses {
+        _ if counted == CALLS => Finding::good("counting", recorded),
+        Some(skipped @ 1..) => Finding::limited(
+            "counting",
+            format!("{recorded}; the kernel skipped {skipped} program runs meanwhile"),
+        ),
+        _ => Finding::bad("counting", recorded),
     };
     let misses = match ledger.program_misses {
         Some(_) if kernel_is_at_least(7, 0) => Finding::limited(
