@@ -154,13 +154,14 @@ impl Probe {
         let btf = Btf::from_sys_fs().context("cannot read the kernel's BTF")?;
         // Fork first, so that every thread born from here on is known to be; exit before enter,
         // so that no enter stays without its exit.
-        for (program, tracepoint) in [
+        let programs = [
             ("process_fork", "sched_process_fork"),
             ("process_exit", "sched_process_exit"),
             ("sys_exit", "sys_exit"),
             ("sys_enter", "sys_enter"),
-        ] {
-            let program: &mut BtfTracePoint = typed(&mut ebpf, program)?;
+        ];
+        for (name, tracepoint) in programs {
+            let program: &mut BtfTracePoint = typed(&mut ebpf, name)?;
             program
                 .load(tracepoint, &btf)
                 .with_context(|| format!("cannot load the program for `{tracepoint}`"))?;
@@ -172,10 +173,10 @@ impl Probe {
         });
         drop(btf);
         let mut links = Vec::new();
-        for name in ["process_fork", "process_exit", "sys_exit", "sys_enter"] {
+        for (name, tracepoint) in programs {
             let program: &mut BtfTracePoint = typed(&mut ebpf, name)?;
             let link = program.attach().and_then(|id| program.take_link(id));
-            links.push(Link::Btf(link.with_context(|| format!("cannot attach `{name}`"))?));
+            links.push(Link::Btf(link.with_context(|| format!("cannot attach `{tracepoint}`"))?));
         }
         let probe = Self::attached(ebpf, links, diagnostics, Hooks::Btf)?;
         Ok(Self { open_calls, ..probe })

@@ -3,16 +3,7 @@
 use syscost::probe::{HookChoice, Probe, map_bytes_at_most};
 use syscost_common::cell::{self, Cell};
 
-use crate::harness::{Measured, Stat, Target, hooks};
-
-/// Measures a target in `mode` from "ready" to its end.
-fn measure(mode: &[&str], hooks: &str) -> Measured {
-    let mut target = Target::start(mode);
-    let stat = Stat::attach(target.pid(), &["--hooks", hooks]);
-    target.work();
-    target.end();
-    stat.finish()
-}
+use crate::harness::{Stat, Target, hooks, measure};
 
 #[test]
 fn every_call_of_one_thread_is_counted() {

@@ -184,6 +184,15 @@ impl Drop for Stat {
     }
 }
 
+/// Measures a target in `mode` from "ready" to its end.
+pub(crate) fn measure(mode: &[&str], hooks: &str) -> Measured {
+    let mut target = Target::start(mode);
+    let stat = Stat::attach(target.pid(), &["--hooks", hooks]);
+    target.work();
+    target.end();
+    stat.finish()
+}
+
 /// A `syscost.stat/1` object.
 #[derive(Debug)]
 pub(crate) struct Measured(pub Value);

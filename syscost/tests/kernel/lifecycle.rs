@@ -2,7 +2,7 @@
 
 use nix::sys::signal::{Signal, kill};
 
-use crate::harness::{Stat, Target, emulated, eventually, hooks, run, skipped, syscost};
+use crate::harness::{Stat, Target, emulated, eventually, hooks, measure, run, skipped, syscost};
 
 #[test]
 fn exec_from_a_thread_that_does_not_lead_keeps_the_account() {
@@ -27,11 +27,7 @@ fn exec_from_a_thread_that_does_not_lead_keeps_the_account() {
 #[test]
 fn a_process_whose_first_thread_has_ended_is_measured() {
     for hooks in hooks() {
-        let mut target = Target::start(&["leaderless", "1000"]);
-        let stat = Stat::attach(target.pid(), &["--hooks", &hooks]);
-        target.work();
-        target.end();
-        let measured = stat.finish();
+        let measured = measure(&["leaderless", "1000"], &hooks);
         measured.assert_exact();
         assert_eq!(measured.count("getppid"), 1_000, "{hooks}");
     }
@@ -40,11 +36,7 @@ fn a_process_whose_first_thread_has_ended_is_measured() {
 #[test]
 fn calls_open_when_attaching_are_named_and_not_counted() {
     for hooks in hooks() {
-        let mut target = Target::start(&["blocked"]);
-        let stat = Stat::attach(target.pid(), &["--hooks", &hooks]);
-        target.work();
-        target.end();
-        let measured = stat.finish();
+        let measured = measure(&["blocked"], &hooks);
         measured.assert_exact();
         // The first thread was in `read`. Those in `pause` leave it only to die.
         assert_eq!(measured.ledger("open_at_attach"), 4, "{hooks}");
@@ -56,11 +48,7 @@ fn calls_open_when_attaching_are_named_and_not_counted() {
 #[test]
 fn threads_that_die_inside_a_call_are_named_and_leave_nothing() {
     for hooks in hooks() {
-        let mut target = Target::start(&["dying", "8"]);
-        let stat = Stat::attach(target.pid(), &["--hooks", &hooks]);
-        target.work();
-        target.end();
-        let measured = stat.finish();
+        let measured = measure(&["dying", "8"], &hooks);
         measured.assert_exact();
         assert_eq!(measured.count("pause"), 0);
         // Eight in `pause`, which the kernel leaves to kill them and never returns from, and the
@@ -100,11 +88,7 @@ fn a_target_that_is_killed_ends_the_measurement() {
 #[test]
 fn a_call_that_seccomp_denies_is_no_call() {
     for hooks in hooks() {
-        let mut target = Target::start(&["denied", "100"]);
-        let stat = Stat::attach(target.pid(), &["--hooks", &hooks]);
-        target.work();
-        target.end();
-        let measured = stat.finish();
+        let measured = measure(&["denied", "100"], &hooks);
         measured.assert_exact();
         // It is exited without having been entered.
         assert_eq!(measured.count("getpriority"), 0, "{hooks}");
@@ -115,11 +99,7 @@ fn a_call_that_seccomp_denies_is_no_call() {
 #[test]
 fn a_vfork_is_the_parents_call_alone() {
     for hooks in hooks() {
-        let mut target = Target::start(&["vforks", "50"]);
-        let stat = Stat::attach(target.pid(), &["--hooks", &hooks]);
-        target.work();
-        target.end();
-        let measured = stat.finish();
+        let measured = measure(&["vforks", "50"], &hooks);
         measured.assert_exact();
         assert_eq!(measured.count("vfork"), 50, "{hooks}");
         assert_eq!(measured.count("wait4"), 50);
@@ -136,11 +116,7 @@ fn after_100_000_short_lived_threads_nothing_is_left_behind() {
     }
     const THREADS: u64 = 100_000;
     for hooks in hooks() {
-        let mut target = Target::start(&["churn", &THREADS.to_string(), "2"]);
-        let stat = Stat::attach(target.pid(), &["--hooks", &hooks]);
-        target.work();
-        target.end();
-        let measured = stat.finish();
+        let measured = measure(&["churn", &THREADS.to_string(), "2"], &hooks);
         // The hash by tid has room for 16,384: were one thread in six forgotten there, it would
         // be full, and say so.
         measured.assert_exact();
@@ -158,11 +134,7 @@ fn of_10_000_threads_at_once_every_call_is_counted() {
         return skipped("too many threads for a small emulated machine");
     }
     for hooks in hooks() {
-        let mut target = Target::start(&["crowd", "10000", "3"]);
-        let stat = Stat::attach(target.pid(), &["--hooks", &hooks]);
-        target.work();
-        target.end();
-        let measured = stat.finish();
+        let measured = measure(&["crowd", "10000", "3"], &hooks);
         measured.assert_exact();
         assert_eq!(measured.count("getppid"), 60_000, "{hooks}");
         assert_eq!(measured.ledger("newborn_exits"), 10_000);
@@ -175,11 +147,7 @@ fn more_threads_than_the_hash_has_room_for_are_a_loss_that_is_named() {
         return skipped("too many threads for a small emulated machine");
     }
     const THREADS: u64 = 18_000;
-    let mut target = Target::start(&["crowd", &THREADS.to_string(), "3"]);
-    let stat = Stat::attach(target.pid(), &["--hooks", "raw"]);
-    target.work();
-    target.end();
-    let measured = stat.finish();
+    let measured = measure(&["crowd", &THREADS.to_string(), "3"], "raw");
     measured.assert_consistent();
     assert_eq!(measured.0["exact"], false);
     let lost = measured.ledger("open_calls_full");

@@ -5,16 +5,12 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::harness::{Measured, Stat, Target, eventually, hooks};
+use crate::harness::{Measured, Stat, Target, eventually, hooks, measure};
 
 const TIMES: u64 = 20;
 
 fn interrupted(how: &str, hooks: &str) -> Measured {
-    let mut target = Target::start(&["interrupted", &TIMES.to_string(), how]);
-    let stat = Stat::attach(target.pid(), &["--hooks", hooks]);
-    target.work();
-    target.end();
-    let measured = stat.finish();
+    let measured = measure(&["interrupted", &TIMES.to_string(), how], hooks);
     measured.assert_exact();
     // The handler made its own calls, and returned.
     assert_eq!(measured.count("getppid"), TIMES, "{hooks}");

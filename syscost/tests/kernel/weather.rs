@@ -9,7 +9,7 @@ use std::{
 use nix::sys::signal::{Signal, kill};
 
 use crate::harness::{
-    Ended, Stat, Target, eventually, hooks, loaded_programs, programs_with, run, syscost,
+    Ended, Stat, Target, eventually, hooks, loaded_programs, measure, programs_with, run, syscost,
 };
 
 /// It failed with `code` and exactly one line, which contains all of `words`.
@@ -142,11 +142,7 @@ fn a_missing_terminal() {
 
 #[test]
 fn a_kernel_without_btf() {
-    let mut target = Target::start(&["calls", "4", "1000"]);
-    let stat = Stat::attach(target.pid(), &["--hooks", "raw"]);
-    target.work();
-    target.end();
-    let measured = stat.finish();
+    let measured = measure(&["calls", "4", "1000"], "raw");
     measured.assert_exact();
     assert_eq!(measured.count("getppid"), 4_000);
     let report = run(syscost().args(["check", "--hooks", "raw"]));
