@@ -1,190 +1,222 @@
-//! Which process is meant: from the PID a user gives to a process that can be measured.
+//! What is meant: from what a user names to what can be measured.
 //!
-//! Holds on to the process by a pidfd, so that a reused PID is never mistaken for it.
+//! Loads nothing and attaches nothing. A process is held as soon as it is found, so that nobody
+//! else is measured who gets its PID.
 
-use std::{
-    fs::File,
-    io::Seek,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+pub mod cgroup;
+pub mod command;
+pub mod container;
+pub mod process;
+pub mod thread;
+pub mod user;
+
+use anyhow::Result;
+
+use crate::{
+    probe::Scope,
+    reading::Reading,
+    sample::{Subject, SubjectKind},
 };
+use cgroup::Cgroup;
+use container::Container;
+pub use process::Process;
+use thread::Thread;
+use user::User;
 
-use anyhow::{Context, Result, anyhow, bail};
-use nix::{errno::Errno, poll, sys::signal::kill, unistd::Pid};
-use procfs::{FromRead, ProcError, process::Stat};
-
-use crate::reading::Reading;
-
-/// `PF_KTHREAD` (include/linux/sched.h): a thread of the kernel's own.
-const PF_KTHREAD: u32 = 0x0020_0000;
-
-/// A process to be measured.
+/// What is measured, found and held.
 #[derive(Debug)]
-pub struct Target {
-    /// Its tgid.
-    pub pid: u32,
-    /// Its name when it was found.
-    pub comm: String,
-    /// The thread that was asked for, when that is not the process itself.
-    pub asked_for_thread: Option<u32>,
-    pidfd: OwnedFd,
-    /// Its `/proc/PID/stat`: whether it may be seen (hidepid) is asked when it is opened only.
-    stat: File,
-}
-
-/// What can be read of a process at a moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Now {
-    /// Its name.
-    pub comm: String,
-    /// How many threads it has.
-    pub threads: Reading<u32>,
+pub enum Target {
+    /// Processes; never empty.
+    Processes {
+        /// Those that were given.
+        given: Vec<Process>,
+        /// Whether the children that they fork from now on are measured as well.
+        follow: bool,
+    },
+    /// Threads; never empty.
+    Threads(Vec<Thread>),
+    /// A command that was started to be measured, and its children.
+    Command {
+        /// The process it runs in.
+        process: Process,
+        /// What the user typed.
+        line: String,
+    },
+    /// All processes of a name, at most 15 bytes.
+    Comm(String),
+    /// All processes in a cgroup.
+    Cgroup(Cgroup),
+    /// All processes in a container.
+    Container(Container),
+    /// All processes of a user.
+    User(User),
+    /// All processes.
+    Host,
 }
 
 impl Target {
-    /// The process that `pid` belongs to; a thread's tid stands for its process.
+    /// Processes by their PIDs; a thread's tid stands for its process.
     ///
     /// # Errors
-    /// When there is no such process, or none that makes system calls.
-    pub fn resolve(pid: u32) -> Result<Self> {
-        let tgid = tgid_of(pid)?;
-        // Held before the rest is looked at, so that the rest is about the process held.
-        let pidfd = pidfd_open(tgid).map_err(|errno| match errno {
-            Errno::ESRCH => no_such_process(pid),
-            errno => anyhow!(errno).context(format!("cannot hold on to process {tgid}")),
-        })?;
-        let file = File::open(format!("/proc/{tgid}/stat")).map_err(|_| no_such_process(pid))?;
-        let stat = read(&file).map_err(|_| no_such_process(pid))?;
-        let comm = &stat.comm;
-        if stat.flags & PF_KTHREAD != 0 {
-            bail!("{pid} ({comm}) is a kernel thread: it makes no system calls");
+    /// When one is not there, or makes no system calls.
+    pub fn processes_of(pids: &[u32], follow: bool) -> Result<Self> {
+        let mut given: Vec<Process> = Vec::new();
+        for pid in pids {
+            let process = Process::resolve(*pid)?;
+            if given.iter().all(|other| other.pid != process.pid) {
+                given.push(process);
+            }
         }
-        // The first thread of a process may end before the others; then only it is a zombie.
-        if stat.state == 'Z' && stat.num_threads <= 1 {
-            bail!(
-                "{pid} ({comm}) is a zombie: it has exited, and its parent {} has not waited for it",
-                stat.ppid
-            );
+        Ok(Self::Processes { given, follow })
+    }
+
+    /// The predicate for the kernel.
+    pub fn scope(&self) -> Scope {
+        match self {
+            Self::Processes { given, follow: false } if given.len() == 1 => {
+                Scope::Process(given[0].pid)
+            }
+            Self::Processes { given, follow } => Scope::Processes {
+                tgids: given.iter().map(|process| process.pid).collect(),
+                follow: *follow,
+            },
+            Self::Threads(threads) if threads.len() == 1 => Scope::Thread(threads[0].tid),
+            Self::Threads(threads) => {
+                Scope::Threads(threads.iter().map(|thread| thread.tid).collect())
+            }
+            Self::Command { process, .. } => {
+                Scope::Processes { tgids: vec![process.pid], follow: true }
+            }
+            Self::Comm(name) => Scope::Comm(name.clone()),
+            Self::Cgroup(cgroup) | Self::Container(Container { cgroup, .. }) => {
+                Scope::Cgroup { id: cgroup.id, level: cgroup.level }
+            }
+            Self::User(user) => Scope::User(user.uid),
+            Self::Host => Scope::Host,
         }
-        let target = Self {
-            pid: tgid,
-            comm: comm.clone(),
-            asked_for_thread: (pid != tgid).then_some(pid),
-            pidfd,
-            stat: file,
+    }
+
+    /// The processes that are held: those whose end may be the end of the measurement.
+    pub fn processes(&self) -> impl Iterator<Item = &Process> {
+        let (given, command) = match self {
+            Self::Processes { given, .. } => (given.as_slice(), None),
+            Self::Command { process, .. } => (&[] as &[Process], Some(process)),
+            _ => (&[] as &[Process], None),
         };
-        if target.has_exited() {
-            return Err(no_such_process(pid));
-        }
-        Ok(target)
+        given.iter().chain(command)
     }
 
-    /// Whether all of its threads are gone.
+    /// Whether there can be an end to it: others may always come again.
+    pub fn can_exit(&self) -> bool {
+        matches!(self, Self::Processes { .. } | Self::Threads(_) | Self::Command { .. })
+    }
+
+    /// Whether all that was given is gone. Followed children are not looked at.
     pub fn has_exited(&self) -> bool {
-        // A pidfd becomes readable when its process has exited (pidfd_open(2)).
-        let mut fds = [poll::PollFd::new(self.as_fd(), poll::PollFlags::POLLIN)];
-        matches!(poll::poll(&mut fds, poll::PollTimeout::ZERO), Ok(1))
-    }
-
-    /// What can be read of it now; `None` once it is gone.
-    pub fn now(&self) -> Option<Now> {
-        let stat = read(&self.stat).ok()?;
-        // Asked afterwards: while the process lives, its PID is not reused.
-        if self.has_exited() {
-            return None;
+        match self {
+            Self::Threads(threads) => threads.iter().all(|thread| thread.now().is_none()),
+            _ => self.can_exit() && self.processes().all(Process::has_exited),
         }
-        let threads = u32::try_from(stat.num_threads).map_or(Reading::NotCollected, Reading::Exact);
-        Some(Now { comm: stat.comm, threads })
+    }
+
+    /// What it is and how it stands now. `only` says which of its calls are recorded.
+    pub fn subject(&mut self, only: Option<String>, exited: bool) -> Subject {
+        let mut subject = Subject {
+            kind: SubjectKind::Host,
+            name: "whole host".to_owned(),
+            detail: "all processes".to_owned(),
+            pid: None,
+            threads: Reading::NotCollected,
+            only,
+            exited,
+        };
+        match self {
+            Self::Processes { given, follow } => of_processes(&mut subject, given, *follow),
+            Self::Threads(threads) => of_threads(&mut subject, threads),
+            Self::Command { process, line } => {
+                process.look();
+                subject.kind = SubjectKind::Command;
+                subject.name.clone_from(line);
+                subject.detail = format!("pid {} and its children", process.pid);
+            }
+            Self::Comm(name) => {
+                subject.kind = SubjectKind::Comm;
+                subject.name.clone_from(name);
+                subject.detail = "every process of that name".to_owned();
+            }
+            Self::Cgroup(cgroup) => {
+                subject.kind = SubjectKind::Cgroup;
+                subject.name.clone_from(&cgroup.path);
+                subject.detail = "cgroup and those in it".to_owned();
+            }
+            Self::Container(container) => {
+                let id: String = container.id.chars().take(12).collect();
+                subject.kind = SubjectKind::Container;
+                subject.name = container.name.clone().unwrap_or_else(|| id.clone());
+                subject.detail = format!("{} container {id}", container.runtime);
+            }
+            Self::User(user) => {
+                subject.kind = SubjectKind::User;
+                subject.name = user.name.clone().unwrap_or_else(|| user.uid.to_string());
+                subject.detail = format!("all processes of uid {}", user.uid);
+            }
+            Self::Host => {}
+        }
+        subject
     }
 }
 
-/// Readable once the process has exited.
-impl AsFd for Target {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.pidfd.as_fd()
+fn of_processes(subject: &mut Subject, given: &mut [Process], follow: bool) {
+    for process in given.iter_mut() {
+        process.look();
     }
-}
-
-/// The same, for reactors.
-impl AsRawFd for Target {
-    fn as_raw_fd(&self) -> RawFd {
-        self.pidfd.as_raw_fd()
+    let children = if follow { " and children" } else { "" };
+    // What followed children have is not known.
+    let known = given.iter().map(|process| process.threads.value()).sum::<Option<u32>>();
+    subject.threads = match known {
+        Some(threads) if !follow => Reading::Exact(if subject.exited { 0 } else { threads }),
+        _ => Reading::NotCollected,
+    };
+    if let [process] = given {
+        subject.kind = SubjectKind::Process;
+        subject.name.clone_from(&process.comm);
+        subject.detail = format!("pid {}{children}", process.pid);
+        subject.pid = Some(process.pid);
+        return;
     }
+    let mut names: Vec<&str> = given.iter().map(|process| process.comm.as_str()).collect();
+    names.dedup();
+    subject.kind = SubjectKind::Processes;
+    subject.name = few(&names);
+    let pids: Vec<String> = given.iter().map(|process| process.pid.to_string()).collect();
+    subject.detail = format!("pids {}{children}", few(&pids));
 }
 
-fn tgid_of(pid: u32) -> Result<u32> {
-    let status = i32::try_from(pid).map_err(|_| no_such_process(pid)).and_then(|pid_| {
-        procfs::process::Process::new(pid_)
-            .and_then(|process| process.status())
-            .map_err(|error| unreadable(pid, error))
-    })?;
-    u32::try_from(status.tgid).context("the kernel names a negative tgid")
-}
-
-/// What an open `/proc/PID/stat` says now.
-fn read(mut stat: &File) -> Result<Stat, ProcError> {
-    stat.rewind()?;
-    Stat::from_read(stat)
-}
-
-fn unreadable(pid: u32, error: ProcError) -> anyhow::Error {
-    match error {
-        ProcError::NotFound(_) if !exists(pid) => no_such_process(pid),
-        ProcError::NotFound(_) | ProcError::PermissionDenied(_) => anyhow!(
-            "cannot see process {pid}: /proc does not show it to this user (hidepid); \
-             needs CAP_SYS_PTRACE as well (try sudo)"
-        ),
-        error => anyhow!(error).context(format!("cannot read /proc/{pid}")),
+fn of_threads(subject: &mut Subject, threads: &[Thread]) {
+    let alive = threads.iter().filter(|thread| thread.now().is_some()).count();
+    subject.threads = u32::try_from(alive).map_or(Reading::NotCollected, Reading::Exact);
+    if let [thread] = threads {
+        subject.kind = SubjectKind::Thread;
+        subject.name.clone_from(&thread.comm);
+        subject.detail = format!("tid {} of pid {}", thread.tid, thread.process.pid);
+        subject.pid = Some(thread.process.pid);
+        return;
     }
+    let mut names: Vec<&str> = threads.iter().map(|thread| thread.comm.as_str()).collect();
+    names.dedup();
+    subject.kind = SubjectKind::Threads;
+    subject.name = few(&names);
+    let tids: Vec<String> = threads.iter().map(|thread| thread.tid.to_string()).collect();
+    subject.detail = format!("tids {}", few(&tids));
 }
 
-/// Whether there is such a process or thread, be it one that cannot be seen.
-fn exists(pid: u32) -> bool {
-    let sent = i32::try_from(pid).map(|pid| kill(Pid::from_raw(pid), None));
-    matches!(sent, Ok(Ok(()) | Err(Errno::EPERM)))
-}
-
-fn no_such_process(pid: u32) -> anyhow::Error {
-    anyhow!("no process {pid}: it has exited, or the PID is wrong (ps -e lists them)")
-}
-
-fn pidfd_open(tgid: u32) -> Result<OwnedFd, Errno> {
-    // SAFETY: takes two integers.
-    let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, tgid, 0) })?;
-    // SAFETY: the kernel has just opened it for us; it is close-on-exec by itself.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn this_process_is_found_by_any_of_its_threads() {
-        let own = std::process::id();
-        assert_eq!(Target::resolve(own).unwrap().asked_for_thread, None);
-        // SAFETY: takes nothing and touches no memory.
-        let tid = std::thread::spawn(|| unsafe { libc::gettid() } as u32).join().unwrap();
-        // That thread is gone; a test runs in one that is not the leader either.
-        assert_ne!(tid, own);
-        // SAFETY: as above.
-        let tid = unsafe { libc::gettid() } as u32;
-        let target = Target::resolve(tid).unwrap();
-        assert_eq!(target.pid, own);
-        assert_eq!(target.asked_for_thread, (tid != own).then_some(tid));
-        assert!(!target.has_exited());
-        assert!(matches!(target.now().unwrap().threads, Reading::Exact(threads) if threads >= 1));
+/// The first few of several names.
+fn few<S: AsRef<str>>(names: &[S]) -> String {
+    const FEW: usize = 4;
+    let mut shown: Vec<&str> = names.iter().take(FEW).map(AsRef::as_ref).collect();
+    let more = format!("{} more", names.len().saturating_sub(FEW));
+    if names.len() > FEW {
+        shown.push(&more);
     }
-
-    #[test]
-    fn a_process_that_ends_is_seen_to_end() {
-        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        let target = Target::resolve(child.id()).unwrap();
-        assert!(!target.has_exited());
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert!(target.has_exited());
-        assert_eq!(target.now(), None);
-        let error = Target::resolve(child.id()).unwrap_err().to_string();
-        assert!(error.starts_with(&format!("no process {}", child.id())), "{error}");
-    }
+    shown.join(", ")
 }

@@ -1,0 +1,373 @@
+//! A command that is started to be measured: a child that waits just before its `execve` until it
+//! is let go.
+//!
+//! All that a child has to prepare is done before it waits, so that the first system call after it
+//! was let go is the `execve` itself.
+
+use std::{
+    ffi::{CString, OsStr, OsString},
+    fs::File,
+    io::{self, Read, Seek, Write},
+    os::{
+        fd::{AsFd, AsRawFd, OwnedFd},
+        unix::{ffi::OsStrExt, fs::PermissionsExt},
+    },
+    path::{Path, PathBuf},
+    process::ExitStatus,
+};
+
+use anyhow::{Context, Result};
+use nix::{
+    errno::Errno,
+    fcntl::OFlag,
+    sys::signal::{
+        SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, kill, sigaction, sigprocmask,
+    },
+    unistd::{ForkResult, Pid, fork, pipe2},
+};
+
+use crate::cli::exit;
+
+/// Where `execvp` looks when PATH is not set (glibc: `confstr(_CS_PATH)`).
+const DEFAULT_PATH: &str = "/bin:/usr/bin";
+
+/// What the child finds as its standard input and output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stdio {
+    /// Ours.
+    Inherit,
+    /// Nothing to read; what it writes to either output goes to one file, see [`Command::output`].
+    Captured,
+}
+
+/// Why a command cannot be run, as a shell tells it.
+#[derive(Debug, thiserror::Error)]
+pub enum SpawnError {
+    /// There is no such program.
+    #[error("{0}: command not found; is it in PATH?")]
+    NotFound(String),
+    /// There is one, which may not be executed.
+    #[error("{0}: not executable; is it a program, and may you run it?")]
+    NotExecutable(String),
+    /// The child could not be made.
+    #[error("cannot start {0}: {1}")]
+    Failed(String, #[source] io::Error),
+}
+
+impl SpawnError {
+    /// The code that a shell exits with.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::NotFound(_) => exit::NOT_FOUND,
+            Self::NotExecutable(_) => exit::NOT_EXECUTABLE,
+            Self::Failed(..) => exit::TRACING_FAILED,
+        }
+    }
+}
+
+/// The code that a shell exits with when a command has ended like this.
+pub fn exit_code(status: ExitStatus) -> u8 {
+    use std::os::unix::process::ExitStatusExt;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => code as u8,
+        (None, Some(signal)) => exit::KILLED.wrapping_add(signal as u8),
+        (None, None) => exit::TRACING_FAILED,
+    }
+}
+
+/// A command of ours: waiting, running, or ended.
+#[derive(Debug)]
+pub struct Command {
+    pid: Pid,
+    /// Writing to it lets the child go; closing it ends a child that still waits.
+    gate: Option<File>,
+    /// What it has written, if that is captured.
+    captured: Option<File>,
+    status: Option<ExitStatus>,
+}
+
+impl Command {
+    /// Makes a child that waits to become `argv`. To be called while this process has one thread.
+    ///
+    /// # Errors
+    /// When there is no such program, or no child to be had.
+    ///
+    /// # Panics
+    /// When `argv` is empty.
+    pub fn spawn(argv: &[OsString], stdio: Stdio) -> Result<Self, SpawnError> {
+        let name = argv[0].to_string_lossy().into_owned();
+        let failed = |error: io::Error| SpawnError::Failed(name.clone(), error);
+        let program = find(&argv[0])?;
+        let exec = Exec::prepare(&program, argv).map_err(failed)?;
+        let captured = match stdio {
+            Stdio::Inherit => None,
+            Stdio::Captured => Some(capture_file().map_err(failed)?),
+        };
+        let nothing = File::open("/dev/null").map_err(failed)?;
+        let (wait, gate) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| failed(errno.into()))?;
+        // SAFETY: there is one thread, and the child only makes system calls on what was prepared
+        // before.
+        match unsafe { fork() }.map_err(|errno| failed(errno.into()))? {
+            ForkResult::Child => exec.child(wait, gate, captured.as_ref(), &nothing),
+            ForkResult::Parent { child } => {
+                Ok(Self { pid: child, gate: Some(gate.into()), captured, status: None })
+            }
+        }
+    }
+
+    /// Its PID.
+    pub fn pid(&self) -> u32 {
+        self.pid.as_raw() as u32
+    }
+
+    /// Lets it go.
+    ///
+    /// # Errors
+    /// When it was killed while it waited.
+    pub fn release(&mut self) -> Result<()> {
+        if let Some(mut gate) = self.gate.take() {
+            gate.write_all(b"!").context("the command was killed before it began")?;
+        }
+        Ok(())
+    }
+
+    /// How it has ended, if it has.
+    pub fn try_wait(&mut self) -> Option<ExitStatus> {
+        use std::os::unix::process::ExitStatusExt;
+        if self.status.is_none() {
+            let mut status = 0;
+            // SAFETY: the kernel writes one integer to the place given.
+            let pid = unsafe { libc::waitpid(self.pid.as_raw(), &raw mut status, libc::WNOHANG) };
+            self.status = (pid == self.pid.as_raw()).then(|| ExitStatus::from_raw(status));
+        }
+        self.status
+    }
+
+    /// Sends it `signal`. It was not waited for, so that its PID is still its own.
+    ///
+    /// # Errors
+    /// When it runs as another user now.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        if self.status.is_none() {
+            kill(self.pid, signal)?;
+        }
+        Ok(())
+    }
+
+    /// What it has written so far, from the beginning; `None` where that was not captured.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn output(&mut self) -> Result<Option<File>> {
+        if let Some(file) = &mut self.captured {
+            file.rewind().context("cannot read what the command wrote")?;
+        }
+        Ok(self.captured.as_ref().map(File::try_clone).transpose()?)
+    }
+}
+
+/// A child that was never let go has run nothing of the user's, and ends.
+impl Drop for Command {
+    fn drop(&mut self) {
+        if self.gate.take().is_some() && self.try_wait().is_none() {
+            let _ = kill(self.pid, Signal::SIGKILL);
+            // SAFETY: waits for our own child, and writes nowhere.
+            unsafe { libc::waitpid(self.pid.as_raw(), std::ptr::null_mut(), 0) };
+        }
+    }
+}
+
+/// An unlinked file that both outputs append to.
+fn capture_file() -> io::Result<File> {
+    let file = tempfile::tempfile()?;
+    let flags = nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_GETFL)?;
+    let append = OFlag::from_bits_retain(flags) | OFlag::O_APPEND;
+    nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_SETFL(append))?;
+    Ok(file)
+}
+
+/// Everything that `execve` wants, allocated before the fork.
+struct Exec {
+    program: CString,
+    /// The strings that the pointers point to.
+    _strings: Vec<CString>,
+    argv: Vec<*const libc::c_char>,
+    envp: Vec<*const libc::c_char>,
+}
+
+impl Exec {
+    fn prepare(program: &Path, argv: &[OsString]) -> io::Result<Self> {
+        let mut argv: Vec<OsString> = argv.to_vec();
+        let mut path = program.to_owned();
+        if !has_interpreter(program)? {
+            // As execvp does: what the kernel cannot execute is a script for the shell.
+            argv.splice(..1, ["/bin/sh".into(), program.as_os_str().to_owned()]);
+            path = "/bin/sh".into();
+        }
+        let string = |text: &OsStr| {
+            CString::new(text.as_bytes()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))
+        };
+        let arguments = argv.iter().map(|arg| string(arg)).collect::<io::Result<Vec<_>>>()?;
+        let environment = std::env::vars_os()
+            .map(|(mut variable, value)| {
+                variable.push("=");
+                variable.push(value);
+                string(&variable)
+            })
+            .collect::<io::Result<Vec<_>>>()?;
+        let pointers = |strings: &[CString]| {
+            strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect()
+        };
+        Ok(Self {
+            program: string(path.as_os_str())?,
+            argv: pointers(&arguments),
+            envp: pointers(&environment),
+            _strings: arguments.into_iter().chain(environment).collect(),
+        })
+    }
+
+    /// What the child does: nothing that allocates or takes a lock.
+    fn child(&self, wait: OwnedFd, gate: OwnedFd, captured: Option<&File>, nothing: &File) -> ! {
+        // Else it would hold its own gate open.
+        drop(gate);
+        if let Some(captured) = captured {
+            for (from, to) in [(nothing, 0), (captured, 1), (captured, 2)] {
+                // SAFETY: takes two integers; what was open there is not used any more.
+                unsafe { libc::dup2(from.as_raw_fd(), to) };
+            }
+        }
+        let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+        // Rust's runtime ignores it, and what is ignored stays so.
+        // SAFETY: the default is no handler.
+        let _ = unsafe { sigaction(Signal::SIGPIPE, &default) };
+        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
+        let mut byte = [0u8];
+        // SAFETY: the kernel writes at most one byte to the place given.
+        let read =
+            unsafe { libc::read(wait.as_fd().as_raw_fd(), byte.as_mut_ptr().cast(), byte.len()) };
+        // The end of the file: nobody is there any more to measure it.
+        if read != 1 {
+            // SAFETY: ends this process without running any cleanup.
+            unsafe { libc::_exit(0) };
+        }
+        // SAFETY: the strings and the arrays of pointers to them live, and end with a null.
+        unsafe { libc::execve(self.program.as_ptr(), self.argv.as_ptr(), self.envp.as_ptr()) };
+        let code = match Errno::last() {
+            Errno::ENOENT => exit::NOT_FOUND,
+            _ => exit::NOT_EXECUTABLE,
+        };
+        // SAFETY: as above.
+        unsafe { libc::_exit(code.into()) };
+    }
+}
+
+/// The file that `execvp` would execute.
+fn find(name: &OsStr) -> Result<PathBuf, SpawnError> {
+    let shown = || name.to_string_lossy().into_owned();
+    if name.as_bytes().contains(&b'/') {
+        let path = Path::new(name);
+        return match (path.exists(), is_executable(path)) {
+            (_, true) => Ok(path.to_owned()),
+            (true, false) => Err(SpawnError::NotExecutable(shown())),
+            (false, false) => Err(SpawnError::NotFound(shown())),
+        };
+    }
+    let folders = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
+    let mut found = std::env::split_paths(&folders).map(|folder| folder.join(name));
+    let mut forbidden = false;
+    let program = found.find(|path| {
+        forbidden |= path.is_file();
+        is_executable(path)
+    });
+    match program {
+        Some(program) => Ok(program),
+        None if forbidden => Err(SpawnError::NotExecutable(shown())),
+        None => Err(SpawnError::NotFound(shown())),
+    }
+}
+
+fn is_executable(path: &Path) -> bool {
+    let bits = path.metadata().map(|file| file.is_file() && file.permissions().mode() & 0o111 != 0);
+    // Root may do what it wants, but even root executes nothing without such a bit.
+    bits.is_ok_and(|some| some) && nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).is_ok()
+}
+
+/// Whether the kernel knows how to run this: it has a magic number or names its interpreter. Else
+/// it would answer ENOEXEC (fs/exec.c), which is not found out by trying, for a failed `execve`
+/// would count.
+fn has_interpreter(program: &Path) -> io::Result<bool> {
+    let mut head = [0u8; 64];
+    let mut file = match File::open(program) {
+        Ok(file) => file,
+        // It may be executed and not read; then it is no script either.
+        Err(_) => return Ok(true),
+    };
+    let length = file.read(&mut head)?;
+    let head = &head[..length];
+    let text = head.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace());
+    Ok(head.starts_with(b"#!") || head.starts_with(b"\x7fELF") || !text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(argv: &[&str], stdio: Stdio) -> (u8, String) {
+        let argv: Vec<OsString> = argv.iter().map(OsString::from).collect();
+        let mut command = Command::spawn(&argv, stdio).unwrap();
+        assert_eq!(command.try_wait(), None, "it waits");
+        command.release().unwrap();
+        let status = loop {
+            match command.try_wait() {
+                Some(status) => break status,
+                None => std::thread::yield_now(),
+            }
+        };
+        let mut written = String::new();
+        if let Some(mut output) = command.output().unwrap() {
+            output.read_to_string(&mut written).unwrap();
+        }
+        (exit_code(status), written)
+    }
+
+    #[test]
+    fn a_command_ends_as_it_wants() {
+        assert_eq!(run(&["true"], Stdio::Inherit).0, 0);
+        assert_eq!(run(&["sh", "-c", "exit 7"], Stdio::Inherit).0, 7);
+        assert_eq!(run(&["sh", "-c", "kill -TERM $$"], Stdio::Inherit).0, 143);
+    }
+
+    #[test]
+    fn both_outputs_are_captured_in_order_and_there_is_nothing_to_read() {
+        let (code, written) =
+            run(&["sh", "-c", "echo out; echo err >&2; cat; echo end"], Stdio::Captured);
+        assert_eq!((code, written.as_str()), (0, "out\nerr\nend\n"));
+    }
+
+    #[test]
+    fn a_script_without_an_interpreter_is_the_shells() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("script");
+        std::fs::write(&path, "exit $1\n").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(run(&[path.to_str().unwrap(), "9"], Stdio::Inherit).0, 9);
+    }
+
+    #[test]
+    fn what_cannot_be_run_is_told_apart() {
+        let code =
+            |name: &str| Command::spawn(&[name.into()], Stdio::Inherit).unwrap_err().exit_code();
+        assert_eq!(code("syscost-no-such-program"), 127);
+        assert_eq!(code("/no/such/program"), 127);
+        assert_eq!(code("/etc/passwd"), 126);
+        assert_eq!(code("/tmp"), 126);
+    }
+
+    #[test]
+    fn a_command_that_is_never_let_go_leaves_nothing_behind() {
+        let command = Command::spawn(&["true".into()], Stdio::Inherit).unwrap();
+        let pid = command.pid;
+        drop(command);
+        assert_eq!(kill(pid, None), Err(Errno::ESRCH));
+    }
+}

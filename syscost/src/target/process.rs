@@ -1,0 +1,183 @@
+//! A process: from the PID a user gives to one that can be measured.
+//!
+//! Holds on to it by a pidfd, so that a reused PID is never mistaken for it.
+
+use std::{
+    fs::File,
+    io::Seek,
+    os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+};
+
+use anyhow::{Context, Result, anyhow, bail};
+use nix::{errno::Errno, poll, sys::signal::kill, unistd::Pid};
+use procfs::{FromRead, ProcError, process::Stat};
+
+use crate::reading::Reading;
+
+/// `PF_KTHREAD` (include/linux/sched.h): a thread of the kernel's own.
+const PF_KTHREAD: u32 = 0x0020_0000;
+
+/// A process, held by its pidfd.
+#[derive(Debug)]
+pub struct Process {
+    /// Its tgid.
+    pub pid: u32,
+    /// Its name when it was last looked at.
+    pub comm: String,
+    /// How many threads it had when it was last looked at.
+    pub threads: Reading<u32>,
+    /// The thread that was asked for, when that is not the process itself.
+    pub asked_for_thread: Option<u32>,
+    pidfd: OwnedFd,
+    /// Its `/proc/PID/stat`: whether it may be seen (hidepid) is asked when it is opened only.
+    stat: File,
+}
+
+impl Process {
+    /// The process that `pid` belongs to; a thread's tid stands for its process.
+    ///
+    /// # Errors
+    /// When there is no such process, or none that makes system calls.
+    pub fn resolve(pid: u32) -> Result<Self> {
+        let tgid = tgid_of(pid)?;
+        // Held before the rest is looked at, so that the rest is about the process held.
+        let pidfd = pidfd_open(tgid).map_err(|errno| match errno {
+            Errno::ESRCH => no_such_process(pid),
+            errno => anyhow!(errno).context(format!("cannot hold on to process {tgid}")),
+        })?;
+        let file = File::open(format!("/proc/{tgid}/stat")).map_err(|_| no_such_process(pid))?;
+        let stat = read(&file).map_err(|_| no_such_process(pid))?;
+        let comm = &stat.comm;
+        if stat.flags & PF_KTHREAD != 0 {
+            bail!("{pid} ({comm}) is a kernel thread: it makes no system calls");
+        }
+        // The first thread of a process may end before the others; then only it is a zombie.
+        if stat.state == 'Z' && stat.num_threads <= 1 {
+            bail!(
+                "{pid} ({comm}) is a zombie: it has exited, and its parent {} has not waited for it",
+                stat.ppid
+            );
+        }
+        let process = Self {
+            pid: tgid,
+            comm: comm.clone(),
+            threads: threads(&stat),
+            asked_for_thread: (pid != tgid).then_some(pid),
+            pidfd,
+            stat: file,
+        };
+        if process.has_exited() {
+            return Err(no_such_process(pid));
+        }
+        Ok(process)
+    }
+
+    /// Whether all of its threads are gone.
+    pub fn has_exited(&self) -> bool {
+        // A pidfd becomes readable when its process has exited (pidfd_open(2)).
+        let mut fds = [poll::PollFd::new(self.pidfd(), poll::PollFlags::POLLIN)];
+        matches!(poll::poll(&mut fds, poll::PollTimeout::ZERO), Ok(1))
+    }
+
+    /// Looks at what it is called now and how many threads it has. Once it is gone it keeps its
+    /// name, and has none.
+    pub fn look(&mut self) {
+        let stat = read(&self.stat).ok();
+        // Asked afterwards: while the process lives, its PID is not reused.
+        match stat.filter(|_| !self.has_exited()) {
+            Some(stat) => {
+                self.threads = threads(&stat);
+                self.comm = stat.comm;
+            }
+            None => self.threads = Reading::Exact(0),
+        }
+    }
+
+    /// Readable once the process has exited.
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}
+
+fn threads(stat: &Stat) -> Reading<u32> {
+    u32::try_from(stat.num_threads).map_or(Reading::NotCollected, Reading::Exact)
+}
+
+fn tgid_of(pid: u32) -> Result<u32> {
+    let status = i32::try_from(pid).map_err(|_| no_such_process(pid)).and_then(|pid_| {
+        procfs::process::Process::new(pid_)
+            .and_then(|process| process.status())
+            .map_err(|error| unreadable(pid, error))
+    })?;
+    u32::try_from(status.tgid).context("the kernel names a negative tgid")
+}
+
+/// What an open `/proc/PID/stat` says now.
+fn read(mut stat: &File) -> Result<Stat, ProcError> {
+    stat.rewind()?;
+    Stat::from_read(stat)
+}
+
+fn unreadable(pid: u32, error: ProcError) -> anyhow::Error {
+    match error {
+        ProcError::NotFound(_) if !exists(pid) => no_such_process(pid),
+        ProcError::NotFound(_) | ProcError::PermissionDenied(_) => anyhow!(
+            "cannot see process {pid}: /proc does not show it to this user (hidepid); \
+             needs CAP_SYS_PTRACE as well (try sudo)"
+        ),
+        error => anyhow!(error).context(format!("cannot read /proc/{pid}")),
+    }
+}
+
+/// Whether there is such a process or thread, be it one that cannot be seen.
+fn exists(pid: u32) -> bool {
+    let sent = i32::try_from(pid).map(|pid| kill(Pid::from_raw(pid), None));
+    matches!(sent, Ok(Ok(()) | Err(Errno::EPERM)))
+}
+
+fn no_such_process(pid: u32) -> anyhow::Error {
+    anyhow!("no process {pid}: it has exited, or the PID is wrong (ps -e lists them)")
+}
+
+fn pidfd_open(tgid: u32) -> Result<OwnedFd, Errno> {
+    // SAFETY: takes two integers.
+    let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, tgid, 0) })?;
+    // SAFETY: the kernel has just opened it for us; it is close-on-exec by itself.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_is_found_by_any_of_its_threads() {
+        let own = std::process::id();
+        assert_eq!(Process::resolve(own).unwrap().asked_for_thread, None);
+        // SAFETY: takes nothing and touches no memory.
+        let tid = std::thread::spawn(|| unsafe { libc::gettid() } as u32).join().unwrap();
+        // That thread is gone; a test runs in one that is not the leader either.
+        assert_ne!(tid, own);
+        // SAFETY: as above.
+        let tid = unsafe { libc::gettid() } as u32;
+        let process = Process::resolve(tid).unwrap();
+        assert_eq!(process.pid, own);
+        assert_eq!(process.asked_for_thread, (tid != own).then_some(tid));
+        assert!(!process.has_exited());
+        assert!(matches!(process.threads, Reading::Exact(threads) if threads >= 1));
+    }
+
+    #[test]
+    fn a_process_that_ends_is_seen_to_end() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let mut process = Process::resolve(child.id()).unwrap();
+        assert!(!process.has_exited());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(process.has_exited());
+        process.look();
+        assert_eq!((process.comm.as_str(), process.threads), ("sleep", Reading::Exact(0)));
+        let error = Process::resolve(child.id()).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("no process {}", child.id())), "{error}");
+    }
+}
