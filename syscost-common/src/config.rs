@@ -14,6 +14,67 @@ pub struct Offsets {
     pub task_pid: u32,
     /// `task_struct.__state`, or `state` before Linux 5.14: 0 while the task can run.
     pub task_state: u32,
+    /// `task_struct.group_leader`.
+    pub task_leader: u32,
+    /// `task_struct.comm`.
+    pub task_comm: u32,
+    /// `task_struct.start_time`: ns of CLOCK_MONOTONIC.
+    pub task_start_time: u32,
+    /// `task_struct.signal`.
+    pub task_signal: u32,
+    /// `signal_struct.live`: how many threads of the process have not begun to exit.
+    pub signal_live: u32,
+    /// `task_struct.thread_pid`.
+    pub task_thread_pid: u32,
+    /// `pid.level`: how deep the PID namespace is that the task lives in.
+    pub pid_level: u32,
+    /// `pid.numbers`: a `struct upid` for each level.
+    pub pid_numbers: u32,
+    /// `task_struct.cgroups`.
+    pub task_cgroups: u32,
+    /// `css_set.dfl_cgrp`: the cgroup of the unified hierarchy.
+    pub css_set_cgroup: u32,
+    /// `cgroup.kn`.
+    pub cgroup_kn: u32,
+    /// `cgroup.level`: its depth.
+    pub cgroup_level: u32,
+    /// `cgroup.ancestors`, or `cgroup.ancestor_ids` before Linux 6.1: an entry for each level.
+    pub cgroup_ancestors: u32,
+    /// 1: those are ids, not pointers to cgroups.
+    pub cgroup_ancestors_are_ids: u32,
+    /// `kernfs_node.id`.
+    pub kn_id: u32,
+    /// `task_struct.cred`.
+    pub task_cred: u32,
+    /// `cred.uid`.
+    pub cred_uid: u32,
+}
+
+impl Offsets {
+    /// Where there is no kernel BTF.
+    pub const UNKNOWN: Self = Self {
+        task_tgid: 0,
+        task_status: 0,
+        task_pid: 0,
+        task_state: 0,
+        task_leader: 0,
+        task_comm: 0,
+        task_start_time: 0,
+        task_signal: 0,
+        signal_live: 0,
+        task_thread_pid: 0,
+        pid_level: 0,
+        pid_numbers: 0,
+        task_cgroups: 0,
+        css_set_cgroup: 0,
+        cgroup_kn: 0,
+        cgroup_level: 0,
+        cgroup_ancestors: 0,
+        cgroup_ancestors_are_ids: 0,
+        kn_id: 0,
+        task_cred: 0,
+        cred_uid: 0,
+    };
 }
 
 /// What differs between machines in how syscalls are made.

@@ -4,7 +4,7 @@
 ///
 /// Every enter that the programs see is counted in `Enters`. Every exit they see is counted in
 /// exactly one of `Matched`, `OrphanExits`, `OpenAtAttach`, `NewbornExits`, `Discarded`,
-/// `Interrupted`.
+/// `Interrupted`, `Filtered`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Counter {
@@ -12,7 +12,8 @@ pub enum Counter {
     Enters = 0,
     /// Exits whose enter should have been seen but was not (e.g. a call denied by seccomp).
     OrphanExits = 1,
-    /// Exits of calls that were already open when the probes were attached.
+    /// Exits of calls that were already open when the probes were attached, or when their thread
+    /// came into scope.
     OpenAtAttach = 2,
     /// First exits of threads born while attached: the child's side of fork, vfork, clone.
     NewbornExits = 3,
@@ -37,12 +38,20 @@ pub enum Counter {
     /// Interrupted calls that were taken for failed with EINTR, because another one was
     /// interrupted before it was clear what became of them.
     RestartsGuessed = 12,
+    /// Finished calls that the filter on results leaves out: not failed, or not in the way asked.
+    Filtered = 13,
+    /// Children that were not followed because there was no room for another target.
+    TargetsFull = 14,
+    /// Dead threads whose totals went to the group of all others for want of room.
+    GroupsFull = 15,
+    /// Followed children that live: raised when one is forked, lowered when it is dead.
+    Children = 16,
 }
 
 /// The number of counters.
-pub const COUNTERS: usize = 16;
+pub const COUNTERS: usize = 24;
 
-/// The counters of one CPU, each only ever written by that CPU. Two cache lines.
+/// The counters of one CPU, each only ever written by that CPU. Three cache lines.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 pub struct Ledger {
@@ -50,4 +59,4 @@ pub struct Ledger {
     pub counters: [u64; COUNTERS],
 }
 
-const _: () = assert!(size_of::<Ledger>() == 128);
+const _: () = assert!(size_of::<Ledger>() == 192);

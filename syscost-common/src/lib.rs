@@ -7,7 +7,10 @@
 
 pub mod cell;
 pub mod config;
+pub mod filter;
+pub mod group;
 pub mod hist;
 pub mod kind;
 pub mod ledger;
 pub mod open_call;
+pub mod scope;

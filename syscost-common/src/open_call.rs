@@ -1,5 +1,7 @@
 //! The open call of a thread: entered, not yet exited.
 
+use crate::group::Totals;
+
 /// What is kept for each thread from its first event on, updated in place by that thread alone.
 /// All-zero bytes are a thread that was never seen.
 #[derive(Clone, Copy, Default)]
@@ -14,9 +16,11 @@ pub struct OpenCall {
     pub origin: u32,
     /// A call that a signal took out of the kernel, and that may be entered again.
     pub interrupted: Interrupted,
+    /// The thread's finished calls, where groups are asked for.
+    pub totals: Totals,
 }
 
-const _: () = assert!(size_of::<OpenCall>() == 48);
+const _: () = assert!(size_of::<OpenCall>() == 72);
 
 /// A call that left the kernel with one of ERESTARTSYS to ERESTART_RESTARTBLOCK: neither finished
 /// nor in the kernel. All-zero bytes are none.
@@ -45,9 +49,25 @@ pub const ORIGIN_UNKNOWN: u32 = 0;
 pub const ORIGIN_NEWBORN: u32 = 1;
 /// Has entered a call while attached: from then on every exit must have an enter.
 pub const ORIGIN_SEEN: u32 = 2;
+/// Has entered a call that the filter leaves out: its exit counts nowhere.
+pub const ORIGIN_LEFT_OUT: u32 = 3;
 
 /// How many threads the hash by tid has room for, on kernels without task storage.
 pub const MAX_OPEN_BY_TID: u32 = 16384;
+
+/// A thread and its process, with the ids of the PID namespace that they are shown in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct ThreadIds {
+    /// The thread.
+    pub tid: u32,
+    /// Its process.
+    pub tgid: u32,
+    /// The name of the process: that of its first thread, padded with zeroes.
+    pub comm: [u64; 2],
+}
+
+const _: () = assert!(size_of::<ThreadIds>() == 24);
 
 /// What the iterator over threads writes for each thread that is in a call. The records follow
 /// each other without anything between them.
@@ -55,17 +75,15 @@ pub const MAX_OPEN_BY_TID: u32 = 16384;
 #[repr(C)]
 pub struct InFlight {
     /// The thread.
-    pub tid: u32,
-    /// The call's kind, see [`crate::kind`].
-    pub kind: u32,
+    pub ids: ThreadIds,
     /// When it was entered, ns of CLOCK_MONOTONIC; 0 when that was before attaching.
     pub entered_at: u64,
     /// Its arguments, as the registers hold them.
     pub args: [u64; 6],
     /// 1 when the thread can run, 0 when it waits for something.
     pub runnable: u32,
-    /// Explicit padding: kernel memory holds nothing undefined.
-    pub reserved: u32,
+    /// The call's kind, see [`crate::kind`].
+    pub kind: u32,
 }
 
-const _: () = assert!(size_of::<InFlight>() == 72);
+const _: () = assert!(size_of::<InFlight>() == 88);

@@ -38,28 +38,22 @@ impl Raise for ByExchange {
     #[inline(always)]
     unsafe fn raise(place: *mut u64, value: u64) {
         // SAFETY: as the caller says.
-        unsafe { raise(place, value) };
-    }
-}
-
-#[inline(always)]
-unsafe fn raise(place: *mut u64, value: u64) {
-    // SAFETY: as the caller says.
-    let mut seen = unsafe { place.read_volatile() };
-    // A round is lost only when another program preempts this one right here and raises the place
-    // itself, so that a few rounds are plenty; the verifier wants a bound.
-    for _ in 0..4 {
-        if value <= seen {
-            return;
-        }
-        let expected = seen;
-        // SAFETY: as above. The instruction leaves what it found in r0.
-        unsafe {
-            asm!("r0 = cmpxchg_64({0} + 0, r0, {1})", in(reg) place, in(reg) value,
-                inout("r0") seen, options(nostack));
-        }
-        if seen == expected {
-            return;
+        let mut seen = unsafe { place.read_volatile() };
+        // A round is lost only when another program preempts this one right here and raises the
+        // place itself, so that a few rounds are plenty; the verifier wants a bound.
+        for _ in 0..4 {
+            if value <= seen {
+                return;
+            }
+            let expected = seen;
+            // SAFETY: as above. The instruction leaves what it found in r0.
+            unsafe {
+                asm!("r0 = cmpxchg_64({0} + 0, r0, {1})", in(reg) place, in(reg) value,
+                    inout("r0") seen, options(nostack));
+            }
+            if seen == expected {
+                return;
+            }
         }
     }
 }

@@ -7,12 +7,18 @@
 mod atomic;
 mod by_task;
 mod diagnostics;
+mod filter;
 mod frozen;
+mod groups;
 mod in_flight;
+mod iterator;
 mod kind;
 mod maps;
+mod namespace;
 mod record;
 mod restart;
+mod scope;
+mod scope_of;
 mod syscall;
 mod task;
 mod threads;
@@ -33,7 +39,7 @@ fn sys_exit(ctx: BtfTracePointContext) {
 
 #[btf_tracepoint(function = "sched_process_fork")]
 fn process_fork(ctx: BtfTracePointContext) {
-    by_task::on_fork(ctx.arg(1));
+    syscall::on_fork(&ByTask(ctx.arg(1)));
 }
 
 #[btf_tracepoint(function = "sched_process_exit")]
@@ -45,8 +51,24 @@ fn process_exit(_ctx: BtfTracePointContext) {
 // aya-ebpf has no attribute for iterators; this is what one would expand to.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task")]
-fn open_calls(ctx: *mut in_flight::Context) -> i32 {
+fn open_calls(ctx: *mut iterator::Context) -> i32 {
     in_flight::on_task(ctx);
+    0
+}
+
+/// The same, for totals by thread.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task")]
+fn thread_totals(ctx: *mut iterator::Context) -> i32 {
+    groups::on_task(ctx);
+    0
+}
+
+/// The same, for what tasks are called in which PID namespace.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task")]
+fn task_ids(ctx: *mut iterator::Context) -> i32 {
+    namespace::on_task(ctx);
     0
 }
 

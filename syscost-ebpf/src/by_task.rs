@@ -10,12 +10,9 @@ use aya_ebpf::{
     helpers::generated::bpf_task_storage_get,
     macros::btf_map,
 };
-use syscost_common::{
-    ledger::Counter,
-    open_call::{ORIGIN_NEWBORN, OpenCall},
-};
+use syscost_common::{ledger::Counter, open_call::OpenCall};
 
-use crate::{frozen::frozen, maps::MACHINE, record, task, threads::Threads};
+use crate::{frozen::frozen, groups, maps::MACHINE, task, threads::Threads};
 
 /// The open call of each thread. Freed with the task, so that a reused tid inherits nothing.
 /// Written by the thread itself. No memory: counted in `OpenCallsFull`.
@@ -39,13 +36,35 @@ impl ByTask {
 }
 
 impl Threads for ByTask {
-    // The fork hook, attached first, makes storage for every thread born from then on.
-    const EXIT_OF_UNKNOWN: Counter = Counter::OpenAtAttach;
+    #[inline(always)]
+    fn current() -> Self {
+        Self(task::current())
+    }
 
     #[inline(always)]
-    fn current() -> Option<Self> {
-        let task = task::current();
-        task::in_scope(task).then_some(Self(task))
+    fn tid(&self) -> u32 {
+        task::tid(self.0)
+    }
+
+    #[inline(always)]
+    fn tgid(&self) -> u32 {
+        task::tgid(self.0)
+    }
+
+    #[inline(always)]
+    fn process_comm(&self) -> [u64; 2] {
+        task::process_comm(self.0)
+    }
+
+    #[inline(always)]
+    fn process_is_dead(&self) -> bool {
+        task::process_is_dead(self.0)
+    }
+
+    #[inline(always)]
+    fn exit_of_unknown() -> Counter {
+        // The fork hook, attached first, makes storage for every thread born from then on.
+        Counter::OpenAtAttach
     }
 
     #[inline(always)]
@@ -71,22 +90,11 @@ impl Threads for ByTask {
     }
 
     #[inline(always)]
-    fn forget(&self) {
-        // The storage is freed with the task.
-    }
-}
-
-/// A task was forked. Marks it, so that the exit of its parent's call, which it will make without
-/// an enter, is told from other orphans.
-#[inline(always)]
-pub(crate) fn on_fork(child: *const task_struct) {
-    let child = ByTask(child.cast_mut());
-    if !task::in_scope(child.0) {
-        return;
-    }
-    match child.open_call_or_new() {
-        Some(call) => call.origin = ORIGIN_NEWBORN,
-        None => record::count(Counter::OpenCallsFull),
+    fn forget(&self, call: Option<&mut OpenCall>) {
+        // The storage itself is freed with the task.
+        if let Some(call) = call {
+            groups::keep(self.0, call);
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use syscost_common::{
 use crate::{
     frozen::frozen,
     kind,
-    maps::{MACHINE, OFFSETS, TARGET_TGID},
+    maps::{MACHINE, OFFSETS},
     record,
     threads::Threads,
 };
@@ -24,22 +24,63 @@ use crate::{
 #[btf_map]
 static OPEN_BY_TID: HashMap<u32, OpenCall, { MAX_OPEN_BY_TID as usize }> = HashMap::new();
 
-/// A hash by tid, for kernels without BTF or task storage.
-pub(crate) struct ByTid(pub(crate) u32);
+/// A thread whose open call is in a hash by tid, for kernels without BTF or task storage.
+pub(crate) struct ByTid {
+    tid: u32,
+    tgid: u32,
+}
+
+impl ByTid {
+    /// The thread behind `task`, which need not be the running one. Takes kernel BTF.
+    #[inline(always)]
+    pub(crate) fn of(task: *const u8) -> Self {
+        Self {
+            tid: read(task, frozen!(OFFSETS.task_pid)),
+            tgid: read(task, frozen!(OFFSETS.task_tgid)),
+        }
+    }
+}
 
 impl Threads for ByTid {
-    // User space enters the threads it finds while attaching; an unknown one is younger.
-    const EXIT_OF_UNKNOWN: Counter = Counter::NewbornExits;
+    #[inline(always)]
+    fn current() -> Self {
+        let ids = bpf_get_current_pid_tgid();
+        Self { tid: ids as u32, tgid: (ids >> 32) as u32 }
+    }
 
     #[inline(always)]
-    fn current() -> Option<Self> {
-        let ids = bpf_get_current_pid_tgid();
-        ((ids >> 32) as u32 == TARGET_TGID.load()).then_some(Self(ids as u32))
+    fn tid(&self) -> u32 {
+        self.tid
+    }
+
+    #[inline(always)]
+    fn tgid(&self) -> u32 {
+        self.tgid
+    }
+
+    #[inline(always)]
+    fn process_comm(&self) -> [u64; 2] {
+        let leader: *const u8 = read(running(), frozen!(OFFSETS.task_leader));
+        read(leader, frozen!(OFFSETS.task_comm))
+    }
+
+    #[inline(always)]
+    fn process_is_dead(&self) -> bool {
+        let signal: *const u8 = read(running(), frozen!(OFFSETS.task_signal));
+        read::<u32>(signal, frozen!(OFFSETS.signal_live)) == 0
+    }
+
+    #[inline(always)]
+    fn exit_of_unknown() -> Counter {
+        // Where the offsets are not known, nor who was forked, user space enters the threads it
+        // finds while attaching; an unknown one is younger.
+        if frozen!(OFFSETS.task_pid) == 0 { Counter::NewbornExits } else { Counter::OpenAtAttach }
     }
 
     #[inline(always)]
     fn kind_of(&self, nr: u64) -> u32 {
-        kind::of_call(nr as u32, status())
+        let status_at = frozen!(OFFSETS.task_status);
+        kind::of_call(nr as u32, if status_at == 0 { 0 } else { read(running(), status_at) })
     }
 
     #[inline(always)]
@@ -52,7 +93,7 @@ impl Threads for ByTid {
     #[inline(always)]
     fn open_call(&self) -> Option<&mut OpenCall> {
         // SAFETY: the entry belongs to this thread alone and lives until it dies.
-        OPEN_BY_TID.get_ptr_mut(&self.0).map(|call| unsafe { &mut *call })
+        OPEN_BY_TID.get_ptr_mut(&self.tid).map(|call| unsafe { &mut *call })
     }
 
     #[inline(always)]
@@ -61,43 +102,60 @@ impl Threads for ByTid {
             return Some(call);
         }
         let fresh = OpenCall { origin: ORIGIN_UNKNOWN, ..OpenCall::default() };
-        OPEN_BY_TID.insert(&self.0, &fresh, BPF_NOEXIST.into()).ok()?;
+        OPEN_BY_TID.insert(&self.tid, &fresh, BPF_NOEXIST.into()).ok()?;
         self.open_call()
     }
 
     #[inline(always)]
-    fn forget(&self) {
+    fn forget(&self, _call: Option<&mut OpenCall>) {
         // Nothing is kept of a thread that made no call while attached.
-        let _ = OPEN_BY_TID.remove(&self.0);
+        let _ = OPEN_BY_TID.remove(&self.tid);
     }
 }
 
-/// `thread_info.status` of the running task, 0 where nobody knows its place.
 #[inline(always)]
-fn status() -> u32 {
-    let status_at = frozen!(OFFSETS.task_status) as usize;
-    if status_at == 0 {
-        return 0;
-    }
+fn running() -> *const u8 {
     // SAFETY: the helper has no preconditions and always returns the running task.
-    let task = unsafe { bpf_get_current_task() } as *const u8;
+    unsafe { bpf_get_current_task() as *const u8 }
+}
+
+/// What lies `offset` bytes into kernel memory at `from`; zero where that cannot be read.
+#[inline(always)]
+fn read<V: Zero>(from: *const u8, offset: u32) -> V {
     // SAFETY: the read helper checks the address itself.
-    unsafe { bpf_probe_read_kernel(task.wrapping_add(status_at).cast::<u32>()) }.unwrap_or(0)
+    unsafe { bpf_probe_read_kernel(from.wrapping_add(offset as usize).cast::<V>()) }
+        .unwrap_or(V::ZERO)
+}
+
+trait Zero {
+    const ZERO: Self;
+}
+
+impl Zero for u32 {
+    const ZERO: Self = 0;
+}
+
+impl Zero for [u64; 2] {
+    const ZERO: Self = [0; 2];
+}
+
+impl Zero for *const u8 {
+    const ZERO: Self = core::ptr::null();
 }
 
 /// The running thread execs and had tid `old_tid` until now: exec from a thread that does not lead
 /// its group takes over the leader's tid.
 #[inline(always)]
 pub(crate) fn on_exec(old_tid: u32) {
-    let Some(thread) = ByTid::current() else { return };
-    if thread.0 == old_tid {
+    let thread = ByTid::current();
+    if thread.tid == old_tid {
         return;
     }
-    let former = ByTid(old_tid);
+    let former = ByTid { tid: old_tid, tgid: thread.tgid };
     let Some(call) = former.open_call().map(|call| *call) else { return };
     match thread.open_call_or_new() {
         Some(place) => *place = call,
         None => record::count(Counter::OpenCallsFull),
     }
-    former.forget();
+    former.forget(None);
 }

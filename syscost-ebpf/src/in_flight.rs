@@ -5,45 +5,32 @@
 
 use core::mem::size_of;
 
-use aya_ebpf::{
-    bindings::{pt_regs, seq_file, task_struct},
-    helpers::generated::{bpf_seq_write, bpf_task_pt_regs},
-};
+use aya_ebpf::{bindings::pt_regs, helpers::generated::bpf_task_pt_regs};
 use syscost_common::{
     kind::{AbiClass, unpack},
     open_call::InFlight,
 };
 
-use crate::{by_task::ByTask, frozen::frozen, maps::MACHINE, task, threads::Threads};
-
-/// `struct bpf_iter__task` of kernel/bpf/task_iter.c.
-#[repr(C)]
-pub(crate) struct Context {
-    meta: *const Meta,
-    task: *mut task_struct,
-}
-
-/// The beginning of `struct bpf_iter_meta` (include/linux/bpf.h).
-#[repr(C)]
-struct Meta {
-    seq: *mut seq_file,
-}
+use crate::{
+    by_task::ByTask,
+    filter,
+    frozen::frozen,
+    iterator::{Context, write},
+    maps::MACHINE,
+    scope_of, task,
+    threads::Threads,
+};
 
 #[inline(always)]
 pub(crate) fn on_task(ctx: *mut Context) {
     // SAFETY: the kernel hands over a context of this layout, which the verifier knows.
     let (meta, task) = unsafe { ((*ctx).meta, (*ctx).task) };
-    // The last run, after all tasks, has none.
-    if task.is_null() || !task::in_scope(task) {
+    if task.is_null() {
         return;
     }
     // SAFETY: the task is live.
     let regs: *const pt_regs = unsafe { bpf_task_pt_regs(task) as *const pt_regs };
-    let mut record = InFlight {
-        tid: task::tid(task),
-        runnable: task::is_runnable(task).into(),
-        ..InFlight::default()
-    };
+    let mut record = InFlight { runnable: task::is_runnable(task).into(), ..InFlight::default() };
     match ByTask(task).open_call() {
         Some(call) if call.entered_at != 0 => {
             record.entered_at = call.entered_at;
@@ -59,10 +46,13 @@ pub(crate) fn on_task(ctx: *mut Context) {
         // waits was brought there by a call or by a page fault, which leaves no number.
         None => {
             let nr = read(regs, frozen!(MACHINE.regs_nr)) as i32;
-            if record.runnable != 0 || nr < 0 {
+            if record.runnable != 0 || nr < 0 || !scope_of::contains(task) {
                 return;
             }
             record.kind = task::kind_of(task, nr as u64);
+            if filter::leaves_out(record.kind) {
+                return;
+            }
         }
     }
     let is_compat = matches!(unpack(record.kind), Some((AbiClass::Compat, _)));
@@ -73,9 +63,9 @@ pub(crate) fn on_task(ctx: *mut Context) {
             read(regs, frozen!(MACHINE.regs_args[index]))
         };
     }
-    // SAFETY: the record is plain integers without padding, and lives. A full buffer makes the
-    // kernel run this again with a larger one.
-    unsafe { bpf_seq_write((*meta).seq, (&raw const record).cast(), size_of::<InFlight>() as u32) };
+    record.ids = task::shown_ids(task);
+    // SAFETY: plain integers without padding.
+    unsafe { write(meta, (&raw const record).cast(), size_of::<InFlight>()) };
 }
 
 #[inline(always)]

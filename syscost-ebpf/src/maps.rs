@@ -10,15 +10,38 @@ use aya_ebpf::{
 use syscost_common::{
     cell::{Cell, SLOTS},
     config::{Machine, Offsets},
+    filter::{ERRNO_WORDS, Filter},
+    group,
     kind::KINDS,
     ledger::Ledger,
+    scope::{self, Scope},
 };
 
 const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
 
-/// The process to measure, by its tgid in the root PID namespace.
+/// Whose calls are measured.
 #[unsafe(no_mangle)]
-pub(crate) static TARGET_TGID: Global<u32> = Global::new(0);
+pub(crate) static SCOPE: Frozen<Scope> = Frozen::new(Scope {
+    mode: scope::PROCESS,
+    id: 0,
+    follow: 0,
+    not_tgid: 0,
+    cgroup_level: 0,
+    pid_level: 0,
+    cgroup_id: 0,
+    comm: [0; 2],
+    pid_ns_dev: 0,
+    pid_ns_ino: 0,
+});
+
+/// Which of them are recorded.
+#[unsafe(no_mangle)]
+pub(crate) static FILTER: Frozen<Filter> =
+    Frozen::new(Filter { kinds: 0, failed: 0, by_errno: 0, reserved: 0, errnos: [0; ERRNO_WORDS] });
+
+/// What totals are kept by; a constant of [`syscost_common::group`].
+#[unsafe(no_mangle)]
+pub(crate) static GROUP_BY: Global<u32> = Global::new(group::NONE);
 
 /// What differs between machines in how syscalls are made.
 #[unsafe(no_mangle)]
@@ -33,15 +56,15 @@ pub(crate) static MACHINE: Frozen<Machine> = Frozen::new(Machine {
 
 /// Where the kernel keeps what is read of a task; all 0 without kernel BTF.
 #[unsafe(no_mangle)]
-pub(crate) static OFFSETS: Frozen<Offsets> =
-    Frozen::new(Offsets { task_tgid: 0, task_status: 0, task_pid: 0, task_state: 0 });
+pub(crate) static OFFSETS: Frozen<Offsets> = Frozen::new(Offsets::UNKNOWN);
 
 /// What was measured. Key: CPU and slot. Written by the programs on that CPU. Cannot fill up: user
 /// space sizes it by the number of possible CPUs.
 #[btf_map]
 pub(crate) static CELLS: Array<Cell, { SLOTS as usize }, MMAPABLE> = Array::new();
 
-/// The slot of each kind, 0 before it occurs. A cache of `SLOT_OWNERS` that costs no hash.
+/// The slot of each kind, 0 before it occurs. A cache of `SLOT_OWNERS` that costs no hash. User
+/// space marks the kinds that the filter leaves out.
 #[btf_map]
 pub(crate) static SLOT_OF_KIND: Array<u32, { KINDS as usize }, MMAPABLE> = Array::new();
 

@@ -9,12 +9,14 @@
 mod atomic;
 mod by_tid;
 mod diagnostics;
+mod filter;
 mod frozen;
 mod kind;
 mod maps;
 mod plain;
 mod record;
 mod restart;
+mod scope;
 mod syscall;
 mod threads;
 
@@ -36,6 +38,11 @@ fn sys_exit(ctx: RawTracePointContext) {
 #[raw_tracepoint(tracepoint = "sys_exit")]
 fn sys_exit_cmpxchg(ctx: RawTracePointContext) {
     syscall::on_exit::<ByTid, ByExchange>(&ctx, ctx.arg(0), ctx.arg(1));
+}
+
+#[raw_tracepoint(tracepoint = "sched_process_fork")]
+fn process_fork(ctx: RawTracePointContext) {
+    syscall::on_fork(&ByTid::of(ctx.arg(1)));
 }
 
 #[raw_tracepoint(tracepoint = "sched_process_exec")]

@@ -6,13 +6,18 @@
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_get_smp_processor_id};
 use syscost_common::{
     cell::{self, Cell, ERRNOS, OVERFLOW_SLOT},
+    group::NONE,
     hist::{BUCKETS, bucket_index},
     kind::KINDS,
     ledger::Counter,
+    open_call::OpenCall,
 };
 
 use crate::atomic::{self, Raise};
-use crate::maps::{CELLS, FREE_SLOTS, LEDGER, SLOT_OF_KIND, SLOT_OWNERS};
+use crate::{
+    filter,
+    maps::{CELLS, FREE_SLOTS, GROUP_BY, LEDGER, SLOT_OF_KIND, SLOT_OWNERS},
+};
 
 /// Adds 1 to `counter`.
 #[inline(always)]
@@ -35,10 +40,21 @@ fn add(counter: Counter, by: u64) {
     unsafe { atomic::add64(&raw mut (*ledger).counters[counter as usize], by) };
 }
 
-/// Records a finished call: its latency and, if it failed, its errno.
+/// Records a call of `kind` that a thread has finished: its latency and, if it failed, its errno.
 #[inline(always)]
-pub(crate) fn call<R: Raise>(kind: u32, latency_ns: u64, ret: i64) {
+pub(crate) fn call<R: Raise>(thread: &mut OpenCall, kind: u32, latency_ns: u64, ret: i64) {
+    // Only -4095..=-1 are errors (IS_ERR_VALUE, include/linux/err.h).
+    let negated = (ret as u64).wrapping_neg();
+    let errno = if negated.wrapping_sub(1) < 4095 { negated } else { 0 };
+    if !filter::wants(errno) {
+        return count(Counter::Filtered);
+    }
     count(Counter::Matched);
+    if GROUP_BY.load() != NONE {
+        thread.totals.calls += 1;
+        thread.totals.errors += u64::from(errno != 0);
+        thread.totals.total_ns += latency_ns;
+    }
     let slot = slot_of(kind);
     // As above: there is a cell for every possible CPU and slot.
     let Some(cell) = CELLS.get_ptr_mut(cell::index(cpu(), slot)) else { return };
@@ -54,9 +70,7 @@ pub(crate) fn call<R: Raise>(kind: u32, latency_ns: u64, ret: i64) {
         // SAFETY: the pointer is to a live map value, and the index was just checked.
         unsafe { atomic::add32((&raw mut (*cell).buckets).cast::<u32>().add(bucket), 1) };
     }
-    // Only -4095..=-1 are errors (IS_ERR_VALUE, include/linux/err.h).
-    let errno = (ret as u64).wrapping_neg();
-    if errno.wrapping_sub(1) < 4095 {
+    if errno != 0 {
         failed(cell, errno);
     }
 }
@@ -66,6 +80,14 @@ fn failed(cell: *mut Cell, errno: u64) {
     let known = if errno < ERRNOS as u64 { errno as usize } else { 0 };
     // SAFETY: the pointer is to a live map value, and the index was just bounded.
     unsafe { atomic::add32((&raw mut (*cell).errnos).cast::<u32>().add(known), 1) };
+}
+
+/// What the table of slots says of `kind`.
+#[inline(always)]
+pub(crate) fn slot_entry(kind: u32) -> u32 {
+    // There is an entry for every kind.
+    // SAFETY: the pointer is to a live map value.
+    SLOT_OF_KIND.get_ptr(kind % KINDS).map_or(OVERFLOW_SLOT, |slot| unsafe { slot.read_volatile() })
 }
 
 /// The slot of `kind`, handed out at its first occurrence.

@@ -76,7 +76,7 @@ fn end_with_eintr<R: Raise>(call: &mut OpenCall) {
     call.interrupted.stack_pointer = 0;
     record::uncount(Counter::Interrupted);
     let latency_ns = interrupted.left_at.saturating_sub(interrupted.entered_at);
-    record::call::<R>(interrupted.kind, latency_ns, -EINTR);
+    record::call::<R>(call, interrupted.kind, latency_ns, -EINTR);
 }
 
 #[inline(always)]

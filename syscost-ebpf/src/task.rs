@@ -1,12 +1,19 @@
-//! The running task, read through a BTF pointer: plain loads at offsets known when loading.
+//! A task, read through a BTF pointer: plain loads at offsets known when loading.
 
-use aya_ebpf::{bindings::task_struct, helpers::generated::bpf_get_current_task_btf};
+use aya_ebpf::{
+    bindings::task_struct,
+    helpers::{bpf_probe_read_kernel, generated::bpf_get_current_task_btf},
+};
+use syscost_common::open_call::ThreadIds;
 
 use crate::{
     frozen::frozen,
     kind,
-    maps::{OFFSETS, TARGET_TGID},
+    maps::{OFFSETS, SCOPE},
 };
+
+/// `sizeof(struct upid)` (include/linux/pid.h): an int, padding, a pointer.
+const UPID_BYTES: u32 = 16;
 
 /// The running task.
 #[inline(always)]
@@ -15,36 +22,124 @@ pub(crate) fn current() -> *mut task_struct {
     unsafe { bpf_get_current_task_btf().cast() }
 }
 
-/// Whether `task` is to be measured. Asked at every event of every task on the host.
+/// The tgid of `task`, in the root PID namespace.
 #[inline(always)]
-pub(crate) fn in_scope(task: *mut task_struct) -> bool {
-    read(task, frozen!(OFFSETS.task_tgid)) == TARGET_TGID.load()
+pub(crate) fn tgid(task: *mut task_struct) -> u32 {
+    read(task.cast(), frozen!(OFFSETS.task_tgid))
 }
 
-/// The tid of `task`.
+/// The tid of `task`, in the root PID namespace.
 #[inline(always)]
 pub(crate) fn tid(task: *mut task_struct) -> u32 {
-    read(task, frozen!(OFFSETS.task_pid))
+    read(task.cast(), frozen!(OFFSETS.task_pid))
+}
+
+/// The first thread of the process that `task` belongs to.
+#[inline(always)]
+pub(crate) fn leader(task: *mut task_struct) -> *mut task_struct {
+    pointer(task.cast(), frozen!(OFFSETS.task_leader)).cast()
+}
+
+/// The name of the process that `task` belongs to.
+#[inline(always)]
+pub(crate) fn process_comm(task: *mut task_struct) -> [u64; 2] {
+    let comm = leader(task).cast::<u8>().wrapping_add(frozen!(OFFSETS.task_comm) as usize);
+    // SAFETY: a BTF pointer, as below.
+    unsafe { [comm.cast::<u64>().read_volatile(), comm.cast::<u64>().add(1).read_volatile()] }
+}
+
+/// When `task` was started, ns of CLOCK_MONOTONIC.
+#[inline(always)]
+pub(crate) fn started_at(task: *mut task_struct) -> u64 {
+    let at = task.cast::<u8>().wrapping_add(frozen!(OFFSETS.task_start_time) as usize);
+    // SAFETY: a BTF pointer, as below.
+    unsafe { at.cast::<u64>().read_volatile() }
+}
+
+/// Whether all threads of the process that `task` belongs to have begun to exit.
+#[inline(always)]
+pub(crate) fn process_is_dead(task: *mut task_struct) -> bool {
+    let signal = pointer(task.cast(), frozen!(OFFSETS.task_signal));
+    read(signal, frozen!(OFFSETS.signal_live)) == 0
+}
+
+/// The id of the cgroup that `task` is in, of the unified hierarchy.
+#[inline(always)]
+pub(crate) fn cgroup_id(task: *mut task_struct) -> u64 {
+    let node = pointer(cgroup(task), frozen!(OFFSETS.cgroup_kn));
+    let id = node.wrapping_add(frozen!(OFFSETS.kn_id) as usize);
+    // SAFETY: a BTF pointer, as below.
+    unsafe { id.cast::<u64>().read_volatile() }
+}
+
+/// The `struct cgroup` that `task` is in, of the unified hierarchy.
+#[inline(always)]
+pub(crate) fn cgroup(task: *mut task_struct) -> *mut u8 {
+    let set = pointer(task.cast(), frozen!(OFFSETS.task_cgroups));
+    pointer(set, frozen!(OFFSETS.css_set_cgroup))
+}
+
+/// The real uid of `task`, in the root user namespace.
+#[inline(always)]
+pub(crate) fn uid(task: *mut task_struct) -> u32 {
+    read(pointer(task.cast(), frozen!(OFFSETS.task_cred)), frozen!(OFFSETS.cred_uid))
+}
+
+/// The ids of `task` in the PID namespace that they are shown in; 0 for what it does not hold.
+#[inline(always)]
+pub(crate) fn shown_ids(task: *mut task_struct) -> ThreadIds {
+    let comm = process_comm(task);
+    let level = frozen!(SCOPE.pid_level);
+    if level == 0 {
+        return ThreadIds { tid: tid(task), tgid: tgid(task), comm };
+    }
+    ThreadIds { tid: id_at(task, level), tgid: id_at(leader(task), level), comm }
+}
+
+/// The tid of `task` in its PID namespace of depth `level`; 0 if it lives in none that deep.
+#[inline(always)]
+pub(crate) fn id_at(task: *mut task_struct, level: u32) -> u32 {
+    if level_of(task) < level {
+        return 0;
+    }
+    let pid = pointer(task.cast(), frozen!(OFFSETS.task_thread_pid));
+    let at = frozen!(OFFSETS.pid_numbers) + level * UPID_BYTES;
+    // The array has an entry for each level, which its type does not say.
+    // SAFETY: the helper checks the address.
+    unsafe { bpf_probe_read_kernel(pid.wrapping_add(at as usize).cast::<u32>()) }.unwrap_or(0)
+}
+
+/// How deep the PID namespace is that `task` lives in; 0 for the root one.
+#[inline(always)]
+pub(crate) fn level_of(task: *mut task_struct) -> u32 {
+    let pid = pointer(task.cast(), frozen!(OFFSETS.task_thread_pid));
+    read(pid, frozen!(OFFSETS.pid_level))
 }
 
 /// Whether `task` can run, rather than waits.
 #[inline(always)]
 pub(crate) fn is_runnable(task: *mut task_struct) -> bool {
     // The field is a long before Linux 5.14; its low half is what it is later.
-    read(task, frozen!(OFFSETS.task_state)) == 0
+    read(task.cast(), frozen!(OFFSETS.task_state)) == 0
 }
 
 /// The kind of call `nr` that `task` has entered.
 #[inline(always)]
 pub(crate) fn kind_of(task: *mut task_struct, nr: u64) -> u32 {
     let status_at = frozen!(OFFSETS.task_status);
-    let status = if status_at == 0 { 0 } else { read(task, status_at) };
+    let status = if status_at == 0 { 0 } else { read(task.cast(), status_at) };
     kind::of_call(nr as u32, status)
 }
 
 #[inline(always)]
-fn read(task: *mut task_struct, offset: u32) -> u32 {
+fn read(from: *mut u8, offset: u32) -> u32 {
     // SAFETY: a BTF pointer; the verifier checks the offset against the type, and the kernel turns
     // a faulting load into 0.
-    unsafe { task.cast::<u8>().add(offset as usize).cast::<u32>().read_volatile() }
+    unsafe { from.add(offset as usize).cast::<u32>().read_volatile() }
+}
+
+#[inline(always)]
+fn pointer(from: *mut u8, offset: u32) -> *mut u8 {
+    // SAFETY: as above; the verifier knows what the pointer read there points to.
+    unsafe { from.add(offset as usize).cast::<*mut u8>().read_volatile() }
 }

@@ -4,14 +4,24 @@ use aya_ebpf::bindings::pt_regs;
 use syscost_common::{ledger::Counter, open_call::OpenCall};
 
 /// A way to identify the running thread and to keep its open call.
-pub(crate) trait Threads {
-    /// What an exit means of a thread about which nothing is kept.
-    const EXIT_OF_UNKNOWN: Counter;
+pub(crate) trait Threads: Sized {
+    /// The running thread.
+    fn current() -> Self;
 
-    /// The running thread, if it is in scope.
-    fn current() -> Option<Self>
-    where
-        Self: Sized;
+    /// Its tid, in the root PID namespace.
+    fn tid(&self) -> u32;
+
+    /// Its tgid, in the root PID namespace.
+    fn tgid(&self) -> u32;
+
+    /// The name of its process: that of the first thread.
+    fn process_comm(&self) -> [u64; 2];
+
+    /// Whether all threads of its process have begun to exit.
+    fn process_is_dead(&self) -> bool;
+
+    /// What an exit means of a thread about which nothing is kept.
+    fn exit_of_unknown() -> Counter;
 
     /// The kind of the call `nr` that the thread has just entered.
     fn kind_of(&self, nr: u64) -> u32;
@@ -25,6 +35,6 @@ pub(crate) trait Threads {
     /// The same, made when missing; `None` when there is no room.
     fn open_call_or_new(&self) -> Option<&mut OpenCall>;
 
-    /// Forgets the thread.
-    fn forget(&self);
+    /// Forgets the thread, which dies.
+    fn forget(&self, call: Option<&mut OpenCall>);
 }

@@ -6,7 +6,10 @@
 pub mod cli;
 pub mod decode;
 pub mod demo;
+pub mod filter;
+pub mod group;
 pub mod model;
+mod near;
 pub mod probe;
 pub mod reading;
 pub mod run;

@@ -13,13 +13,15 @@ pub struct Sample {
     pub at_ns: u64,
     /// When the probes were attached, on the same clock.
     pub attached_at_ns: u64,
-    /// The process that is measured.
-    pub process: Process,
+    /// What is measured.
+    pub subject: Subject,
     /// One entry for each syscall kind that has occurred, in order of ABI and number; the
     /// shared overflow entry, if it has anything, comes last.
     pub kinds: Vec<KindSample>,
     /// The calls that were open, in no particular order; `None` where they cannot be listed.
     pub open_calls: Option<Vec<OpenCallSample>>,
+    /// The calls by who made them, in no particular order; `None` where that was not asked for.
+    pub groups: Option<Vec<GroupSample>>,
     /// The ledger.
     pub ledger: LedgerSample,
 }
@@ -27,8 +29,8 @@ pub struct Sample {
 /// A call that was open when the sample was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenCallSample {
-    /// The thread that made it.
-    pub tid: u32,
+    /// The thread that made it, and its process.
+    pub thread: ThreadName,
     /// How it came in.
     pub abi: AbiClass,
     /// Its number within the ABI.
@@ -41,17 +43,106 @@ pub struct OpenCallSample {
     pub runnable: bool,
 }
 
-/// The measured process as it was when the sample was read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Process {
-    /// Its tgid, as the user's PID namespace numbers it.
+/// A thread and the process it belongs to, as the user's PID namespace numbers them; 0 for what it
+/// does not hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ThreadName {
+    /// The thread.
+    pub tid: u32,
+    /// Its process.
     pub pid: u32,
-    /// Its name (`/proc/PID/comm`): up to 15 bytes.
+    /// The name of the process.
     pub comm: String,
+}
+
+/// What is measured, as it was when the sample was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// What was asked for.
+    pub kind: SubjectKind,
+    /// Its name: of a process, its `/proc/PID/comm`, up to 15 bytes.
+    pub name: String,
+    /// Which one of that name, in a few words: `pid 1234`.
+    pub detail: String,
+    /// The process, where it is one, as the user's PID namespace numbers it.
+    pub pid: Option<u32>,
     /// How many threads it has.
     pub threads: Reading<u32>,
+    /// Which calls are recorded, in a few words; `None` for all.
+    pub only: Option<String>,
     /// `true` once it has exited; then nothing in the sample changes any more.
     pub exited: bool,
+}
+
+/// What kind of thing is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SubjectKind {
+    /// One process.
+    Process,
+    /// Several processes.
+    Processes,
+    /// One thread.
+    Thread,
+    /// Several threads.
+    Threads,
+    /// A command that was started to be measured, and its children.
+    Command,
+    /// All processes of a name.
+    Comm,
+    /// All processes in a cgroup.
+    Cgroup,
+    /// All processes in a container.
+    Container,
+    /// All processes of a user.
+    User,
+    /// All processes of the host.
+    Host,
+}
+
+/// The calls of one group since attach: those of its living threads and of its dead ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupSample {
+    /// Which group.
+    pub key: GroupKey,
+    /// The name of the process; empty where the group is not a process or a thread.
+    pub comm: String,
+    /// Finished calls.
+    pub calls: u64,
+    /// Those that failed.
+    pub errors: u64,
+    /// Sum of their latencies, ns.
+    pub total_ns: u64,
+}
+
+/// Who made calls that are added up.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum GroupKey {
+    /// A process; `started_at_ns` (CLOCK_MONOTONIC) tells reused PIDs apart.
+    Process {
+        /// Its PID, as the user's PID namespace numbers it.
+        pid: u32,
+        /// When it was started.
+        started_at_ns: u64,
+    },
+    /// A thread.
+    Thread {
+        /// Its tid, as the user's PID namespace numbers it.
+        tid: u32,
+        /// When it was started.
+        started_at_ns: u64,
+    },
+    /// A cgroup of the unified hierarchy.
+    Cgroup {
+        /// Its id: the inode number of its directory.
+        id: u64,
+        /// Its path below the root; `None` where it is not known, or once it is gone.
+        path: Option<String>,
+    },
+    /// All processes of this name.
+    Comm(String),
+    /// Everybody dead for whom there was no room.
+    Other,
 }
 
 /// Which syscalls a [`KindSample`] counts.

@@ -17,7 +17,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use syscost::probe::{HookChoice, Probe};
+use syscost::probe::{HookChoice, Probe, Request};
 
 use crate::worker::{BATCH, Worker};
 
@@ -171,7 +171,7 @@ fn with_floor(worker: &mut Worker, enter: &str, exit: &str) -> Result<f64> {
 }
 
 fn with_syscost(worker: &mut Worker, tgid: u32, hooks: HookChoice) -> Result<f64> {
-    let _probe = Probe::attach(tgid, hooks, false)?;
+    let _probe = Probe::attach(&Request { hooks, ..Request::process(tgid) })?;
     worker.ns_per_call(BATCH)
 }
 

@@ -1,11 +1,15 @@
 //! The arguments as clap reads them: text and switches. Knows their syntax and their help, not
 //! what they mean; that is [`super::plan`].
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
-use crate::model::column::{COLUMNS, Key};
+use crate::{
+    filter::CLASSES,
+    group::GroupBy,
+    model::column::{COLUMNS, Key},
+};
 
 const EXIT_CODES: &str = "\
 EXIT CODES
@@ -13,9 +17,23 @@ EXIT CODES
   1  tracing failed
   2  the arguments make no sense";
 
+/// For what runs a command.
+const COMMAND_EXIT_CODES: &str = "\
+EXIT CODES
+  0      ok; also when the processes exit or you quit
+  1      tracing failed
+  2      the arguments make no sense
+  126    the command cannot be executed
+  127    the command was not found
+  128+N  the command was killed by signal N
+  Otherwise, once a command has run, its own status.";
+
 const ROOT_EXAMPLES: &str = "\
 EXAMPLES
+  syscost                             choose from the processes that make calls
   syscost -p 1234                     watch process 1234 live
+  syscost -- ls -l                    run a command and watch it
+  syscost -a -e %network --failed     the network calls that fail, of all processes
   syscost stat -p 1234 -d 5           measure it for 5 seconds, then print a table
   syscost stat -p 1234 -d 5 --json    the same for programs, with every histogram
   syscost check                       can this machine trace, and if not, why?
@@ -23,13 +41,23 @@ EXAMPLES
 
 const TOP_EXAMPLES: &str = "\
 EXAMPLES
+  syscost top                         choose from the processes that make calls
   syscost top -p 1234                 watch process 1234, looking once a second
   syscost top -p 1234 -i 250ms        four times a second
-  syscost top -p $(pgrep -o nginx)    the oldest process named nginx";
+  syscost top -p 1234 -f              with the children it has and will have
+  syscost top -p $(pgrep -d, nginx)   all processes named nginx, as they are now
+  syscost top --comm nginx            all threads named nginx, also those to come
+  syscost top -p 1234 -e '!futex'     everything but futex
+  syscost top -- make -j4             run a command and watch it, with its children";
 
 const STAT_EXAMPLES: &str = "\
 EXAMPLES
   syscost stat -p 1234                until Ctrl-C or the process exits, then a table
+  syscost stat -- make -j4            run a command and measure it, with its children
+  syscost stat -a -d 5 --by process   all processes of the machine, a row for each
+  syscost stat --container web -d 5   all processes of a container
+  syscost stat -p 1234 -e %file,read  only calls with a file name, and read
+  syscost stat -p 1234 --errno ENOENT only calls that found no file
   syscost stat -p 1234 -d 10 -n 5     10 seconds, the 5 syscalls with the most time
   syscost stat -p 1234 -d 1m -i 5s    a table every 5 seconds for a minute
   syscost stat -p 1234 --sort p99     the slowest tail first
@@ -52,17 +80,17 @@ EXAMPLES
     name = "syscost",
     version,
     about = "Live per-syscall latency histograms of a running process, measured in the kernel",
-    override_usage = "syscost -p PID [-i INTERVAL]\n       syscost COMMAND [OPTIONS]",
-    after_help = [ROOT_EXAMPLES, EXIT_CODES].join("\n\n"),
+    override_usage = "syscost [TARGET] [FILTER] [-i INTERVAL] [-- CMD [ARG]...]\n       syscost COMMAND [OPTIONS]",
+    after_help = [ROOT_EXAMPLES, COMMAND_EXIT_CODES].join("\n\n"),
     max_term_width = 100
 )]
 pub(super) struct Args {
     #[command(subcommand)]
     pub(super) command: Option<CommandArgs>,
     #[command(flatten)]
-    pub(super) top: TopArgs,
-    #[command(flatten)]
     pub(super) common: CommonArgs,
+    #[command(flatten)]
+    pub(super) top: TopArgs,
 }
 
 /// What every command takes.
@@ -82,16 +110,16 @@ pub(super) struct CommonArgs {
 /// The commands.
 #[derive(Subcommand)]
 pub(super) enum CommandArgs {
-    /// Watch a process live; the same as `syscost -p PID`
+    /// Watch a target live; the same as `syscost` without a command
     #[command(
-        override_usage = "syscost top -p PID [-i INTERVAL]",
-        after_help = [TOP_EXAMPLES, EXIT_CODES].join("\n\n")
+        override_usage = "syscost top [TARGET] [FILTER] [-i INTERVAL] [-- CMD [ARG]...]",
+        after_help = [TOP_EXAMPLES, COMMAND_EXIT_CODES].join("\n\n")
     )]
     Top(TopArgs),
-    /// Measure a process and print a table, JSON or CSV
+    /// Measure a target and print a table, JSON or CSV
     #[command(
-        override_usage = "syscost stat -p PID [-d DURATION] [-i INTERVAL] [OPTIONS]",
-        after_help = [STAT_EXAMPLES, EXIT_CODES].join("\n\n")
+        override_usage = "syscost stat [TARGET] [FILTER] [OPTIONS] [-- CMD [ARG]...]",
+        after_help = [STAT_EXAMPLES, COMMAND_EXIT_CODES].join("\n\n")
     )]
     Stat(StatArgs),
     /// Say whether this machine can trace, and if not, why
@@ -111,24 +139,72 @@ pub(super) enum CommandArgs {
 // Values may begin with a hyphen, so that `-p -5` is told what is wrong with -5 rather than that
 // there is no option 5.
 
+// A heading holds for all that is declared after it, so that the two groups that have one come last
+// where they are taken in.
+
+/// The target: what to measure.
+#[derive(ClapArgs)]
+#[command(next_help_heading = "Target")]
+pub(super) struct TargetArgs {
+    /// The processes with these PIDs
+    #[arg(short, long, value_name = "PID,...", allow_hyphen_values = true)]
+    pub(super) pid: Vec<String>,
+    /// With -p: also the children they have and will have
+    #[arg(short, long)]
+    pub(super) follow: bool,
+    /// The threads with these TIDs, without the rest of their processes
+    #[arg(short, long, value_name = "TID,...", allow_hyphen_values = true)]
+    pub(super) tid: Vec<String>,
+    /// The threads of this name, of at most 15 bytes: nginx
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
+    pub(super) comm: Option<String>,
+    /// The processes in this cgroup and those below it: /sys/fs/cgroup/system.slice
+    #[arg(long, value_name = "PATH")]
+    pub(super) cgroup: Option<PathBuf>,
+    /// The processes of this container or Kubernetes pod
+    #[arg(long, value_name = "ID|NAME")]
+    pub(super) container: Option<String>,
+    /// The processes of this user
+    #[arg(long, value_name = "UID|NAME", allow_hyphen_values = true)]
+    pub(super) uid: Option<String>,
+    /// All processes of the machine
+    #[arg(short, long)]
+    pub(super) all: bool,
+    /// Run this command and measure it with its children; what follows -- is all its own
+    #[arg(last = true, value_name = "-- CMD")]
+    pub(super) command: Vec<OsString>,
+}
+
+/// The filter: which calls to record.
+#[derive(ClapArgs)]
+#[command(next_help_heading = "Filter")]
+pub(super) struct FilterArgs {
+    #[arg(short = 'e', value_name = "EXPR", help = expression_help())]
+    pub(super) expression: Option<String>,
+    /// Only calls that fail
+    #[arg(long)]
+    pub(super) failed: bool,
+    /// Only calls that fail with one of these errnos: ENOENT,EAGAIN or 2,11
+    #[arg(long, value_name = "ERRNO,...", allow_negative_numbers = true)]
+    pub(super) errno: Option<String>,
+}
+
 /// `top`, with and without its name.
 #[derive(ClapArgs)]
 pub(super) struct TopArgs {
-    /// The process to watch
-    #[arg(short, long, value_name = "PID", allow_hyphen_values = true)]
-    pub(super) pid: Option<String>,
     /// How often to look, at least 10ms: 1, 500ms, 1.5s [default: 1s]
     #[arg(short, long, value_name = "INTERVAL", allow_hyphen_values = true)]
     pub(super) interval: Option<String>,
+    #[command(flatten)]
+    pub(super) target: TargetArgs,
+    #[command(flatten)]
+    pub(super) filter: FilterArgs,
 }
 
 /// `stat`.
 #[derive(ClapArgs)]
 pub(super) struct StatArgs {
-    /// The process to measure
-    #[arg(short, long, value_name = "PID", allow_hyphen_values = true)]
-    pub(super) pid: Option<String>,
-    /// How long to measure: 5, 500ms, 1.5s, 2m [default: until Ctrl-C or the process exits]
+    /// How long to measure: 5, 500ms, 1.5s, 2m [default: until Ctrl-C or the target exits]
     #[arg(short, long, value_name = "DURATION", allow_hyphen_values = true)]
     pub(super) duration: Option<String>,
     /// Print what happened in each interval, at least 10ms [default: once, at the end]
@@ -137,20 +213,26 @@ pub(super) struct StatArgs {
     /// Print JSON: an object per line, described in docs/stat-json.md
     #[arg(long, conflicts_with = "csv")]
     pub(super) json: bool,
-    /// Print CSV: a line per syscall
+    /// Print CSV: a line per row
     #[arg(long)]
     pub(super) csv: bool,
+    #[arg(long, value_name = "GROUP", default_value = GroupBy::default().id(), help = by_help())]
+    pub(super) by: String,
     #[arg(long, value_name = "KEY", default_value = Key::Time.column().id, help = sort_help())]
     pub(super) sort: String,
     /// Sort the other way round
     #[arg(short, long)]
     pub(super) reverse: bool,
-    /// Only the first TOP syscalls
+    /// Only the first TOP rows
     #[arg(short = 'n', long, value_name = "TOP", allow_hyphen_values = true)]
     pub(super) top: Option<String>,
     /// Write to FILE instead of stdout
     #[arg(short, long, value_name = "FILE")]
     pub(super) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) target: TargetArgs,
+    #[command(flatten)]
+    pub(super) filter: FilterArgs,
 }
 
 /// `check`.
@@ -167,6 +249,64 @@ pub(super) struct DemoArgs {
     /// How long to run: 30, 1m [default: until it is killed]
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub(super) seconds: Option<String>,
+}
+
+impl TargetArgs {
+    /// The targets given, each as typed.
+    pub(super) fn targets(&self) -> Vec<String> {
+        let list = |option: &str, ids: &[String]| {
+            (!ids.is_empty()).then(|| format!("{option} {}", ids.join(",")))
+        };
+        [
+            list("-p", &self.pid),
+            list("-t", &self.tid),
+            typed("--comm", &self.comm),
+            self.cgroup.as_ref().map(|path| format!("--cgroup {}", path.display())),
+            typed("--container", &self.container),
+            typed("--uid", &self.uid),
+            self.all.then(|| "-a".to_owned()),
+            self.command.first().map(|command| format!("-- {}", command.display())),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
+impl TopArgs {
+    /// The first option given, as typed.
+    pub(super) fn first_given(&self) -> Option<String> {
+        let Self { target, filter, interval } = self;
+        let switch = |option: &str, given: bool| given.then(|| option.to_owned());
+        let first = target.targets().into_iter().next();
+        first
+            .or_else(|| switch("-f", target.follow))
+            .or_else(|| typed("-e", &filter.expression))
+            .or_else(|| switch("--failed", filter.failed))
+            .or_else(|| typed("--errno", &filter.errno))
+            .or_else(|| typed("-i", interval))
+    }
+}
+
+fn typed(option: &str, value: &Option<String>) -> Option<String> {
+    value.as_ref().map(|value| format!("{option} {value}"))
+}
+
+fn expression_help() -> String {
+    let classes: Vec<&str> = CLASSES.iter().map(|class| class.name).collect();
+    format!(
+        "Only these calls, in strace's words: read,write or '!futex' or /^recv or a class: {}",
+        classes.join(", ")
+    )
+}
+
+fn by_help() -> String {
+    format!("What a row stands for: {}", groups())
+}
+
+/// What `--by` accepts.
+pub(super) fn groups() -> String {
+    GroupBy::ALL.map(GroupBy::id).join(", ")
 }
 
 fn sort_help() -> String {

@@ -5,7 +5,10 @@
 
 mod args;
 mod duration;
+mod hint;
+mod number;
 mod plan;
+mod target;
 
 use std::{
     ffi::{OsStr, OsString},
@@ -13,17 +16,17 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{
-    CommandFactory, FromArgMatches,
-    error::{ContextKind, ContextValue, ErrorKind},
-};
+use clap::{CommandFactory, FromArgMatches};
+use hint::stop;
 
 use crate::decode::printable::printable;
 pub use plan::{
-    CheckPlan, ColorChoice, Common, DemoPlan, Format, HookChoice, Plan, StatPlan, TopPlan,
+    CheckPlan, ColorChoice, Common, DemoPlan, Format, GroupBy, HookChoice, Plan, StatPlan, TopPlan,
 };
+pub use target::TargetPlan;
 
-/// The exit codes of the program, as its help documents them.
+/// The exit codes of the program, as its help documents them. With a command, the program exits
+/// with the command's own status once it has run.
 pub mod exit {
     /// All went well; also when the target has exited or the user has quit.
     pub const OK: u8 = 0;
@@ -31,6 +34,12 @@ pub mod exit {
     pub const TRACING_FAILED: u8 = 1;
     /// The arguments make no sense.
     pub const USAGE: u8 = 2;
+    /// The command to measure is there, but cannot be executed.
+    pub const NOT_EXECUTABLE: u8 = 126;
+    /// The command to measure was not found.
+    pub const NOT_FOUND: u8 = 127;
+    /// Added to the number of the signal that killed the command.
+    pub const KILLED: u8 = 128;
 }
 
 /// Why the arguments yield no plan.
@@ -74,43 +83,6 @@ where
             ExitCode::from(exit::USAGE)
         }
     })
-}
-
-/// Shortens clap's answer: help and version as they are, errors to one line.
-fn stop(error: &clap::Error, args: &[OsString]) -> Stop {
-    let text = error.render().to_string();
-    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        return Stop::Answer(text);
-    }
-    let line = text.lines().next().unwrap_or_default();
-    let line = line.strip_prefix("error: ").unwrap_or(line);
-    usage(&format!("{line}; {}", hint(error, args)))
-}
-
-/// What to do about an error of clap's.
-fn hint(error: &clap::Error, args: &[OsString]) -> String {
-    let context = |kind| match error.get(kind) {
-        Some(ContextValue::String(text)) => Some(text.as_str()),
-        Some(ContextValue::Strings(texts)) => texts.first().map(String::as_str),
-        _ => None,
-    };
-    if let Some(pid) = context(ContextKind::InvalidSubcommand)
-        && pid.bytes().all(|byte| byte.is_ascii_digit())
-    {
-        return format!("did you mean `syscost -p {pid}`?");
-    }
-    if let Some(meant) =
-        context(ContextKind::SuggestedSubcommand).or(context(ContextKind::SuggestedArg))
-    {
-        return format!("did you mean `{meant}`?");
-    }
-    let command = args
-        .iter()
-        .skip(1)
-        .filter_map(|arg| arg.to_str())
-        .find(|arg| args::Args::command().find_subcommand(arg).is_some())
-        .map_or_else(|| "syscost".to_owned(), |command| format!("syscost {command}"));
-    format!("see `{command} --help`")
 }
 
 /// A usage error. It may echo what the user typed.

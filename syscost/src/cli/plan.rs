@@ -1,14 +1,19 @@
 //! What the user wants, validated: whoever holds a [`Plan`] need not check it again. Whether the
-//! process exists and may be traced is not known here.
+//! target exists and may be traced is not known here.
 
 use std::{ffi::OsStr, path::PathBuf, time::Duration};
 
 use super::{
-    args::{Args, CheckArgs, CommandArgs, CommonArgs, DemoArgs, StatArgs, TopArgs, sort_keys},
+    args::{
+        Args, CheckArgs, CommandArgs, CommonArgs, DemoArgs, FilterArgs, StatArgs, TopArgs, groups,
+        sort_keys,
+    },
     duration,
+    number::positive,
+    target::TargetPlan,
 };
-use crate::model::column::Key;
-pub use crate::probe::HookChoice;
+use crate::{filter::Filter, model::column::Key};
+pub use crate::{group::GroupBy, probe::HookChoice};
 
 /// The shortest interval and duration. Below it, reading the maps would be most of the work.
 const SHORTEST: Duration = Duration::from_millis(10);
@@ -21,9 +26,9 @@ const DEFAULT_INTERVAL: Duration = Duration::from_secs(1);
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Plan {
-    /// Watch a process live.
+    /// Watch a target live.
     Top(TopPlan),
-    /// Measure a process and print.
+    /// Measure a target and print.
     Stat(StatPlan),
     /// Say whether this machine can trace.
     Check(CheckPlan),
@@ -45,8 +50,10 @@ pub struct Common {
 /// `syscost top`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopPlan {
-    /// The process, as the user's PID namespace numbers it; in 1..=`i32::MAX`.
-    pub pid: u32,
+    /// What to watch; `None` for the live list of processes to choose from.
+    pub target: Option<TargetPlan>,
+    /// Which calls to record.
+    pub filter: Filter,
     /// How often to look.
     pub interval: Duration,
     /// What goes for every command.
@@ -56,9 +63,13 @@ pub struct TopPlan {
 /// `syscost stat`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatPlan {
-    /// The process, as the user's PID namespace numbers it; in 1..=`i32::MAX`.
-    pub pid: u32,
-    /// How long to measure; `None` until the user or the process ends it.
+    /// What to measure.
+    pub target: TargetPlan,
+    /// Which calls to record.
+    pub filter: Filter,
+    /// What a row stands for.
+    pub by: GroupBy,
+    /// How long to measure; `None` until the user or the target ends it.
     pub duration: Option<Duration>,
     /// Print each interval, never longer than the duration; `None` for everything at the end.
     pub interval: Option<Duration>,
@@ -119,19 +130,16 @@ impl Plan {
     pub(super) fn new(args: Args, no_color: Option<&OsStr>) -> Result<Self, String> {
         let common = Common::new(args.common, no_color)?;
         let Some(command) = args.command else {
-            return Ok(Self::Top(TopPlan::new(args.top, "syscost", common)?));
+            return Ok(Self::Top(TopPlan::new(args.top, common)?));
         };
         // Before the command they would mean `top`'s, and be lost.
-        for (option, given) in [("-p", args.top.pid), ("-i", args.top.interval)] {
-            if let Some(value) = given {
-                return Err(format!(
-                    "{option} {value} stands before the command: put it after, as in `syscost \
-                     stat -p 1234`"
-                ));
-            }
+        if let Some(option) = args.top.first_given() {
+            return Err(format!(
+                "{option} stands before the command: put it after, as in `syscost stat -p 1234`"
+            ));
         }
         Ok(match command {
-            CommandArgs::Top(top) => Self::Top(TopPlan::new(top, "syscost top", common)?),
+            CommandArgs::Top(top) => Self::Top(TopPlan::new(top, common)?),
             CommandArgs::Stat(stat) => Self::Stat(StatPlan::new(stat, common)?),
             CommandArgs::Check(CheckArgs { json }) => Self::Check(CheckPlan { json, common }),
             CommandArgs::Demo(DemoArgs { seconds }) => {
@@ -167,16 +175,24 @@ impl Common {
 }
 
 impl TopPlan {
-    fn new(args: TopArgs, command: &str, common: Common) -> Result<Self, String> {
-        let pid = pid(args.pid.as_deref(), command)?;
+    fn new(args: TopArgs, common: Common) -> Result<Self, String> {
+        let target = TargetPlan::new(args.target)?;
+        let filter = filter(args.filter)?;
         let interval = time("-i", args.interval.as_deref())?.unwrap_or(DEFAULT_INTERVAL);
-        Ok(Self { pid, interval, common })
+        Ok(Self { target, filter, interval, common })
     }
 }
 
 impl StatPlan {
     fn new(args: StatArgs, common: Common) -> Result<Self, String> {
-        let pid = pid(args.pid.as_deref(), "syscost stat")?;
+        let target = TargetPlan::new(args.target)?.ok_or(
+            "no target: give a process with -p, all with -a, or a command after -- (for example \
+             `syscost stat -p 1234`)",
+        )?;
+        let filter = filter(args.filter)?;
+        let by = GroupBy::from_id(&args.by).ok_or_else(|| {
+            format!("--by {}: no such grouping; use one of {}", args.by, groups())
+        })?;
         let duration = time("-d", args.duration.as_deref())?;
         let interval = time("-i", args.interval.as_deref())?;
         if let (Some(d), Some(i)) = (duration, interval)
@@ -192,7 +208,9 @@ impl StatPlan {
             format!("--sort {}: no such column; use one of {}", args.sort, sort_keys())
         })?;
         Ok(Self {
-            pid,
+            target,
+            filter,
+            by,
             duration,
             interval,
             format: match (args.json, args.csv) {
@@ -209,14 +227,18 @@ impl StatPlan {
     }
 }
 
-fn pid(text: Option<&str>, command: &str) -> Result<u32, String> {
-    let Some(text) = text else {
-        return Err(format!("no target: give a PID with -p (for example `{command} -p 1234`)"));
-    };
-    let number = positive(text).filter(|pid| *pid <= i32::MAX as u64);
-    number.map(|pid| pid as u32).ok_or_else(|| {
-        format!("-p {text}: not a PID; it is a number from 1 to {} (see `ps -e`)", i32::MAX)
-    })
+fn filter(args: FilterArgs) -> Result<Filter, String> {
+    let mut filter = Filter::everything();
+    if let Some(expression) = args.expression {
+        filter = filter.with_calls(&expression).map_err(|error| format!("-e {error}"))?;
+    }
+    if args.failed {
+        filter = filter.failed();
+    }
+    if let Some(list) = args.errno {
+        filter = filter.with_errnos(&list).map_err(|error| format!("--errno {error}"))?;
+    }
+    Ok(filter)
 }
 
 fn top(text: Option<&str>) -> Result<Option<usize>, String> {
@@ -225,12 +247,6 @@ fn top(text: Option<&str>) -> Result<Option<usize>, String> {
     number.map(Some).ok_or_else(|| {
         format!("-n {text}: not a number of rows; it is at least 1 (leave it out for all)")
     })
-}
-
-/// Digits that make a number above 0. Signs are not digits.
-fn positive(text: &str) -> Option<u64> {
-    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    digits.then(|| text.parse().ok()).flatten().filter(|number| *number > 0)
 }
 
 fn time(option: &str, text: Option<&str>) -> Result<Option<Duration>, String> {

@@ -5,14 +5,14 @@ use std::borrow::Cow;
 use crate::{
     decode::syscall::{self, Abi},
     reading::Reading,
-    sample::{OpenCallSample, Sample},
+    sample::{OpenCallSample, Sample, ThreadName},
 };
 
 /// A call that has not returned yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InFlight {
-    /// The thread that made it.
-    pub tid: u32,
+    /// The thread that made it, and its process.
+    pub thread: ThreadName,
     /// The call's name; see [`syscall::name`].
     pub name: Cow<'static, str>,
     /// Its ABI.
@@ -35,7 +35,11 @@ impl InFlight {
         // Those from before attaching are the oldest, whatever their age is.
         let partial = |call: &Self| matches!(call.age_ns, Reading::Partial(_));
         calls.sort_by(|a, b| {
-            (partial(b), b.age_ns.value(), a.tid).cmp(&(partial(a), a.age_ns.value(), b.tid))
+            (partial(b), b.age_ns.value(), a.thread.tid).cmp(&(
+                partial(a),
+                a.age_ns.value(),
+                b.thread.tid,
+            ))
         });
         Some(calls)
     }
@@ -43,7 +47,7 @@ impl InFlight {
     fn new(call: &OpenCallSample, sample: &Sample) -> Self {
         let abi = Abi::of(call.abi);
         Self {
-            tid: call.tid,
+            thread: call.thread.clone(),
             name: syscall::name(abi, call.nr),
             abi,
             nr: call.nr,

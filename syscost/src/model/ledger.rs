@@ -30,6 +30,8 @@ pub struct Ledger {
     pub restarts: u64,
     /// Interrupted calls of which it is not certain that they failed with EINTR.
     pub restarts_guessed: u64,
+    /// Finished calls that the filter on results leaves out.
+    pub filtered: u64,
     /// Pairs with an impossible time.
     pub discarded: u64,
     /// Calls whose exit was never seen although their thread went on.
@@ -38,6 +40,10 @@ pub struct Ledger {
     pub slots_full: u64,
     /// Calls not recorded because there was no room for their open call.
     pub open_calls_full: u64,
+    /// Children that were not followed because there was no room for them.
+    pub targets_full: u64,
+    /// Dead threads whose calls are in no group of their own.
+    pub groups_full: u64,
     /// Program runs that the kernel skipped; `None` where it does not count them.
     pub program_misses: Option<u64>,
     /// Calls whose bucket counters wrapped before they were read: nobody looked for too long.
@@ -65,6 +71,10 @@ pub enum Loss {
     Wrapped(u64),
     /// Calls interrupted inside a signal handler may have been counted twice.
     RestartsGuessed(u64),
+    /// Children were not followed.
+    TargetsFull(u64),
+    /// Dead threads share a group.
+    GroupsFull(u64),
 }
 
 impl Loss {
@@ -80,6 +90,8 @@ impl Loss {
             Self::RestartsGuessed(n) => {
                 format!("{n} calls interrupted twice over may count as two")
             }
+            Self::TargetsFull(n) => format!("{n} children not followed for want of room"),
+            Self::GroupsFull(n) => format!("{n} dead threads share the group \"(other)\""),
         }
     }
 }
@@ -97,6 +109,7 @@ impl Ledger {
         let discarded = get(Counter::Discarded);
         let interrupted = get(Counter::Interrupted);
         let exits_missed = get(Counter::ExitsMissed);
+        let filtered = get(Counter::Filtered);
         Self {
             enters,
             exits: matched
@@ -104,10 +117,11 @@ impl Ledger {
                 + newborn_exits
                 + orphan_exits
                 + discarded
-                + interrupted,
+                + interrupted
+                + filtered,
             matched,
             in_flight: enters
-                .saturating_sub(matched + ended_without_exit + discarded + exits_missed),
+                .saturating_sub(matched + filtered + ended_without_exit + discarded + exits_missed),
             ended_without_exit,
             open_at_attach,
             newborn_exits,
@@ -115,10 +129,13 @@ impl Ledger {
             interrupted,
             restarts: get(Counter::Restarts),
             restarts_guessed: get(Counter::RestartsGuessed),
+            filtered,
             discarded,
             exits_missed,
             slots_full: get(Counter::SlotsFull),
             open_calls_full: get(Counter::OpenCallsFull),
+            targets_full: get(Counter::TargetsFull),
+            groups_full: get(Counter::GroupsFull),
             program_misses: sample.program_misses,
             wrapped: Some(matched.saturating_sub(recorded)).filter(|n| *n >= WRAPPED).unwrap_or(0),
         }
@@ -134,6 +151,8 @@ impl Ledger {
             Loss::SlotsFull(self.slots_full),
             Loss::Wrapped(self.wrapped),
             Loss::RestartsGuessed(self.restarts_guessed),
+            Loss::TargetsFull(self.targets_full),
+            Loss::GroupsFull(self.groups_full),
         ]
         .into_iter()
         .filter(|loss| match loss {
@@ -143,7 +162,9 @@ impl Ledger {
             | Loss::OpenCallsFull(n)
             | Loss::SlotsFull(n)
             | Loss::Wrapped(n)
-            | Loss::RestartsGuessed(n) => *n > 0,
+            | Loss::RestartsGuessed(n)
+            | Loss::TargetsFull(n)
+            | Loss::GroupsFull(n) => *n > 0,
         })
         .collect()
     }

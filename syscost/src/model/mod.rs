@@ -10,7 +10,7 @@ pub mod ledger;
 pub mod preflight;
 pub mod row;
 
-use crate::sample::{KindSample, Process, Sample};
+use crate::sample::{KindSample, Sample, Subject};
 pub use in_flight::InFlight;
 pub use latency::Latency;
 pub use ledger::Ledger;
@@ -25,11 +25,11 @@ pub enum Window {
     Interval,
 }
 
-/// One window of a process's syscalls.
+/// One window of the syscalls of what is measured.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Model {
-    /// The process that was measured.
-    pub process: Process,
+    /// What was measured.
+    pub subject: Subject,
     /// Which stretch of time this is.
     pub window: Window,
     /// How long it is, ns.
@@ -94,7 +94,7 @@ impl Model {
         let finished = sample.kinds.iter().map(KindSample::calls).sum();
         let total = Total::of(&rows);
         Self {
-            process: sample.process.clone(),
+            subject: sample.subject.clone(),
             window,
             window_ns,
             attached_ns: sample.at_ns.saturating_sub(sample.attached_at_ns),

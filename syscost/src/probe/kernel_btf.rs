@@ -28,20 +28,60 @@ const KIND_ENUM64: u32 = 19;
 /// The offsets that the programs need, read from BTF data in `bytes`.
 pub(super) fn offsets(bytes: &[u8]) -> Result<Offsets> {
     let btf = Btf::parse(bytes)?;
-    let task = btf.find_struct("task_struct", &["tgid", "thread_info"])?;
-    let thread_info = btf.find_struct("thread_info", &["flags"])?;
-    let tgid = btf.member(task, "tgid").context("task_struct has no member tgid")?;
-    let info = btf.member(task, "thread_info").context("task_struct has no member thread_info")?;
+    let task = Struct::find(&btf, "task_struct", &["tgid", "thread_info"])?;
+    let thread_info = Struct::find(&btf, "thread_info", &["flags"])?;
+    let signal = Struct::find(&btf, "signal_struct", &["live"])?;
+    let pid = Struct::find(&btf, "pid", &["level", "numbers"])?;
+    let cred = Struct::find(&btf, "cred", &["uid", "euid"])?;
+    let css_set = Struct::find(&btf, "css_set", &["dfl_cgrp"])?;
+    let cgroup = Struct::find(&btf, "cgroup", &["kn", "level"])?;
+    let node = Struct::find(&btf, "kernfs_node", &["id"])?;
+    let info = task.offset(&["thread_info"])?;
     Ok(Offsets {
-        task_tgid: tgid,
+        task_tgid: task.offset(&["tgid"])?,
         // Only x86 keeps the compat bit there; elsewhere there is no such member.
-        task_status: btf.member(thread_info, "status").map_or(0, |status| info + status),
-        task_pid: btf.member(task, "pid").context("task_struct has no member pid")?,
-        task_state: btf
-            .member(task, "__state")
-            .or_else(|| btf.member(task, "state"))
-            .context("task_struct has no member __state")?,
+        task_status: thread_info.offset(&["status"]).map_or(0, |status| info + status),
+        task_pid: task.offset(&["pid"])?,
+        task_state: task.offset(&["__state", "state"])?,
+        task_leader: task.offset(&["group_leader"])?,
+        task_comm: task.offset(&["comm"])?,
+        task_start_time: task.offset(&["start_time"])?,
+        task_signal: task.offset(&["signal"])?,
+        signal_live: signal.offset(&["live"])?,
+        task_thread_pid: task.offset(&["thread_pid"])?,
+        pid_level: pid.offset(&["level"])?,
+        pid_numbers: pid.offset(&["numbers"])?,
+        task_cgroups: task.offset(&["cgroups"])?,
+        css_set_cgroup: css_set.offset(&["dfl_cgrp"])?,
+        cgroup_kn: cgroup.offset(&["kn"])?,
+        cgroup_level: cgroup.offset(&["level"])?,
+        cgroup_ancestors: cgroup.offset(&["ancestors", "ancestor_ids"])?,
+        cgroup_ancestors_are_ids: cgroup.offset(&["ancestors"]).is_err().into(),
+        kn_id: node.offset(&["id"])?,
+        task_cred: task.offset(&["cred"])?,
+        cred_uid: cred.offset(&["uid"])?,
     })
+}
+
+/// A struct of the kernel's.
+struct Struct<'a> {
+    btf: &'a Btf<'a>,
+    name: &'static str,
+    ty: Type,
+}
+
+impl<'a> Struct<'a> {
+    fn find(btf: &'a Btf<'a>, name: &'static str, members: &[&str]) -> Result<Self> {
+        Ok(Self { btf, name, ty: btf.find_struct(name, members)? })
+    }
+
+    /// The offset of the member with the first of `names` that there is.
+    fn offset(&self, names: &[&str]) -> Result<u32> {
+        names
+            .iter()
+            .find_map(|name| self.btf.member(self.ty, name))
+            .with_context(|| format!("{} has no member {}", self.name, names[0]))
+    }
 }
 
 /// BTF data with an index of where each type begins.

@@ -5,12 +5,15 @@
 mod bpf;
 mod diagnostics;
 mod fold;
+mod groups;
 mod kernel_btf;
+mod load;
 mod maps;
+mod namespace;
 pub mod preflight;
+mod scope;
 
 use std::{
-    collections::BTreeSet,
     fs,
     io::Read,
     mem::size_of,
@@ -19,30 +22,28 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, bail};
 use aya::{
-    Btf, Ebpf, EbpfLoader, Pod, VerifierLogLevel, include_bytes_aligned,
-    maps::{HashMap, Map, Queue},
+    Btf, Ebpf,
     programs::{
         BtfTracePoint, Iter, Program, RawTracePoint, raw_trace_point::RawTracePointLink,
         tp_btf::BtfTracePointLink,
     },
 };
-use syscost_common::{
-    cell::{self, SLOTS},
-    config::{Machine, Offsets},
-    kind,
-    open_call::{InFlight, ORIGIN_UNKNOWN, OpenCall},
-};
+use syscost_common::{config::Offsets, kind, ledger::Counter, open_call::InFlight};
 
-use crate::sample::{KindSample, LedgerSample, OpenCallSample};
+use crate::{
+    filter::Filter,
+    group::GroupBy,
+    sample::{GroupSample, KindSample, LedgerSample, OpenCallSample, ThreadName},
+};
+use bpf::Tasks;
 use diagnostics::Diagnostics;
+use groups::Groups;
+use load::Told;
 use maps::Maps;
+use namespace::Namespace;
 
 pub use maps::map_bytes_at_most;
-
-static BTF_OBJECT: &[u8] =
-    include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/ebpf/btf.bpf.o"));
-static RAW_OBJECT: &[u8] =
-    include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/ebpf/raw.bpf.o"));
+pub use scope::Scope;
 
 /// Which hooks to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,6 +71,34 @@ pub enum Hooks {
     },
 }
 
+/// What to measure, and how.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Whose calls.
+    pub scope: Scope,
+    /// Which of them.
+    pub filter: Filter,
+    /// What to add them up by, beside the histograms by syscall.
+    pub group_by: GroupBy,
+    /// Which hooks to use.
+    pub hooks: HookChoice,
+    /// Whether the programs tell why a loss counter rises; see [`Probe::diagnostics`].
+    pub verbose: bool,
+}
+
+impl Request {
+    /// All calls of the process `tgid`, with the best hooks there are.
+    pub fn process(tgid: u32) -> Self {
+        Self {
+            scope: Scope::Process(tgid),
+            filter: Filter::default(),
+            group_by: GroupBy::Syscall,
+            hooks: HookChoice::Auto,
+            verbose: false,
+        }
+    }
+}
+
 /// The programs, attached to the kernel. Dropping it detaches them.
 pub struct Probe {
     links: Vec<Link>,
@@ -80,6 +109,8 @@ pub struct Probe {
     attached_at_ns: u64,
     /// The iterator over open calls, where there can be one.
     open_calls: Option<OwnedFd>,
+    /// The calls by who made them, where that was asked for.
+    groups: Option<Groups>,
     /// What [`Probe::program_misses`] said last, once the programs are gone.
     final_misses: Option<Option<u64>>,
 }
@@ -90,62 +121,42 @@ enum Link {
     Raw(#[expect(dead_code, reason = "held to be dropped")] RawTracePointLink),
 }
 
-// SAFETY: four-byte integers without padding, valid for any bytes.
-unsafe impl Pod for PodOffsets {}
-
-#[derive(Clone, Copy)]
-#[repr(transparent)]
-struct PodOffsets(Offsets);
-
-#[derive(Clone, Copy)]
-#[repr(transparent)]
-struct PodMachine(Machine);
-
-// SAFETY: four-byte integers without padding, valid for any bytes.
-unsafe impl Pod for PodMachine {}
-
-#[cfg(target_arch = "x86_64")]
-const MACHINE: Machine = Machine::X86_64;
-#[cfg(target_arch = "aarch64")]
-const MACHINE: Machine = Machine::AARCH64;
-
-#[derive(Clone, Copy)]
-#[repr(transparent)]
-struct PodOpenCall(OpenCall);
-
-// SAFETY: integers without padding, valid for any bytes.
-unsafe impl Pod for PodOpenCall {}
-
 impl Probe {
-    /// Loads the programs and attaches them to all threads of the process `tgid` (as the root PID
-    /// namespace numbers it).
+    /// Loads the programs and attaches them to what `request` asks for.
     ///
     /// # Errors
     /// When the kernel refuses: missing privileges, missing features, no memory.
-    pub fn attach(tgid: u32, choice: HookChoice, verbose: bool) -> Result<Self> {
+    pub fn attach(request: &Request) -> Result<Self> {
         preflight::require_privileges()?;
         lift_memlock_limit();
-        match choice {
-            HookChoice::Raw => Self::attach_raw(tgid, verbose, "forced by --hooks raw".to_owned()),
-            HookChoice::Btf => Self::attach_btf(tgid, verbose),
-            HookChoice::Auto => match Self::attach_btf(tgid, verbose) {
+        let offsets = kernel_offsets();
+        let namespace = Namespace::own(offsets.as_ref().ok())?;
+        let (scope, targets) = request.scope.resolve(namespace.as_ref())?;
+        let mut told = Told { request, scope, targets, offsets: None };
+        let btf = |told: &mut Told<'_>| {
+            told.offsets = Some(*offsets.as_ref().map_err(|why| anyhow!("{why:#}"))?);
+            Self::attach_btf(told)
+        };
+        let raw = |told: &mut Told<'_>, because: String| {
+            told.offsets = offsets.as_ref().ok().copied();
+            Self::attach_raw(told, because)
+        };
+        match request.hooks {
+            HookChoice::Raw => raw(&mut told, "forced by --hooks raw".to_owned()),
+            HookChoice::Btf => btf(&mut told),
+            HookChoice::Auto => match btf(&mut told) {
                 Ok(probe) => Ok(probe),
                 Err(why) => {
                     let because = format!("{why:#}");
-                    Self::attach_raw(tgid, verbose, because)
+                    raw(&mut told, because)
                         .with_context(|| format!("BTF tracepoints: {why:#}; raw tracepoints"))
                 }
             },
         }
     }
 
-    fn attach_btf(tgid: u32, verbose: bool) -> Result<Self> {
-        let bytes = fs::read(kernel_btf::VMLINUX)
-            .with_context(|| format!("no kernel BTF in {}", kernel_btf::VMLINUX))?;
-        let offsets = kernel_btf::offsets(&bytes)?;
-        drop(bytes);
-        let loaded = load(BTF_OBJECT, tgid, Some(offsets), verbose);
-        let (mut ebpf, diagnostics) = loaded.map_err(|error| {
+    fn attach_btf(told: &Told<'_>) -> Result<Self> {
+        let (mut ebpf, diagnostics) = load::load(load::BTF_OBJECT, told).map_err(|error| {
             // The kernel itself only says "invalid argument".
             let old = !preflight::kernel_is_at_least(5, 11);
             if old { anyhow!("no task storage for tracing programs before 5.11") } else { error }
@@ -161,58 +172,77 @@ impl Probe {
             ("sys_enter", "sys_enter"),
         ];
         for (name, tracepoint) in programs {
-            let program: &mut BtfTracePoint = typed(&mut ebpf, name)?;
+            let program: &mut BtfTracePoint = load::typed(&mut ebpf, name)?;
             program
                 .load(tracepoint, &btf)
                 .with_context(|| format!("cannot load the program for `{tracepoint}`"))?;
         }
         // Not on every kernel: bpf_task_pt_regs is there since 5.15.
-        let open_calls = typed::<Iter>(&mut ebpf, "open_calls").ok().and_then(|program| {
+        let tasks = match told.request.scope {
+            Scope::Process(pid) => Tasks::OfProcess(pid),
+            Scope::Thread(tid) => Tasks::Thread(tid),
+            _ => Tasks::All,
+        };
+        let open_calls = load::typed::<Iter>(&mut ebpf, "open_calls").ok().and_then(|program| {
             program.load("task", &btf).ok()?;
-            bpf::link_task_iterator(program.fd().ok()?.as_fd(), tgid).ok()
+            bpf::link_task_iterator(program.fd().ok()?.as_fd(), tasks).ok()
         });
+        let mut groups = None;
+        if told.request.group_by != GroupBy::Syscall {
+            let program: &mut Iter = load::typed(&mut ebpf, "thread_totals")?;
+            program.load("task", &btf).context("cannot load the iterator over threads")?;
+            groups = Some(Groups::open(&mut ebpf, told.request.group_by)?);
+        }
         drop(btf);
         let mut links = Vec::new();
         for (name, tracepoint) in programs {
-            let program: &mut BtfTracePoint = typed(&mut ebpf, name)?;
+            let program: &mut BtfTracePoint = load::typed(&mut ebpf, name)?;
             let link = program.attach().and_then(|id| program.take_link(id));
             links.push(Link::Btf(link.with_context(|| format!("cannot attach `{tracepoint}`"))?));
         }
         let probe = Self::attached(ebpf, links, diagnostics, Hooks::Btf)?;
-        Ok(Self { open_calls, ..probe })
+        Ok(Self { open_calls, groups, ..probe })
     }
 
-    fn attach_raw(tgid: u32, verbose: bool, because: String) -> Result<Self> {
-        let offsets = fs::read(kernel_btf::VMLINUX).ok();
-        let offsets = offsets.and_then(|bytes| kernel_btf::offsets(&bytes).ok());
-        let (mut ebpf, diagnostics) = load(RAW_OBJECT, tgid, offsets, verbose)?;
+    fn attach_raw(told: &Told<'_>, because: String) -> Result<Self> {
+        let by = told.request.group_by;
+        if by != GroupBy::Syscall {
+            bail!("--by {} takes BTF tracepoints and task storage: Linux 5.11 with BTF", by.id());
+        }
+        if told.offsets.is_none() && told.request.scope.takes_btf() {
+            bail!("without kernel BTF only one process can be measured: give its PID with -p");
+        }
+        let (mut ebpf, diagnostics) = load::load(load::RAW_OBJECT, told)?;
         // Before 5.12 there is no compare-exchange, nor does one program preempt another.
         let exchange = preflight::kernel_is_at_least(5, 12);
-        let programs = [
+        let mut programs = vec![
             ("process_exec", "sched_process_exec"),
             ("process_exit", "sched_process_exit"),
             (if exchange { "sys_exit_cmpxchg" } else { "sys_exit" }, "sys_exit"),
             ("sys_enter", "sys_enter"),
         ];
-        for (name, tracepoint) in programs {
-            let program: &mut RawTracePoint = typed(&mut ebpf, name)?;
+        if told.offsets.is_some() {
+            programs.insert(0, ("process_fork", "sched_process_fork"));
+        }
+        for (name, tracepoint) in &programs {
+            let program: &mut RawTracePoint = load::typed(&mut ebpf, name)?;
             program
                 .load()
                 .with_context(|| format!("cannot load the program for `{tracepoint}`"))?;
         }
-        // Without BTF a child cannot be recognised when it is forked. The threads that exist now
-        // are entered instead; any other thread is younger. `process_exit` is attached before, so
-        // that a thread which dies meanwhile is not left in the map for long.
         let mut links = Vec::new();
         for (name, tracepoint) in programs {
-            if tracepoint == "sys_exit" {
-                enter_threads(&mut ebpf, tgid)?;
+            // Without BTF a child cannot be recognised when it is forked. The threads that exist
+            // now are entered instead; any other thread is younger. `process_exit` is attached
+            // before, so that a thread which dies meanwhile is not left in the map for long.
+            if tracepoint == "sys_exit" && told.offsets.is_none() {
+                load::enter_threads(&mut ebpf, told.scope.id)?;
             }
-            let program: &mut RawTracePoint = typed(&mut ebpf, name)?;
+            let program: &mut RawTracePoint = load::typed(&mut ebpf, name)?;
             let link = program.attach(tracepoint).and_then(|id| program.take_link(id));
             links.push(Link::Raw(link.with_context(|| format!("cannot attach `{tracepoint}`"))?));
         }
-        let hooks = Hooks::Raw { because, tells_abi: offsets.is_some() };
+        let hooks = Hooks::Raw { because, tells_abi: told.offsets.is_some() };
         Self::attached(ebpf, links, diagnostics, hooks)
     }
 
@@ -232,6 +262,7 @@ impl Probe {
             hooks,
             attached_at_ns: monotonic_ns(),
             open_calls: None,
+            groups: None,
             final_misses: None,
         })
     }
@@ -267,6 +298,9 @@ impl Probe {
         // SAFETY: takes three integers and touches no memory of ours.
         unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };
         self.open_calls = None;
+        if let Some(groups) = &mut self.groups {
+            groups.settle();
+        }
         let misses = self.program_misses();
         self.final_misses.get_or_insert(misses);
         for (_, program) in self.ebpf.programs_mut() {
@@ -296,6 +330,19 @@ impl Probe {
         Some(records.filter_map(OpenCallSample::from_record).collect())
     }
 
+    /// The calls by who made them; `None` where that was not asked for.
+    ///
+    /// # Errors
+    /// When the kernel does not let its maps be read.
+    pub fn groups(&mut self) -> Result<Option<Vec<GroupSample>>> {
+        self.groups.as_mut().map(Groups::read).transpose()
+    }
+
+    /// How many followed children live.
+    pub fn children(&self) -> u64 {
+        self.maps.counters()[Counter::Children as usize]
+    }
+
     /// Kernel memory of the maps, bytes, as the kernel accounts for it.
     ///
     /// # Errors
@@ -306,8 +353,9 @@ impl Probe {
 
     fn program_misses(&self) -> Option<u64> {
         let mut misses = 0;
-        // The iterator misses nothing: it runs when we ask it to.
-        let hooked = self.ebpf.programs().filter(|(name, _)| *name != "open_calls");
+        // Iterators miss nothing: they run when we ask them to.
+        let hooked =
+            self.ebpf.programs().filter(|(_, program)| !matches!(program, Program::Iter(_)));
         for (_, program) in hooked {
             // One that was never loaded: made for another kernel than this.
             let Ok(fd) = program.fd() else { continue };
@@ -324,7 +372,11 @@ impl OpenCallSample {
         let record: InFlight = unsafe { std::ptr::read_unaligned(bytes.as_ptr().cast()) };
         let (abi, nr) = kind::unpack(record.kind)?;
         Some(Self {
-            tid: record.tid,
+            thread: ThreadName {
+                tid: record.ids.tid,
+                pid: record.ids.tgid,
+                comm: scope::name(record.ids.comm),
+            },
             abi,
             nr,
             entered_at_ns: (record.entered_at != 0).then_some(record.entered_at),
@@ -334,76 +386,11 @@ impl OpenCallSample {
     }
 }
 
-/// Loads `object` with its knobs set and its maps sized, but no program yet.
-fn load(
-    object: &[u8],
-    tgid: u32,
-    offsets: Option<Offsets>,
-    verbose: bool,
-) -> Result<(Ebpf, Option<Diagnostics>)> {
-    let cpus = possible_cpus()?;
-    let offsets = offsets.map(PodOffsets);
-    // 0 lets the verifier remove every diagnostic from the programs.
-    let log_level: u8 = if verbose { 0xff } else { 0 };
-    let mut loader = EbpfLoader::new();
-    loader
-        // The programs have no CO-RE relocations that would need the kernel's BTF.
-        .btf(None)
-        .allow_unsupported_maps()
-        .verifier_log_level(VerifierLogLevel::DISABLE)
-        .override_global("TARGET_TGID", &tgid, true)
-        .override_global("MACHINE", &PodMachine(MACHINE), true)
-        .override_global("AYA_LOG_LEVEL", &log_level, false)
-        .map_max_entries("CELLS", cell::count(cpus))
-        .map_max_entries("LEDGER", cpus);
-    if !verbose {
-        // Nothing will be said; a page is the smallest there is.
-        loader.map_max_entries("AYA_LOGS", 4096);
-    }
-    if let Some(offsets) = &offsets {
-        loader.override_global("OFFSETS", offsets, true);
-    }
-    let mut ebpf = loader.load(object).context("cannot load the BPF object")?;
-    let free = ebpf.map_mut("FREE_SLOTS").context("object has no map FREE_SLOTS")?;
-    let mut free = Queue::<_, u32>::try_from(free)?;
-    for slot in 1..SLOTS {
-        free.push(slot, 0).context("cannot fill the queue of free slots")?;
-    }
-    // Before the programs are loaded: once they are, the map they log to is theirs.
-    let diagnostics = verbose.then(|| Diagnostics::listen(&mut ebpf)).transpose()?;
-    Ok((ebpf, diagnostics))
-}
-
-/// Enters the threads of `tgid` that exist now: an exit they make first is of a call that was open.
-fn enter_threads(ebpf: &mut Ebpf, tgid: u32) -> Result<()> {
-    let map: &mut Map = ebpf.map_mut("OPEN_BY_TID").context("object has no map OPEN_BY_TID")?;
-    let mut open: HashMap<_, u32, PodOpenCall> = HashMap::try_from(map)?;
-    let known = OpenCall { origin: ORIGIN_UNKNOWN, ..OpenCall::default() };
-    let mut entered: BTreeSet<u32> = BTreeSet::new();
-    // Until a round finds no new thread: they may be making more meanwhile.
-    loop {
-        let before = entered.len();
-        for thread in fs::read_dir(format!("/proc/{tgid}/task")).into_iter().flatten().flatten() {
-            if let Some(tid) = thread.file_name().to_str().and_then(|name| name.parse().ok())
-                && entered.insert(tid)
-            {
-                // No room: the programs will find none either, and count it.
-                let _ = open.insert(tid, PodOpenCall(known), 0);
-            }
-        }
-        if entered.len() == before {
-            return Ok(());
-        }
-    }
-}
-
-fn typed<'a, T>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut T>
-where
-    &'a mut T: TryFrom<&'a mut Program>,
-{
-    let program =
-        ebpf.program_mut(name).with_context(|| format!("object has no program {name}"))?;
-    program.try_into().map_err(|_| anyhow!("program {name} is of another type"))
+/// Where the running kernel keeps what the programs read.
+fn kernel_offsets() -> Result<Offsets> {
+    let bytes = fs::read(kernel_btf::VMLINUX)
+        .with_context(|| format!("no kernel BTF in {}", kernel_btf::VMLINUX))?;
+    kernel_btf::offsets(&bytes)
 }
 
 /// Kernels before 5.11 charge BPF memory to this limit. Where it cannot be lifted, loading says so.

@@ -1,11 +1,14 @@
 //! Preflight: will tracing work here, with which hooks, and what will be missing?
 
-use std::{fs, path::Path};
+use std::fs;
 
 use anyhow::{Context, Result, bail};
 use syscost_common::open_call::MAX_OPEN_BY_TID;
 
-use super::{HookChoice, Hooks, Probe, kernel_btf, map_bytes_at_most};
+use super::{
+    HookChoice, Hooks, Probe, Request, kernel_btf, map_bytes_at_most, namespace,
+    namespace::Namespace,
+};
 use crate::model::preflight::{Finding, Report, Verdict};
 
 /// Some of include/uapi/linux/capability.h.
@@ -15,13 +18,13 @@ const CAP_SYS_RESOURCE: u32 = 24;
 const CAP_PERFMON: u32 = 38;
 const CAP_BPF: u32 = 39;
 
-/// The inode of the root PID namespace (PROC_PID_INIT_INO, include/linux/proc_ns.h).
-const ROOT_PID_NAMESPACE: &str = "pid:[4026531836]";
-
 /// Looks at everything tracing depends on; at the end, traces this process for a moment.
 pub fn check(choice: HookChoice) -> Report {
-    let mut findings = vec![kernel(), btf(), jit(), privileges(), pid_namespace(), other_users()];
+    let mut findings = vec![kernel(), btf(), jit(), privileges(), other_users()];
     findings.extend(memory_limit());
+    if findings.iter().all(|finding| finding.verdict != Verdict::Bad) {
+        findings.push(pid_namespace());
+    }
     if findings.iter().all(|finding| finding.verdict != Verdict::Bad) {
         findings.extend(trial(choice));
     }
@@ -34,16 +37,6 @@ pub fn check(choice: HookChoice) -> Report {
 pub(super) fn require_privileges() -> Result<()> {
     if !has_privileges(effective_capabilities()?) {
         bail!("cannot load BPF programs: needs CAP_BPF and CAP_PERFMON (try sudo)");
-    }
-    Ok(())
-}
-
-/// # Errors
-/// When the PIDs that a user gives are not those that the programs see.
-pub fn require_root_pid_namespace() -> Result<()> {
-    let finding = pid_namespace();
-    if finding.verdict == Verdict::Bad {
-        bail!("{}", finding.detail);
     }
     Ok(())
 }
@@ -182,27 +175,29 @@ fn memory_limit() -> Option<Finding> {
 
 fn pid_namespace() -> Finding {
     let subject = "PID namespace";
-    match fs::read_link("/proc/self/ns/pid") {
-        Ok(link) if link == Path::new(ROOT_PID_NAMESPACE) => {
-            Finding::good(subject, "the root one".to_owned())
-        }
-        Ok(_) => Finding::bad(
+    if namespace::is_root() {
+        return Finding::good(subject, "the root one".to_owned());
+    }
+    let offsets = super::kernel_offsets();
+    match Namespace::own(offsets.as_ref().ok()) {
+        Ok(_) => Finding::good(
             subject,
-            "PIDs here are not those the kernel reports: run syscost outside the container, \
-             with the PID that the host gives the process"
+            "not the root one: PIDs given and shown are those of this one, and `-a`, `--comm` and \
+             `--uid` are about its processes"
                 .to_owned(),
         ),
-        Err(error) => Finding::limited(subject, format!("cannot tell ({error})")),
+        Err(error) => Finding::bad(subject, format!("{error:#}")),
     }
 }
 
 /// Attaches to this very process, makes calls, and looks whether they were counted.
 fn trial(choice: HookChoice) -> Vec<Finding> {
     const CALLS: u64 = 100;
-    let mut probe = match Probe::attach(std::process::id(), choice, false) {
-        Ok(probe) => probe,
-        Err(error) => return vec![Finding::bad("hooks", format!("{error:#}"))],
-    };
+    let mut probe =
+        match Probe::attach(&Request { hooks: choice, ..Request::process(std::process::id()) }) {
+            Ok(probe) => probe,
+            Err(error) => return vec![Finding::bad("hooks", format!("{error:#}"))],
+        };
     let hooks = match probe.hooks() {
         Hooks::Btf => Finding::good(
             "hooks",

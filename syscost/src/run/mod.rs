@@ -1,6 +1,8 @@
 //! Carries out a plan: the loops that bring source, views and the user together.
 
 mod check;
+mod child;
+mod find;
 mod output_file;
 mod privileges;
 mod signals;
@@ -13,6 +15,9 @@ use tokio::runtime::{Builder, Runtime};
 use crate::{
     cli::{Common, Plan, exit},
     demo,
+    filter::Filter,
+    group::GroupBy,
+    probe::Request,
     source::{Live, Source},
     target::Target,
 };
@@ -22,11 +27,19 @@ use crate::{
 /// # Errors
 /// When tracing fails; one line says what failed and what to do.
 pub fn run(plan: Plan) -> Result<u8> {
-    match plan {
+    let done = match plan {
         Plan::Top(plan) => runtime()?.block_on(top::run(&plan)),
         Plan::Stat(plan) => runtime()?.block_on(stat::run(&plan)),
         Plan::Check(plan) => check::run(&plan),
         Plan::Demo(plan) => demo::run(plan.duration).map(|()| exit::OK),
+    };
+    match done.as_ref().err().and_then(find::exit_code) {
+        Some(code) => {
+            // The same code as a shell's, so that nobody takes it for the command's own.
+            eprintln!("syscost: {:#}", done.expect_err("there is a code for it"));
+            Ok(code)
+        }
+        None => done,
     }
 }
 
@@ -35,18 +48,22 @@ fn runtime() -> Result<Runtime> {
     Builder::new_current_thread().enable_all().build().context("cannot start the event loop")
 }
 
-/// Finds the process, attaches to it, and gives up the privileges that took.
-fn attach(pid: u32, common: &Common) -> Result<Live> {
-    let target = Target::resolve(pid)?;
-    if let Some(tid) = target.asked_for_thread {
-        eprintln!(
-            "syscost: {tid} is a thread of process {} ({}); measuring the process",
-            target.pid, target.comm
-        );
+/// What to ask of the probes about `target`.
+fn request(target: &Target, filter: &Filter, group_by: GroupBy, common: &Common) -> Request {
+    Request {
+        scope: target.scope(),
+        filter: filter.clone(),
+        group_by,
+        hooks: common.hooks,
+        verbose: common.verbose,
     }
-    let mut source = Live::attach(target, common.hooks, common.verbose)?;
+}
+
+/// Attaches to `target`, and gives up the privileges that took.
+fn attach(target: Target, request: &Request) -> Result<Live> {
+    let mut source = Live::attach(target, request)?;
     // All else is open already, or mapped into memory: asking the kernel how often it skipped a
-    // program is the only thing left that may take privileges.
+    // program, or for the calls of groups, is the only thing left that may take privileges.
     let mut tells = || source.sample().is_ok_and(|sample| sample.ledger.program_misses.is_some());
     let told = tells();
     privileges::give_up(|| tells() == told)?;

@@ -1,6 +1,7 @@
 //! The signals that end a measurement in good order.
 
 use anyhow::{Context, Result};
+use nix::sys::signal;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Those who may ask for an end: the user, the system, a terminal that goes away.
@@ -22,11 +23,11 @@ impl Signals {
     }
 
     /// Completes at the next of them.
-    pub(super) async fn end(&mut self) {
+    pub(super) async fn next(&mut self) -> signal::Signal {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-            _ = self.hang_up.recv() => {}
+            _ = self.interrupt.recv() => signal::Signal::SIGINT,
+            _ = self.terminate.recv() => signal::Signal::SIGTERM,
+            _ = self.hang_up.recv() => signal::Signal::SIGHUP,
         }
     }
 }

@@ -8,12 +8,20 @@ use std::{
 use anyhow::{Context, Result};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 
-use super::{KEEP_UP, attach, output_file, signals::Signals};
+use super::{
+    KEEP_UP, attach,
+    child::Child,
+    find::{Found, find},
+    output_file, request,
+    signals::Signals,
+};
 use crate::{
-    cli::{Format, StatPlan, exit},
+    cli::{Format, StatPlan},
+    decode::printable::printable,
     model::Model,
     sample::Sample,
     source::Source,
+    target::command::Stdio,
     view::{
         Order, csv, json,
         table::{self, TableOptions},
@@ -23,17 +31,22 @@ use crate::{
 pub(super) async fn run(plan: &StatPlan) -> Result<u8> {
     // Before anything is attached: nobody wants to learn after an hour that it was for nothing.
     let mut output = Output::open(plan)?;
+    let Found { target, command } = find(&plan.target, Stdio::Inherit)?;
     let mut signals = Signals::catch()?;
-    let source = attach(plan.pid, &plan.common)?;
-    let target = source.target();
+    let request = request(&target, &plan.filter, plan.by, &plan.common);
+    let mut source = attach(target, &request)?;
+    let subject = source.sample()?.subject;
     let until = if plan.duration.is_none() { "; Ctrl-C ends it" } else { "" };
-    eprintln!("syscost: attached to {} (pid {}){until}", target.comm, target.pid);
-    let printed = measure(plan, source, &mut signals, &mut output).await;
+    let (name, detail) = (printable(&subject.name), printable(&subject.detail));
+    eprintln!("syscost: attached to {name} ({detail}){until}");
+    let mut child = Child::release(command)?;
+    let printed = measure(plan, source, &mut signals, &mut child, &mut output).await;
+    let code = child.wait(&mut signals).await;
     match printed {
         // `| head` has seen enough; that is not a failure.
-        Err(error) if is_closed_pipe(&error) => Ok(exit::OK),
+        Err(error) if is_closed_pipe(&error) => Ok(code),
         Err(error) => Err(error),
-        Ok(()) => Ok(exit::OK),
+        Ok(()) => Ok(code),
     }
 }
 
@@ -41,6 +54,7 @@ async fn measure(
     plan: &StatPlan,
     mut source: impl Source,
     signals: &mut Signals,
+    child: &mut Child,
     output: &mut Output<'_>,
 ) -> Result<()> {
     let begin = Instant::now();
@@ -53,7 +67,9 @@ async fn measure(
     loop {
         tokio::select! {
             biased;
-            () = signals.end() => break,
+            signal = signals.next() => if !child.takes(signal) {
+                break;
+            },
             () = source.exit() => break,
             () = sleep_until(end.unwrap_or(begin)), if end.is_some() => break,
             now = tick.tick() => {

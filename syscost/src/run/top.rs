@@ -1,16 +1,30 @@
 //! `syscost top`: the live screen.
 
-use anyhow::Result;
+use std::io;
+
+use anyhow::{Context, Result};
+use nix::sys::signal::Signal;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{KEEP_UP, attach, signals::Signals};
+use super::{
+    KEEP_UP, attach,
+    child::Child,
+    find::{Found, find},
+    request,
+    signals::Signals,
+};
 use crate::{
     cli::{ColorChoice, TopPlan, exit},
+    group::GroupBy,
     model::Model,
     probe::Hooks,
     sample::Sample,
     source::Source,
-    view::tui::{self, Effect, Event, Input, Term, UiState},
+    target::command::{Command, Stdio},
+    view::{
+        format,
+        tui::{self, Effect, Event, Input, Term, UiState},
+    },
 };
 
 pub(super) async fn run(plan: &TopPlan) -> Result<u8> {
@@ -18,17 +32,43 @@ pub(super) async fn run(plan: &TopPlan) -> Result<u8> {
         eprintln!("syscost: {error}");
         return Ok(exit::USAGE);
     }
+    let Found { target, command } =
+        find(plan.target.as_ref().context("no target")?, Stdio::Captured)?;
     let mut signals = Signals::catch()?;
-    let source = attach(plan.pid, &plan.common)?;
+    let request = request(&target, &plan.filter, GroupBy::Syscall, &plan.common);
+    let source = attach(target, &request)?;
+    let mut child = Child::release(command)?;
     let mut notes = Vec::new();
     if let Hooks::Raw { tells_abi: false, .. } = source.hooks() {
         notes.push("no kernel BTF: 32-bit calls are shown as 64-bit ones".to_owned());
     }
     let mut term = Term::open()?;
     let mut ui = UiState::new(plan.common.color == ColorChoice::Never);
-    let watched = watch(plan, source, notes, &mut signals, &mut term, &mut ui).await;
+    let watched = watch(plan, source, notes, &mut signals, &mut child, &mut term, &mut ui).await;
     drop(term);
-    watched.map(|()| exit::OK)
+    // Nobody watches any more: what was started to be watched ends.
+    child.signal(Signal::SIGTERM);
+    let code = child.wait(&mut signals).await;
+    if let Some(command) = child.command() {
+        offer_output(command)?;
+    }
+    watched.map(|()| code)
+}
+
+/// What the command has written while the screen was the terminal's.
+fn offer_output(command: &mut Command) -> Result<()> {
+    let Some(mut output) = command.output()? else { return Ok(()) };
+    let bytes = output.metadata()?.len();
+    if bytes == 0 {
+        return Ok(());
+    }
+    eprint!("syscost: the command wrote {} bytes; show them? [Y/n] ", format::full(bytes));
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    if !answer.trim_start().starts_with(['n', 'N']) {
+        io::copy(&mut output, &mut io::stdout().lock()).context("cannot show the output")?;
+    }
+    Ok(())
 }
 
 async fn watch(
@@ -36,6 +76,7 @@ async fn watch(
     mut source: impl Source,
     mut notes: Vec<String>,
     signals: &mut Signals,
+    child: &mut Child,
     term: &mut Term,
     ui: &mut UiState,
 ) -> Result<()> {
@@ -67,7 +108,9 @@ async fn watch(
                 },
                 Some(Event::Other) => {}
             },
-            () = signals.end() => return Ok(()),
+            signal = signals.next() => if !child.takes(signal) {
+                return Ok(());
+            },
             () = source.exit(), if !exited => {
                 // An event, not an error: the last state stays on the screen.
                 exited = true;

@@ -1,42 +1,56 @@
-//! The live source: the probes on a running process.
+//! The live source: the probes on what is measured.
+
+use std::{os::fd::OwnedFd, time::Duration};
 
 use anyhow::{Context, Result};
-use tokio::io::{Interest, unix::AsyncFd};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    time::sleep,
+};
 
 use super::Source;
 use crate::{
-    probe::{HookChoice, Hooks, Probe, preflight},
-    reading::Reading,
-    sample::{Process, Sample},
-    target::Target,
+    probe::{Hooks, Probe, Request},
+    sample::{GroupKey, GroupSample, Sample},
+    target::{Process, Target, cgroup::Cgroups},
 };
 
-/// A process and the probes that measure it.
+/// How often to look whether those are gone of whom the kernel does not tell.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// What is measured and the probes that measure it.
 pub struct Live {
-    target: AsyncFd<Target>,
+    target: Target,
+    /// The pidfds of the processes that were given.
+    held: Vec<AsyncFd<OwnedFd>>,
     probe: Probe,
-    last_comm: String,
+    only: Option<String>,
+    cgroups: Cgroups,
     finished: Option<Sample>,
 }
 
 impl Live {
-    /// Attaches to `target`. Needs a running tokio reactor.
+    /// Attaches as `request` says, which is about `target`. Needs a running tokio reactor.
     ///
     /// # Errors
     /// When the probes cannot be attached.
-    pub fn attach(target: Target, hooks: HookChoice, verbose: bool) -> Result<Self> {
-        preflight::require_root_pid_namespace()?;
-        let probe = Probe::attach(target.pid, hooks, verbose)?;
-        let last_comm = target.comm.clone();
-        // SAFETY: the target owns its pidfd and neither closes nor changes it while it lives.
-        let target = unsafe { AsyncFd::register_with_interest(target, Interest::READABLE) }
-            .context("cannot wait for the process to exit")?;
-        Ok(Self { target, probe, last_comm, finished: None })
+    pub fn attach(target: Target, request: &Request) -> Result<Self> {
+        let held = target.processes().map(hold).collect::<Result<Vec<_>>>();
+        let held = held.context("cannot wait for processes to exit")?;
+        let probe = Probe::attach(request)?;
+        Ok(Self {
+            target,
+            held,
+            probe,
+            only: request.filter.describe(),
+            cgroups: Cgroups::default(),
+            finished: None,
+        })
     }
 
-    /// The process that is measured.
+    /// What is measured.
     pub fn target(&self) -> &Target {
-        self.target.get_ref()
+        &self.target
     }
 
     /// Which hooks are in use.
@@ -44,43 +58,57 @@ impl Live {
         self.probe.hooks()
     }
 
-    fn read(&mut self, exited: bool) -> Sample {
+    fn read(&mut self, exited: bool) -> Result<Sample> {
         let open_calls = self.probe.open_calls();
+        let groups = self.probe.groups()?.map(|groups| self.name(groups));
         let (at_ns, kinds, ledger) = self.probe.snapshot();
-        let now = if exited { None } else { self.target().now() };
-        let threads = match now {
-            Some(now) => {
-                self.last_comm = now.comm;
-                now.threads
-            }
-            None if exited => Reading::Exact(0),
-            // Gone since, which the next sample will say.
-            None => Reading::NotCollected,
-        };
-        let process =
-            Process { pid: self.target().pid, comm: self.last_comm.clone(), threads, exited };
-        Sample {
-            at_ns,
-            attached_at_ns: self.probe.attached_at_ns(),
-            process,
-            kinds,
-            open_calls,
-            ledger,
-        }
+        let subject = self.target.subject(self.only.clone(), exited);
+        let attached_at_ns = self.probe.attached_at_ns();
+        Ok(Sample { at_ns, attached_at_ns, subject, kinds, open_calls, groups, ledger })
     }
+
+    /// Gives cgroups their paths, which the kernel's programs do not know.
+    fn name(&mut self, mut groups: Vec<GroupSample>) -> Vec<GroupSample> {
+        for group in &mut groups {
+            if let GroupKey::Cgroup { id, path } = &mut group.key {
+                *path = self.cgroups.path(*id);
+            }
+        }
+        groups
+    }
+
+    /// Whether nothing is left to measure.
+    fn is_over(&self) -> bool {
+        self.target.has_exited() && self.probe.children() == 0
+    }
+}
+
+/// Something that becomes readable when `process` exits.
+fn hold(process: &Process) -> Result<AsyncFd<OwnedFd>> {
+    let fd = process.pidfd().try_clone_to_owned()?;
+    // SAFETY: the descriptor is owned by what is made here, and not closed before.
+    Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?)
 }
 
 impl Source for Live {
     fn sample(&mut self) -> Result<Sample> {
         match &self.finished {
             Some(sample) => Ok(sample.clone()),
-            None => Ok(self.read(false)),
+            None => self.read(false),
         }
     }
 
     async fn exit(&mut self) {
-        // The only error is a reactor that is gone, and with it whoever waits.
-        let _ = self.target.readable().await.map(|mut ready| ready.retain_ready());
+        if !self.target.can_exit() {
+            return std::future::pending().await;
+        }
+        for process in &self.held {
+            // The only error is a reactor that is gone, and with it whoever waits.
+            let _ = process.readable().await.map(|mut ready| ready.retain_ready());
+        }
+        while !self.is_over() {
+            sleep(LOOK).await;
+        }
     }
 
     fn diagnostics(&mut self) -> Vec<String> {
@@ -95,8 +123,8 @@ impl Source for Live {
         // until then every process on the host pays for them.
         let open_calls = self.probe.open_calls();
         self.probe.detach();
-        let exited = self.target().has_exited();
-        let sample = Sample { open_calls, ..self.read(exited) };
+        let exited = self.is_over();
+        let sample = Sample { open_calls, ..self.read(exited)? };
         self.finished = Some(sample.clone());
         Ok(sample)
     }

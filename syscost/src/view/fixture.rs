@@ -4,7 +4,9 @@ use syscost_common::{hist::bucket_index, kind::AbiClass, ledger::Counter};
 
 use crate::{
     reading::Reading,
-    sample::{KindKey, KindSample, LedgerSample, OpenCallSample, Process, Sample},
+    sample::{
+        KindKey, KindSample, LedgerSample, OpenCallSample, Sample, Subject, SubjectKind, ThreadName,
+    },
 };
 
 const ATTACHED_AT_NS: u64 = 1_000_000_000;
@@ -25,7 +27,7 @@ pub(super) fn kind(key: KindKey, latencies: &[(u64, u64)], errnos: &[(u16, u64)]
 /// A thread that has waited for half a second, one that works, and one stuck since before.
 pub(super) fn open_calls() -> Option<Vec<OpenCallSample>> {
     let call = |tid, nr, age_ns: Option<u64>, runnable| OpenCallSample {
-        tid,
+        thread: ThreadName { tid, pid: 1234, comm: "nginx".to_owned() },
         abi: AbiClass::Native,
         nr,
         entered_at_ns: age_ns.map(|age_ns| ATTACHED_AT_NS + 5_000_000_000 - age_ns),
@@ -51,14 +53,18 @@ pub(super) fn sample(kinds: Vec<KindSample>) -> Sample {
     Sample {
         at_ns: ATTACHED_AT_NS + 5_000_000_000,
         attached_at_ns: ATTACHED_AT_NS,
-        process: Process {
-            pid: 1234,
-            comm: "nginx".to_owned(),
+        subject: Subject {
+            kind: SubjectKind::Process,
+            name: "nginx".to_owned(),
+            detail: "pid 1234".to_owned(),
+            pid: Some(1234),
             threads: Reading::Exact(8),
+            only: None,
             exited: false,
         },
         kinds,
         open_calls: open_calls(),
+        groups: None,
         ledger: LedgerSample { counters, program_misses: Some(0) },
     }
 }

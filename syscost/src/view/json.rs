@@ -13,6 +13,7 @@ use crate::{
     decode::errno,
     model::{self, Model, Row, Window, ledger::Loss},
     reading::Reading,
+    sample::SubjectKind,
 };
 
 /// The schema's name and version; the version grows when a reader could be misled.
@@ -29,8 +30,9 @@ pub fn write(mut out: impl Write, model: &Model, order: &Order) -> io::Result<()
 #[derive(Serialize)]
 struct Report<'a> {
     schema: &'static str,
-    pid: u32,
-    comm: &'a str,
+    pid: Option<u32>,
+    comm: Option<&'a str>,
+    target: Target<'a>,
     window_ns: u64,
     exact: bool,
     syscalls: Vec<Syscall<'a>>,
@@ -45,8 +47,18 @@ struct Report<'a> {
 }
 
 #[derive(Serialize)]
+struct Target<'a> {
+    kind: SubjectKind,
+    name: &'a str,
+    detail: &'a str,
+    only: Option<&'a str>,
+}
+
+#[derive(Serialize)]
 struct InFlight<'a> {
     tid: u32,
+    pid: u32,
+    comm: &'a str,
     name: &'a str,
     nr: u32,
     abi: &'static str,
@@ -91,10 +103,18 @@ struct LossReport {
 impl<'a> Report<'a> {
     fn new(model: &'a Model, order: &Order) -> Self {
         let (rows, rest) = order.split(model);
+        let subject = &model.subject;
         Self {
             schema: SCHEMA,
-            pid: model.process.pid,
-            comm: &model.process.comm,
+            pid: subject.pid,
+            // What has a PID is called as its process is.
+            comm: subject.pid.map(|_| subject.name.as_str()),
+            target: Target {
+                kind: subject.kind,
+                name: &subject.name,
+                detail: &subject.detail,
+                only: subject.only.as_deref(),
+            },
             window_ns: model.window_ns,
             exact: model.ledger.exact(),
             syscalls: rows.into_iter().map(Syscall::new).collect(),
@@ -105,8 +125,8 @@ impl<'a> Report<'a> {
                 Window::Interval => "interval",
             },
             attached_ns: model.attached_ns,
-            threads: model.process.threads.value(),
-            target_exited: model.process.exited,
+            threads: subject.threads.value(),
+            target_exited: subject.exited,
             syscalls_omitted: rest.len(),
             in_flight: model
                 .in_flight
@@ -152,7 +172,9 @@ impl<'a> Syscall<'a> {
 impl<'a> InFlight<'a> {
     fn new(call: &'a model::InFlight) -> Self {
         Self {
-            tid: call.tid,
+            tid: call.thread.tid,
+            pid: call.thread.pid,
+            comm: &call.thread.comm,
             name: &call.name,
             nr: call.nr,
             abi: call.abi.name(),
@@ -175,6 +197,8 @@ impl LossReport {
             Loss::SlotsFull(n) => ("slots_full", n),
             Loss::Wrapped(n) => ("wrapped", n),
             Loss::RestartsGuessed(n) => ("restarts_guessed", n),
+            Loss::TargetsFull(n) => ("targets_full", n),
+            Loss::GroupsFull(n) => ("groups_full", n),
         };
         Self { kind, count, text: loss.describe() }
     }

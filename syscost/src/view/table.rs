@@ -7,10 +7,11 @@ use super::{Order, format};
 use crate::{
     decode::{errno, printable::printable},
     model::{
-        Model, Row, Total, Window,
+        InFlight, Model, Row, Total, Window,
         column::{COLUMNS, Column, Key, Value},
     },
     reading::Reading,
+    sample::ThreadName,
 };
 
 /// The columns that people get; the one they sort by comes with them in any case.
@@ -72,9 +73,11 @@ pub fn write(mut out: impl Write, model: &Model, options: &TableOptions) -> io::
 
 fn heading(model: &Model) -> String {
     let seconds = |ns: u64| format!("{:.2}", ns as f64 / 1e9);
-    let process = &model.process;
-    let name = printable(&process.comm);
-    let exited = if process.exited { ", exited" } else { "" };
+    let subject = &model.subject;
+    let (name, detail) = (printable(&subject.name), printable(&subject.detail));
+    let exited = if subject.exited { ", exited" } else { "" };
+    let only = subject.only.as_deref().map(|only| format!(", {}", printable(only)));
+    let only = only.unwrap_or_default();
     let window = match model.window {
         Window::SinceAttach => seconds(model.window_ns),
         Window::Interval => {
@@ -85,7 +88,7 @@ fn heading(model: &Model) -> String {
     let calls = format::reading(exact(model, model.total.calls), format::full);
     let noun = if model.total.calls == 1 { "call" } else { "calls" };
     let trust = if model.ledger.exact() { "EXACT" } else { "NOT EXACT" };
-    format!("{name} (pid {}{exited}), {window} s, {calls} {noun}, {trust}", process.pid)
+    format!("{name} ({detail}{exited}), {window} s{only}, {calls} {noun}, {trust}")
 }
 
 /// Cells of text and how to line them up.
@@ -245,8 +248,11 @@ fn oldest(model: &Model, width: Option<usize>) -> String {
             let age = format::reading(call.age_ns, format::ns);
             let state = if call.waiting { "waits" } else { "running" };
             let args = call.args.map(format::hex).join(" ");
-            let line =
-                format!("  {age:>8}  tid {:<8} {:<16} {state:<7}  {args}", call.tid, call.title());
+            let line = format!(
+                "  {age:>8}  {:<12} {:<16} {state:<7}  {args}",
+                thread(model, call),
+                call.title()
+            );
             let line: String = line.chars().take(width.unwrap_or(usize::MAX)).collect();
             format!("\n{}", line.trim_end())
         })
@@ -255,6 +261,15 @@ fn oldest(model: &Model, width: Option<usize>) -> String {
         lines.push(format!("\n  … and {} more", calls.len() - SHOWN));
     }
     lines.concat()
+}
+
+/// The thread, and its process where that is not clear from the heading.
+fn thread(model: &Model, call: &InFlight) -> String {
+    let ThreadName { tid, pid, comm } = &call.thread;
+    match model.subject.pid {
+        Some(_) => format!("tid {tid}"),
+        None => format!("{} (pid {pid}) tid {tid}", printable(comm)),
+    }
 }
 
 fn losses(model: &Model) -> String {
@@ -342,7 +357,7 @@ mod tests {
     #[test]
     fn empty_table() {
         let mut sample = fixture::sample(Vec::new());
-        sample.process.exited = true;
+        sample.subject.exited = true;
         insta::assert_snapshot!(default(&sample));
     }
 
@@ -392,7 +407,7 @@ mod tests {
     #[test]
     fn a_name_cannot_drive_the_terminal() {
         let mut sample = fixture::nginx();
-        sample.process.comm = "a\x1b[2J\nb".to_owned();
+        sample.subject.name = "a\x1b[2J\nb".to_owned();
         assert!(default(&sample).starts_with("a\\u{1b}[2J\\nb (pid 1234)"));
     }
 

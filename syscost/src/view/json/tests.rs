@@ -38,18 +38,18 @@ fn a_report_of_an_interval() {
 #[test]
 fn a_report_is_one_line() {
     let mut sample = fixture::nginx();
-    sample.process.comm = "two\nlines".to_owned();
+    sample.subject.name = "two\nlines".to_owned();
     let line = line(&Model::since_attach(&sample), &Order::default());
     assert_eq!(line.find('\n'), Some(line.len() - 1));
     assert!(line.starts_with(
-        r#"{"schema":"syscost.stat/1","pid":1234,"comm":"two\nlines","window_ns":5000000000,"#
+        r#"{"schema":"syscost.stat/1","pid":1234,"comm":"two\nlines","target":{"kind":"process","#
     ));
 }
 
 #[test]
 fn what_was_not_collected_is_null() {
     let mut sample = fixture::nginx();
-    sample.process.threads = Reading::NotCollected;
+    sample.subject.threads = Reading::NotCollected;
     sample.ledger.program_misses = None;
     let value = value(&sample);
     assert!(value["threads"].is_null());

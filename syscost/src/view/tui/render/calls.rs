@@ -121,7 +121,7 @@ fn draw_empty(page: &mut Page<'_>, ui: &UiState, live: &Live) {
     if !live.since_attach.rows.is_empty() {
         lines.push(format!("no syscall has \"{}\" in its name", ui.filter.text()));
         lines.push("esc shows all".into());
-    } else if live.since_attach.process.exited {
+    } else if live.since_attach.subject.exited {
         lines.push("the process has exited without a syscall that could be measured".into());
     } else {
         lines.push("no syscalls yet".into());

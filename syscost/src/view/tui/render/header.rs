@@ -32,12 +32,13 @@ pub(super) fn draw_identity(page: &mut Page<'_>, ui: &UiState, live: &Live) {
 
 fn identity(ui: &UiState, live: &Live) -> Line<'static> {
     let model = live.model(ui.window);
-    let process = &model.process;
-    let comm = printable(&process.comm).into_owned();
-    let mut facts = vec![format!("pid {}", process.pid)];
-    if !process.exited {
-        let threads = format::reading(process.threads, |n| format::count(n.into()));
-        let plural = if process.threads == Reading::Exact(1) { "" } else { "s" };
+    let subject = &model.subject;
+    let name = printable(&subject.name).into_owned();
+    let mut facts = vec![printable(&subject.detail).into_owned()];
+    facts.extend(subject.only.as_deref().map(|only| printable(only).into_owned()));
+    if !subject.exited && subject.threads != Reading::NotCollected {
+        let threads = format::reading(subject.threads, |n| format::count(n.into()));
+        let plural = if subject.threads == Reading::Exact(1) { "" } else { "s" };
         facts.push(format!("{threads} thread{plural}"));
     }
     let exact = model.ledger.exact();
@@ -53,7 +54,7 @@ fn identity(ui: &UiState, live: &Live) -> Line<'static> {
     });
     Line::from(vec![
         Span::styled(" syscost  ", ui.theme.dim),
-        Span::styled(comm, ui.theme.title),
+        Span::styled(name, ui.theme.title),
         Span::raw("  "),
         Span::raw(facts.join(" · ")),
     ])
@@ -75,7 +76,7 @@ fn status(page: &Page<'_>, ui: &UiState, live: &Live, identity: &Line<'_>) -> Li
 fn state_spans(ui: &UiState, live: &Live) -> Line<'static> {
     let mut line = Line::default();
     let states =
-        [(live.since_attach.process.exited, " EXITED "), (ui.frozen.is_some(), " PAUSED ")];
+        [(live.since_attach.subject.exited, " EXITED "), (ui.frozen.is_some(), " PAUSED ")];
     for (_, state) in states.into_iter().filter(|(on, _)| *on) {
         line.push_span(Span::styled(state, ui.theme.alarm));
         line.push_span(Span::raw(" "));

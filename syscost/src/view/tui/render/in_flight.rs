@@ -4,6 +4,7 @@ use ratatui::text::{Line, Span};
 
 use super::{left, right, wrap};
 use crate::{
+    decode::printable::printable,
     model::InFlight,
     view::{
         format,
@@ -24,7 +25,7 @@ pub(super) fn text(theme: &Theme, live: &Live, width: u16) -> Vec<Line<'static>>
             .collect()
     };
     let Some(calls) = &live.since_attach.in_flight else {
-        return say(if live.since_attach.process.exited {
+        return say(if live.since_attach.subject.exited {
             "The process has exited: no call is open."
         } else {
             "The open calls cannot be listed here: that takes kernel BTF and Linux 5.15. The \
@@ -43,21 +44,31 @@ pub(super) fn text(theme: &Theme, live: &Live, width: u16) -> Vec<Line<'static>>
         ),
         theme.title,
     ))];
-    lines.extend(calls.iter().map(|call| draw(theme, call)));
+    lines.extend(calls.iter().map(|call| draw(theme, live, call)));
     lines
 }
 
-fn draw(theme: &Theme, call: &InFlight) -> Line<'static> {
+fn draw(theme: &Theme, live: &Live, call: &InFlight) -> Line<'static> {
     let state = if call.waiting { "waits  " } else { "running" };
     let args: Vec<String> = call.args.iter().map(|arg| format::hex(*arg)).collect();
     Line::from(vec![
         Span::raw(format!(
             " {} {}   ",
             right(&format::reading(call.age_ns, format::ns), AGE_WIDTH),
-            right(&call.tid.to_string(), TID_WIDTH)
+            right(&call.thread.tid.to_string(), TID_WIDTH)
         )),
         Span::styled(left(&call.title(), NAME_WIDTH), theme.title),
         Span::raw(format!(" {state}  ")),
         Span::styled(args.join(" "), theme.dim),
+        Span::styled(process(live, call), theme.dim),
     ])
+}
+
+/// Whose thread it is, where the header does not say so.
+fn process(live: &Live, call: &InFlight) -> String {
+    let thread = &call.thread;
+    match live.since_attach.subject.pid {
+        Some(_) => String::new(),
+        None => format!("   {} (pid {})", printable(&thread.comm), thread.pid),
+    }
 }

@@ -74,6 +74,11 @@ fn parts(ledger: &Ledger) -> [(&'static str, Vec<Entry>); 3] {
             vec![
                 part("entered", ledger.enters, "calls into the kernel; they are:"),
                 part("= recorded", ledger.matched, "came back, and are in their row"),
+                part(
+                    "+ filtered",
+                    ledger.filtered,
+                    "came back otherwise than --failed, --errno ask",
+                ),
                 part("+ in flight", ledger.in_flight, "not back yet"),
                 part(
                     "+ ended without exit",
@@ -92,6 +97,7 @@ fn parts(ledger: &Ledger) -> [(&'static str, Vec<Entry>); 3] {
                 part("+ open at attach", ledger.open_at_attach, "of a call begun before tracing"),
                 part("+ newborn", ledger.newborn_exits, "a child's side of fork, vfork, clone"),
                 part("+ orphan", ledger.orphan_exits, "no enter seen, e.g. denied by seccomp"),
+                part("+ filtered", ledger.filtered, "as above"),
                 part("+ interrupted", ledger.interrupted, "by a signal, of a call not done yet"),
                 loss("+ discarded", Some(ledger.discarded), "as above"),
             ],
@@ -114,6 +120,16 @@ fn parts(ledger: &Ledger) -> [(&'static str, Vec<Entry>); 3] {
                     "interrupted twice",
                     Some(ledger.restarts_guessed),
                     "calls that may count as two",
+                ),
+                loss(
+                    "not followed",
+                    Some(ledger.targets_full),
+                    "children: no room for more processes",
+                ),
+                loss(
+                    "shared group",
+                    Some(ledger.groups_full),
+                    "dead threads whose calls are in the group (other)",
                 ),
                 loss("wrapped", Some(ledger.wrapped), "calls gone: nobody looked for too long"),
             ],

@@ -11,7 +11,9 @@ use syscost_common::{
 use crate::{
     model::Model,
     reading::Reading,
-    sample::{KindKey, KindSample, LedgerSample, OpenCallSample, Process, Sample},
+    sample::{
+        KindKey, KindSample, LedgerSample, OpenCallSample, Sample, Subject, SubjectKind, ThreadName,
+    },
     view::tui::Live,
 };
 
@@ -99,14 +101,18 @@ fn sample(seconds: u64, mut kinds: Vec<KindSample>) -> Sample {
     Sample {
         at_ns: ATTACHED_AT + seconds * SECOND,
         attached_at_ns: ATTACHED_AT,
-        process: Process {
-            pid: 1234,
-            comm: "nginx".into(),
+        subject: Subject {
+            kind: SubjectKind::Process,
+            name: "nginx".into(),
+            detail: "pid 1234".into(),
+            pid: Some(1234),
             threads: Reading::Exact(8),
+            only: None,
             exited: false,
         },
         kinds,
         open_calls: open_calls(ATTACHED_AT + seconds * SECOND),
+        groups: None,
         ledger,
     }
 }
@@ -114,7 +120,7 @@ fn sample(seconds: u64, mut kinds: Vec<KindSample>) -> Sample {
 /// A thread stuck since before tracing began, one that waits, and one that works.
 fn open_calls(at_ns: u64) -> Option<Vec<OpenCallSample>> {
     let call = |tid, nr, age_ns: Option<u64>, runnable| OpenCallSample {
-        tid,
+        thread: ThreadName { tid, pid: 1234, comm: "nginx".to_owned() },
         abi: AbiClass::Native,
         nr,
         entered_at_ns: age_ns.map(|age_ns| at_ns - age_ns),

@@ -74,7 +74,7 @@ fn paused() {
 
 #[test]
 fn exited() {
-    check("exited", &server_with(|sample| sample.process.exited = true), &[]);
+    check("exited", &server_with(|sample| sample.subject.exited = true), &[]);
 }
 
 /// The server after the kernel skipped program runs.
@@ -92,7 +92,7 @@ fn inexact() {
 #[test]
 fn inexact_for_two_reasons_and_exited() {
     let live = server_with(|sample| {
-        sample.process.exited = true;
+        sample.subject.exited = true;
         sample.ledger.program_misses = None;
         sample.ledger.counters[Counter::ExitsMissed as usize] = 3;
         sample.ledger.counters[Counter::OpenCallsFull as usize] = 4_711;
@@ -192,7 +192,7 @@ fn every_screen() -> Vec<Vec<Action>> {
 fn no_size_is_too_small_or_too_large() {
     let tall = with_syscalls(0..300);
     let extreme = server_with(|sample| {
-        sample.process.comm = "日本\u{1b}[31m語\n".into();
+        sample.subject.name = "日本\u{1b}[31m語\n".into();
         sample.at_ns = u64::MAX;
         sample.kinds[0].max_ns = u64::MAX;
         sample.kinds[0].min_ns = 0;
@@ -228,7 +228,7 @@ fn a_size_that_was_not_told_does_no_harm() {
 
 #[test]
 fn a_process_cannot_speak_to_the_terminal_by_its_name() {
-    let live = server_with(|sample| sample.process.comm = "a\u{1b}[2Jb\rc".into());
+    let live = server_with(|sample| sample.subject.name = "a\u{1b}[2Jb\rc".into());
     let screen = text(&draw(&UiState::new(true), &live, (80, 24)));
     assert!(screen.contains(r"a\u{1b}[2Jb\rc"), "{screen}");
 }

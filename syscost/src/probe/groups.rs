@@ -1,0 +1,169 @@
+//! The calls of each group: what its living threads have in their storage, and what its dead ones
+//! have left behind.
+
+use std::{
+    collections::BTreeMap,
+    io::Read,
+    mem::size_of,
+    os::fd::{AsFd, OwnedFd},
+};
+
+use anyhow::{Context, Result};
+use aya::{
+    Ebpf, Pod,
+    maps::{HashMap, Map, MapData},
+    programs::Iter,
+};
+use syscost_common::group::{
+    BY_CGROUP, BY_COMM, BY_PROCESS, BY_THREAD, Group, Key, MAX_GROUPS, NONE, OTHER, ThreadTotals,
+    Totals,
+};
+
+use super::{bpf, load, scope};
+use crate::{
+    group::GroupBy,
+    sample::{GroupKey, GroupSample},
+};
+
+/// Threads that die while they are being listed would be missed or count twice; after so many
+/// tries the last reading has to do.
+const TRIES: usize = 8;
+
+/// What the programs are told about `by`.
+pub(super) fn constant(by: GroupBy) -> u32 {
+    match by {
+        GroupBy::Syscall => NONE,
+        GroupBy::Process => BY_PROCESS,
+        GroupBy::Thread => BY_THREAD,
+        GroupBy::Cgroup => BY_CGROUP,
+        GroupBy::Comm => BY_COMM,
+    }
+}
+
+/// The groups of attached programs.
+pub(super) struct Groups {
+    by: GroupBy,
+    dead: OwnedFd,
+    threads: OwnedFd,
+    last: BTreeMap<Key, Group>,
+    settled: bool,
+}
+
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct PodGroup(Group);
+
+// SAFETY: integers without padding, valid for any bytes.
+unsafe impl Pod for PodGroup {}
+
+impl Groups {
+    /// The groups `by` of a loaded object; the iterator's program must be loaded.
+    pub(super) fn open(ebpf: &mut Ebpf, by: GroupBy) -> Result<Self> {
+        let map: &mut Map = ebpf.map_mut("GROUPS").context("object has no map GROUPS")?;
+        let mut groups: HashMap<&mut MapData, Key, PodGroup> = HashMap::try_from(map)?;
+        groups.insert(OTHER, PodGroup(Group::default()), 0).context("cannot enter a group")?;
+        let Some(Map::HashMap(data)) = ebpf.map("GROUPS") else {
+            anyhow::bail!("the map GROUPS is no hash")
+        };
+        let dead = data.fd().as_fd().try_clone_to_owned()?;
+        let program: &mut Iter = load::typed(ebpf, "thread_totals")?;
+        let threads = bpf::link_task_iterator(program.fd()?.as_fd(), bpf::Tasks::All)
+            .context("cannot link the iterator over threads")?;
+        Ok(Self { by, dead, threads, last: BTreeMap::new(), settled: false })
+    }
+
+    /// The calls of each group so far. No group ever has less than it had before.
+    pub(super) fn read(&mut self) -> Result<Vec<GroupSample>> {
+        if !self.settled {
+            self.last = self.sums_now()?;
+        }
+        let groups = self.last.iter().filter(|(_, group)| group.totals.calls > 0);
+        Ok(groups.map(|(key, group)| self.sample(*key, group)).collect())
+    }
+
+    /// Reads for the last time: the programs are detached, and their iterator is about to go.
+    pub(super) fn settle(&mut self) {
+        if let Ok(sums) = self.sums_now() {
+            self.last = sums;
+        }
+        self.settled = true;
+    }
+
+    fn sums_now(&self) -> Result<BTreeMap<Key, Group>> {
+        let mut dead = self.dead()?;
+        let mut tries = 0;
+        loop {
+            let living = self.living()?;
+            let after = self.dead()?;
+            tries += 1;
+            // What died meanwhile is in both readings, or in neither.
+            if dead == after || tries == TRIES {
+                return Ok(self.sums(after, living));
+            }
+            dead = after;
+        }
+    }
+
+    fn sums(&self, dead: BTreeMap<Key, Group>, living: Vec<ThreadTotals>) -> BTreeMap<Key, Group> {
+        let mut sums = dead;
+        for thread in living {
+            let group = sums.entry(key_of(self.by, &thread)).or_default();
+            group.comm = thread.ids.comm;
+            group.totals.calls += thread.totals.calls;
+            group.totals.errors += thread.totals.errors;
+            group.totals.total_ns += thread.totals.total_ns;
+        }
+        // A thread that was seen and died before it was seen dead.
+        for (key, last) in &self.last {
+            let Totals { calls, errors, total_ns } = last.totals;
+            let group = sums.entry(*key).or_insert_with(|| Group { comm: last.comm, ..*last });
+            group.totals.calls = group.totals.calls.max(calls);
+            group.totals.errors = group.totals.errors.max(errors);
+            group.totals.total_ns = group.totals.total_ns.max(total_ns);
+        }
+        sums
+    }
+
+    fn sample(&self, key: Key, group: &Group) -> GroupSample {
+        let comm = scope::name(group.comm);
+        let key = match self.by {
+            _ if key == OTHER => GroupKey::Other,
+            GroupBy::Process => GroupKey::Process { pid: key[0] as u32, started_at_ns: key[1] },
+            GroupBy::Thread => GroupKey::Thread { tid: key[0] as u32, started_at_ns: key[1] },
+            GroupBy::Cgroup => GroupKey::Cgroup { id: key[0], path: None },
+            GroupBy::Comm | GroupBy::Syscall => GroupKey::Comm(scope::name(key)),
+        };
+        let named = matches!(key, GroupKey::Process { .. } | GroupKey::Thread { .. });
+        let Totals { calls, errors, total_ns } = group.totals;
+        let comm = if named { comm } else { String::new() };
+        GroupSample { key, comm, calls, errors, total_ns }
+    }
+
+    fn dead(&self) -> Result<BTreeMap<Key, Group>> {
+        let entries = bpf::lookup_all::<Key, Group>(self.dead.as_fd(), MAX_GROUPS)
+            .context("cannot read the groups")?;
+        Ok(entries.into_iter().collect())
+    }
+
+    fn living(&self) -> Result<Vec<ThreadTotals>> {
+        let mut bytes = Vec::new();
+        bpf::run_iterator(self.threads.as_fd())
+            .and_then(|mut run| run.read_to_end(&mut bytes))
+            .context("cannot list the threads")?;
+        let records = bytes.chunks_exact(size_of::<ThreadTotals>());
+        // SAFETY: as long as the record, which is integers only; the bytes may be unaligned.
+        let read = |bytes: &[u8]| unsafe { std::ptr::read_unaligned(bytes.as_ptr().cast()) };
+        Ok(records.map(read).collect())
+    }
+}
+
+/// The group that the kernel's programs would put a dying thread's calls in.
+fn key_of(by: GroupBy, thread: &ThreadTotals) -> Key {
+    match by {
+        GroupBy::Process => [thread.ids.tgid.into(), thread.process_started_at],
+        GroupBy::Thread => [thread.ids.tid.into(), thread.started_at],
+        GroupBy::Cgroup => [thread.cgroup_id, 0],
+        GroupBy::Comm => thread.ids.comm,
+        GroupBy::Syscall => OTHER,
+    }
+}

@@ -1,0 +1,196 @@
+//! An object into the kernel: its knobs set, its maps sized and filled, its programs not loaded yet.
+
+use std::{collections::BTreeSet, fs};
+
+use anyhow::{Context, Result, anyhow};
+use aya::{
+    Ebpf, EbpfLoader, Pod, VerifierLogLevel, include_bytes_aligned,
+    maps::{Array, HashMap, Map, MapData, Queue},
+    programs::Program,
+};
+use syscost_common::{
+    cell::{self, ERRNOS, SLOTS},
+    config::{Machine, Offsets},
+    filter::{self, LEFT_OUT},
+    kind::KINDS,
+    open_call::{ORIGIN_UNKNOWN, OpenCall},
+    scope,
+};
+
+use super::{Request, diagnostics::Diagnostics, groups, possible_cpus};
+use crate::filter::{Filter, Outcome};
+
+/// The object for kernels with BTF and task storage.
+pub(super) static BTF_OBJECT: &[u8] =
+    include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/ebpf/btf.bpf.o"));
+/// The object for those without.
+pub(super) static RAW_OBJECT: &[u8] =
+    include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/ebpf/raw.bpf.o"));
+
+#[cfg(target_arch = "x86_64")]
+const MACHINE: Machine = Machine::X86_64;
+#[cfg(target_arch = "aarch64")]
+const MACHINE: Machine = Machine::AARCH64;
+
+/// A knob as aya takes it.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+struct Knob<T>(T);
+
+// SAFETY: integers without padding, valid for any bytes.
+unsafe impl Pod for Knob<Offsets> {}
+// SAFETY: as above.
+unsafe impl Pod for Knob<Machine> {}
+// SAFETY: as above.
+unsafe impl Pod for Knob<scope::Scope> {}
+// SAFETY: as above.
+unsafe impl Pod for Knob<filter::Filter> {}
+// SAFETY: as above.
+unsafe impl Pod for Knob<OpenCall> {}
+
+/// What the programs are told before they are loaded.
+pub(super) struct Told<'a> {
+    pub(super) request: &'a Request,
+    pub(super) scope: scope::Scope,
+    pub(super) targets: Vec<u32>,
+    /// `None` without kernel BTF.
+    pub(super) offsets: Option<Offsets>,
+}
+
+/// Loads `object`, but no program yet.
+pub(super) fn load(object: &[u8], told: &Told<'_>) -> Result<(Ebpf, Option<Diagnostics>)> {
+    let cpus = possible_cpus()?;
+    let offsets = Knob(told.offsets.unwrap_or(Offsets::UNKNOWN));
+    let request = told.request;
+    // 0 lets the verifier remove every diagnostic from the programs.
+    let log_level: u8 = if request.verbose { 0xff } else { 0 };
+    let (scope, machine) = (Knob(told.scope), Knob(MACHINE));
+    let filter = Knob(filter_constants(&request.filter));
+    let group_by = groups::constant(request.group_by);
+    let mut loader = loader();
+    loader
+        .override_global("SCOPE", &scope, true)
+        .override_global("FILTER", &filter, true)
+        .override_global("GROUP_BY", &group_by, true)
+        .override_global("MACHINE", &machine, true)
+        .override_global("OFFSETS", &offsets, true)
+        .override_global("AYA_LOG_LEVEL", &log_level, false)
+        .map_max_entries("CELLS", cell::count(cpus))
+        .map_max_entries("LEDGER", cpus);
+    if !request.verbose {
+        // Nothing will be said; a page is the smallest there is.
+        loader.map_max_entries("AYA_LOGS", 4096);
+    }
+    if group_by == syscost_common::group::NONE {
+        loader.map_max_entries("GROUPS", 1);
+    }
+    if told.targets.is_empty() {
+        loader.map_max_entries("TARGETS", 1);
+    }
+    let mut ebpf = loader.load(object).context("cannot load the BPF object")?;
+    fill_slots(&mut ebpf, &request.filter)?;
+    fill_targets(&mut ebpf, &told.targets)?;
+    // Before the programs are loaded: once they are, the map they log to is theirs.
+    let diagnostics = request.verbose.then(|| Diagnostics::listen(&mut ebpf)).transpose()?;
+    Ok((ebpf, diagnostics))
+}
+
+/// Loads the object with BTF only to ask the kernel something: with the smallest maps there are.
+pub(super) fn smallest(offsets: Offsets) -> Result<Ebpf> {
+    let (offsets, log_level) = (Knob(offsets), 0u8);
+    let mut loader = loader();
+    loader
+        .override_global("OFFSETS", &offsets, true)
+        .override_global("AYA_LOG_LEVEL", &log_level, false)
+        .map_max_entries("CELLS", 1)
+        .map_max_entries("TARGETS", 1)
+        .map_max_entries("GROUPS", 1)
+        .map_max_entries("AYA_LOGS", 4096);
+    loader.load(BTF_OBJECT).context("cannot load the BPF object")
+}
+
+fn loader() -> EbpfLoader<'static> {
+    let mut loader = EbpfLoader::new();
+    loader
+        // The programs have no CO-RE relocations that would need the kernel's BTF.
+        .btf(None)
+        .allow_unsupported_maps()
+        .verifier_log_level(VerifierLogLevel::DISABLE);
+    loader
+}
+
+fn filter_constants(filter: &Filter) -> filter::Filter {
+    let mut told =
+        filter::Filter { kinds: filter.restricts_kinds().into(), ..filter::Filter::default() };
+    match filter.outcome() {
+        Outcome::Any => {}
+        Outcome::Failed => told.failed = 1,
+        Outcome::Errnos(errnos) => {
+            told.by_errno = 1;
+            for errno in errnos.iter().map(|errno| usize::from(*errno)) {
+                assert!(errno < ERRNOS, "errno {errno} is beyond the table");
+                told.errnos[errno / 64] |= 1 << (errno % 64);
+            }
+        }
+    }
+    told
+}
+
+/// Hands out all slots but the one for overflow, and marks what the filter leaves out.
+fn fill_slots(ebpf: &mut Ebpf, filter: &Filter) -> Result<()> {
+    let mut free: Queue<&mut MapData, u32> = Queue::try_from(map(ebpf, "FREE_SLOTS")?)?;
+    for slot in 1..SLOTS {
+        free.push(slot, 0).context("cannot fill the queue of free slots")?;
+    }
+    if filter.restricts_kinds() {
+        let mut slots: Array<&mut MapData, u32> = Array::try_from(map(ebpf, "SLOT_OF_KIND")?)?;
+        for kind in (0..KINDS).filter(|kind| !filter.wants(*kind)) {
+            slots.set(kind, LEFT_OUT, 0).context("cannot mark what the filter leaves out")?;
+        }
+    }
+    Ok(())
+}
+
+fn fill_targets(ebpf: &mut Ebpf, targets: &[u32]) -> Result<()> {
+    let mut map: HashMap<&mut MapData, u32, u32> = HashMap::try_from(map(ebpf, "TARGETS")?)?;
+    for id in targets {
+        map.insert(id, scope::GIVEN, 0).context("cannot enter the targets")?;
+    }
+    Ok(())
+}
+
+/// Enters the threads of `tgid` that exist now: an exit they make first is of a call that was open.
+pub(super) fn enter_threads(ebpf: &mut Ebpf, tgid: u32) -> Result<()> {
+    let mut open: HashMap<_, u32, Knob<OpenCall>> = HashMap::try_from(map(ebpf, "OPEN_BY_TID")?)?;
+    let known = OpenCall { origin: ORIGIN_UNKNOWN, ..OpenCall::default() };
+    let mut entered: BTreeSet<u32> = BTreeSet::new();
+    // Until a round finds no new thread: they may be making more meanwhile.
+    loop {
+        let before = entered.len();
+        for thread in fs::read_dir(format!("/proc/{tgid}/task")).into_iter().flatten().flatten() {
+            if let Some(tid) = thread.file_name().to_str().and_then(|name| name.parse().ok())
+                && entered.insert(tid)
+            {
+                // No room: the programs will find none either, and count it.
+                let _ = open.insert(tid, Knob(known), 0);
+            }
+        }
+        if entered.len() == before {
+            return Ok(());
+        }
+    }
+}
+
+fn map<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Map> {
+    ebpf.map_mut(name).with_context(|| format!("object has no map {name}"))
+}
+
+/// The program `name` of an object, as the type it is of.
+pub(super) fn typed<'a, T>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut T>
+where
+    &'a mut T: TryFrom<&'a mut Program>,
+{
+    let program =
+        ebpf.program_mut(name).with_context(|| format!("object has no program {name}"))?;
+    program.try_into().map_err(|_| anyhow!("program {name} is of another type"))
+}

@@ -1,0 +1,86 @@
+//! The PID namespace that this process lives in, where that is not the root one: the kernel's
+//! programs tell tasks by the ids that the root one gives them.
+
+use std::{fs, io::Read, mem::size_of, os::fd::AsFd, os::unix::fs::MetadataExt};
+
+use anyhow::{Context, Result, anyhow};
+use aya::{Btf, programs::Iter};
+use syscost_common::{config::Offsets, scope::TaskIds};
+
+use super::{bpf, load};
+
+/// The inode of the root PID namespace (PROC_PID_INIT_INO, include/linux/proc_ns.h).
+const ROOT_INODE: u64 = 0xEFFF_FFFC;
+
+/// Where a process sees its own PID namespace.
+const OWN: &str = "/proc/self/ns/pid";
+
+/// A PID namespace that is not the root one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Namespace {
+    /// How deep it lies, at least 1.
+    pub(super) level: u32,
+    /// The device of its inode, as the kernel encodes it.
+    pub(super) dev: u64,
+    /// Its inode number.
+    pub(super) ino: u64,
+    tasks: Vec<TaskIds>,
+}
+
+/// Whether this process lives in the root PID namespace.
+pub(super) fn is_root() -> bool {
+    fs::metadata(OWN).is_ok_and(|own| own.ino() == ROOT_INODE)
+}
+
+impl Namespace {
+    /// The namespace of this process; `None` for the root one.
+    ///
+    /// # Errors
+    /// When the kernel cannot say which of its ids are whose here.
+    pub(super) fn own(offsets: Option<&Offsets>) -> Result<Option<Self>> {
+        let own = fs::metadata(OWN).with_context(|| format!("cannot look at {OWN}"))?;
+        if own.ino() == ROOT_INODE {
+            return Ok(None);
+        }
+        let offsets = offsets.context(
+            "in a PID namespace the kernel's own ids are told by its BTF: there is none",
+        )?;
+        let tasks = tasks(*offsets).context(
+            "cannot tell which ids the kernel gives the tasks of this PID namespace: that takes \
+             Linux 5.11; run syscost outside, with the PID that the host gives the process",
+        )?;
+        let level = tasks.first().context("this PID namespace seems empty")?.reader_level;
+        let (major, minor) = (libc::major(own.dev()), libc::minor(own.dev()));
+        // As `MKDEV` (include/linux/kdev_t.h), where user space has an encoding of its own.
+        let dev = u64::from(major) << 20 | u64::from(minor);
+        Ok(Some(Self { level, dev, ino: own.ino(), tasks }))
+    }
+
+    /// What the root namespace calls the threads that this one calls `ids`.
+    ///
+    /// # Errors
+    /// When there is none by that id any more.
+    pub(super) fn root_ids(&self, ids: &[u32]) -> Result<Vec<u32>> {
+        let root_id = |&id: &u32| {
+            let task = self.tasks.iter().find(|task| task.shown_tid == id);
+            task.map(|task| task.tid).ok_or_else(|| {
+                anyhow!("no process {id}: it has exited, or the PID is wrong (ps -e lists them)")
+            })
+        };
+        ids.iter().map(root_id).collect()
+    }
+}
+
+/// The tasks that this process can see. The programs are loaded for that alone, and unloaded.
+fn tasks(offsets: Offsets) -> Result<Vec<TaskIds>> {
+    let mut ebpf = load::smallest(offsets)?;
+    let btf = Btf::from_sys_fs().context("cannot read the kernel's BTF")?;
+    let program: &mut Iter = load::typed(&mut ebpf, "task_ids")?;
+    program.load("task", &btf).context("cannot load the iterator over tasks")?;
+    let link = bpf::link_task_iterator(program.fd()?.as_fd(), bpf::Tasks::All)?;
+    let mut bytes = Vec::new();
+    bpf::run_iterator(link.as_fd())?.read_to_end(&mut bytes)?;
+    let records = bytes.chunks_exact(size_of::<TaskIds>());
+    // SAFETY: as long as the record, which is integers only; the bytes may be unaligned.
+    Ok(records.map(|record| unsafe { std::ptr::read_unaligned(record.as_ptr().cast()) }).collect())
+}

@@ -1,0 +1,95 @@
+//! The command that was started to be measured: it gets the signals that are meant for it, and its
+//! exit status becomes ours.
+
+use std::{io::IsTerminal, time::Duration};
+
+use anyhow::Result;
+use nix::{
+    sys::signal::Signal,
+    unistd::{getpgrp, tcgetpgrp},
+};
+use tokio::time::sleep;
+
+use super::signals::Signals;
+use crate::{cli::exit, target::command::Command};
+
+/// How often to look whether the command has ended.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Our child, if there is one.
+pub(super) struct Child {
+    command: Option<Command>,
+    /// Whether a signal was passed on: the next one is for us.
+    told: bool,
+}
+
+impl Child {
+    /// Lets the command go, now that it is measured.
+    pub(super) fn release(mut command: Option<Command>) -> Result<Self> {
+        if let Some(command) = &mut command {
+            command.release()?;
+        }
+        Ok(Self { command, told: false })
+    }
+
+    /// Whether `signal` was for the command: the first one is, as long as it runs.
+    pub(super) fn takes(&mut self, signal: Signal) -> bool {
+        let Some(command) = &mut self.command else { return false };
+        if self.told || command.try_wait().is_some() {
+            return false;
+        }
+        self.told = true;
+        // Ctrl-C on a terminal reaches everybody in its foreground by itself.
+        if signal != Signal::SIGINT || !in_foreground() {
+            pass_on(command, signal);
+        }
+        true
+    }
+
+    /// Sends the command a signal.
+    pub(super) fn signal(&mut self, signal: Signal) {
+        if let Some(command) = &mut self.command
+            && command.try_wait().is_none()
+        {
+            pass_on(command, signal);
+        }
+    }
+
+    /// Waits until the command has ended. The code to exit with: the command's, or `OK` without
+    /// one.
+    pub(super) async fn wait(&mut self, signals: &mut Signals) -> u8 {
+        let Some(command) = &mut self.command else { return exit::OK };
+        loop {
+            if let Some(status) = command.try_wait() {
+                return crate::target::command::exit_code(status);
+            }
+            tokio::select! {
+                () = sleep(LOOK) => {}
+                // It is told again, and nobody else can end it any more.
+                signal = signals.next() => match signal {
+                    Signal::SIGINT if in_foreground() => {}
+                    signal => pass_on(command, signal),
+                },
+            }
+        }
+    }
+
+    /// The command itself.
+    pub(super) fn command(&mut self) -> Option<&mut Command> {
+        self.command.as_mut()
+    }
+}
+
+fn pass_on(command: &Command, signal: Signal) {
+    if let Err(error) = command.signal(signal) {
+        eprintln!("syscost: cannot send {signal} to the command (pid {}): {error}", command.pid());
+    }
+}
+
+/// Whether the terminal sends us what it sends to its foreground.
+fn in_foreground() -> bool {
+    let stdin = std::io::stdin();
+    let stderr = std::io::stderr();
+    let group = if stdin.is_terminal() { tcgetpgrp(stdin) } else { tcgetpgrp(stderr) };
+    group.is_ok_and(|group| group == getpgrp())
+}
