@@ -121,8 +121,18 @@ impl Stat {
 
     /// The same, by a command that names the program.
     pub(crate) fn attach_by(command: &mut Command, pid: u32, args: &[&str]) -> Self {
+        let pid = pid.to_string();
+        Self::start_by(command, &[&["-p", &pid], args].concat())
+    }
+
+    /// Attached to whatever `args` name.
+    pub(crate) fn start(args: &[&str]) -> Self {
+        Self::start_by(&mut syscost(), args)
+    }
+
+    fn start_by(command: &mut Command, args: &[&str]) -> Self {
         let mut child = command
-            .args(["stat", "--json", "-p", &pid.to_string()])
+            .args(["stat", "--json"])
             .args(args)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -258,10 +268,11 @@ impl Measured {
             matched += number("count");
         }
         assert_eq!(self.ledger("matched"), matched);
-        let accounted = ["matched", "in_flight", "ended_without_exit", "discarded", "exits_missed"]
-            .map(|counter| self.ledger(counter))
-            .iter()
-            .sum::<u64>();
+        let accounted =
+            ["matched", "filtered", "in_flight", "ended_without_exit", "discarded", "exits_missed"]
+                .map(|counter| self.ledger(counter))
+                .iter()
+                .sum::<u64>();
         assert_eq!(self.ledger("enters"), accounted, "{:#}", self.0["ledger"]);
     }
 }
@@ -291,17 +302,18 @@ pub(crate) fn loaded_programs() -> usize {
     our_programs().len()
 }
 
-/// How many of our programs an attached syscost has: four on the hooks, and with BTF the one that
-/// lists open calls.
-pub(crate) fn programs_with(hooks: &str) -> usize {
-    if hooks == "btf" { 5 } else { 4 }
+/// How many of our programs an attached syscost has: with BTF four on the hooks and the one that
+/// lists open calls, without task storage one more for exec.
+pub(crate) fn programs_with(_hooks: &str) -> usize {
+    5
 }
 
 /// The programs of ours that are loaded into the kernel, by name.
 pub(crate) fn our_programs() -> Vec<(String, ProgramInfo)> {
     // The kernel keeps 15 characters of a name.
-    const OURS: [&str; 7] = [
+    const OURS: [&str; 8] = [
         "open_calls",
+        "thread_totals",
         "sys_enter",
         "sys_exit",
         "sys_exit_cmpxch",

@@ -1,13 +1,13 @@
 //! What differs between kernels is what is said of them. `cargo xtask kernels` runs this on several.
 
-use syscost::probe::{HookChoice, Probe};
+use syscost::probe::{HookChoice, Probe, Request};
 
 use crate::harness::{
     announce, eventually, hooks, loaded_programs, our_programs, programs_with, run, syscost,
 };
 
 fn attach(choice: HookChoice) -> anyhow::Result<Probe> {
-    Probe::attach(std::process::id(), choice, false)
+    Probe::attach(&Request { hooks: choice, ..Request::process(std::process::id()) })
 }
 
 #[test]

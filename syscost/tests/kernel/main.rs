@@ -2,6 +2,7 @@
 //! equal, not close. They need root; `cargo xtask test` runs them.
 
 mod counts;
+mod filters;
 mod harness;
 mod kernels;
 mod lifecycle;
@@ -10,4 +11,5 @@ mod preemption;
 mod privileges;
 mod restarts;
 mod screen;
+mod targets;
 mod weather;

@@ -17,6 +17,7 @@ use std::{
     thread,
 };
 
+mod families;
 mod signals;
 
 fn main() {
@@ -41,6 +42,9 @@ fn main() {
         "exec-from-thread" => exec_from_thread(),
         "zombie" => zombie(),
         "leaderless" => leaderless(number(0)),
+        "tree" => families::tree(number(0), number(1), number(2)),
+        "herd" => families::herd(number(0), number(1)),
+        "exec-as" => families::exec_as(&args[1], number(1)),
         "interrupted" => signals::interrupted(number(0), args[2].as_str()),
         "nap" => sleep(1, number(0)),
         "busy" => busy(),
