@@ -62,7 +62,7 @@ pub fn name(abi: Abi, nr: u32) -> Cow<'static, str> {
         return Cow::Borrowed("out-of-range");
     }
     let number = nr.into();
-    let known = match abi {
+    let known = corrected(abi, nr).or_else(|| match abi {
         Abi::X86_64 => table::x86_64::sys_call_name(number),
         Abi::I386 => table::x86::sys_call_name(number),
         // x32 shares x86-64's numbers and adds its own from 512 on; its table counts with bit 30.
@@ -70,11 +70,38 @@ pub fn name(abi: Abi, nr: u32) -> Cow<'static, str> {
             .or_else(|| table::x32::sys_call_name(number | 0x4000_0000)),
         Abi::Aarch64 => table::aarch64::sys_call_name(number),
         Abi::Arm => table::arm::sys_call_name(number),
-    };
+    });
     match known {
         Some(name) if !name.is_empty() => Cow::Borrowed(name),
         _ => Cow::Owned(format!("unknown({nr})")),
     }
+}
+
+/// What the crate's tables lack or call by the name of the kernel's function. The right ones:
+/// arch/x86/entry/syscalls/syscall_32.tbl and arch/arm/tools/syscall.tbl in the kernel's tree, as
+/// the headers for user space have them.
+fn corrected(abi: Abi, nr: u32) -> Option<&'static str> {
+    Some(match (abi, nr) {
+        (Abi::I386, 76) => "getrlimit",
+        (Abi::I386 | Abi::Arm, 78) => "gettimeofday",
+        (Abi::I386 | Abi::Arm, 79) => "settimeofday",
+        (Abi::I386, 260) | (Abi::Arm, 258) => "timer_settime",
+        (Abi::I386, 261) | (Abi::Arm, 259) => "timer_gettime",
+        (Abi::I386, 262) => "timer_getoverrun",
+        (Abi::I386, 263) => "timer_delete",
+        (Abi::I386, 264) | (Abi::Arm, 262) => "clock_settime",
+        (Abi::I386, 265) | (Abi::Arm, 263) => "clock_gettime",
+        (Abi::I386, 266) | (Abi::Arm, 264) => "clock_getres",
+        (Abi::I386, 267) | (Abi::Arm, 265) => "clock_nanosleep",
+        (Abi::I386, 278) => "mq_unlink",
+        (Abi::I386, 279) => "mq_timedsend",
+        (Abi::I386, 280) => "mq_timedreceive",
+        (Abi::I386, 281) => "mq_notify",
+        (Abi::I386, 282) => "mq_getsetattr",
+        (Abi::I386, 325) | (Abi::Arm, 353) => "timerfd_settime",
+        (Abi::I386, 326) | (Abi::Arm, 354) => "timerfd_gettime",
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -91,6 +118,26 @@ mod tests {
         assert_eq!(name(Abi::X32, 0), "read");
         assert_eq!(name(Abi::Aarch64, 63), "read");
         assert_eq!(name(Abi::Arm, 3), "read");
+    }
+
+    /// The headers of the machine that the tests run on, where it has them.
+    #[test]
+    fn names_are_those_of_the_kernels_headers() {
+        for (abi, header) in [(Abi::X86_64, "unistd_64.h"), (Abi::I386, "unistd_32.h")] {
+            let path = format!("/usr/include/x86_64-linux-gnu/asm/{header}");
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            for line in text.lines() {
+                let words: Vec<&str> = line.split_whitespace().collect();
+                if let ["#define", define, number] = words[..]
+                    && let (Some(called), Ok(number)) =
+                        (define.strip_prefix("__NR_"), number.parse())
+                {
+                    assert_eq!(name(abi, number), called, "{abi} {number}");
+                }
+            }
+        }
+        assert_eq!(name(Abi::I386, 265), "clock_gettime");
+        assert_eq!(name(Abi::Arm, 263), "clock_gettime");
     }
 
     #[test]

@@ -87,7 +87,7 @@ const DESC: &str = "\
     quotactl_fd read readahead readdir readlinkat readv removexattrat renameat renameat2 \
     select sendfile sendfile64 setns setxattrat signalfd signalfd4 socketcall splice statx \
     symlinkat sync_file_range sync_file_range2 syncfs tee timerfd_create timerfd_gettime \
-    timerfd_gettime32 timerfd_gettime64 timerfd_settime timerfd_settime32 timerfd_settime64 \
+    timerfd_gettime64 timerfd_settime timerfd_settime64 \
     unlinkat userfaultfd utimensat utimensat_time64 vmsplice write writev";
 
 /// `socketcall` is among them because strace looks into it, and all it can do is in the class.
@@ -119,10 +119,10 @@ const IPC: &str = "\
     shmctl shmdt shmget";
 
 const CLOCK: &str = "\
-    adjtimex clock_adjtime clock_adjtime64 clock_getres clock_getres_time32 \
-    clock_getres_time64 clock_gettime clock_gettime32 clock_gettime64 clock_settime \
-    clock_settime32 clock_settime64 gettimeofday gettimeofday_time32 settimeofday \
-    settimeofday_time32 time";
+    adjtimex clock_adjtime clock_adjtime64 clock_getres \
+    clock_getres_time64 clock_gettime clock_gettime64 clock_settime \
+    clock_settime64 gettimeofday settimeofday \
+    time";
 
 /// User and group identifiers, capabilities.
 const CREDS: &str = "\

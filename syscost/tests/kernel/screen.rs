@@ -220,7 +220,7 @@ fn the_screen_needs_no_privileges() {
     assert_nothing_left(pid);
     let programs = programs_of(pid);
     // It still finds the terminal, and the numbers go on.
-    terminal.types("l");
+    terminal.types("lG");
     terminal.shows(&["skipped"]);
     terminal.types("lq");
     terminal.ends(0);
