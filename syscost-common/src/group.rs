@@ -45,7 +45,7 @@ pub struct Group {
     /// Their calls.
     pub totals: Totals,
     /// The name of the process they belonged to, as of the last of them that made the entry.
-    pub comm: [u64; 2],
+    pub comm: crate::comm::Comm,
 }
 
 const _: () = assert!(size_of::<Group>() == 40);

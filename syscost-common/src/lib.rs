@@ -6,6 +6,7 @@
 #![cfg_attr(not(test), no_std)]
 
 pub mod cell;
+pub mod comm;
 pub mod config;
 pub mod filter;
 pub mod group;

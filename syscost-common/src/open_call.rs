@@ -64,7 +64,7 @@ pub struct ThreadIds {
     /// Its process.
     pub tgid: u32,
     /// The name of the process: that of its first thread, padded with zeroes.
-    pub comm: [u64; 2],
+    pub comm: crate::comm::Comm,
 }
 
 const _: () = assert!(size_of::<ThreadIds>() == 24);

@@ -58,7 +58,7 @@ pub struct Scope {
     /// The cgroup's id: the inode number of its directory.
     pub cgroup_id: u64,
     /// A process name, padded with zeroes.
-    pub comm: [u64; 2],
+    pub comm: crate::comm::Comm,
     /// Device of the PID namespace that [`COMM`] to [`HOST`] are confined to, as the kernel encodes
     /// it; counts only where `pid_level` is not 0.
     pub pid_ns_dev: u64,

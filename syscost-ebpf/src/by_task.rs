@@ -10,7 +10,7 @@ use aya_ebpf::{
     helpers::generated::bpf_task_storage_get,
     macros::btf_map,
 };
-use syscost_common::{ledger::Counter, open_call::OpenCall};
+use syscost_common::{comm::Comm, ledger::Counter, open_call::OpenCall};
 
 use crate::{frozen::frozen, groups, maps::MACHINE, task, threads::Threads};
 
@@ -52,7 +52,7 @@ impl Threads for ByTask {
     }
 
     #[inline(always)]
-    fn process_comm(&self) -> [u64; 2] {
+    fn process_comm(&self) -> Comm {
         task::process_comm(self.0)
     }
 

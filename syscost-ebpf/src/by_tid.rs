@@ -7,6 +7,7 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use syscost_common::{
+    comm::{self, Comm},
     ledger::Counter,
     open_call::{MAX_OPEN_BY_TID, ORIGIN_UNKNOWN, OpenCall},
 };
@@ -59,9 +60,9 @@ impl Threads for ByTid {
     }
 
     #[inline(always)]
-    fn process_comm(&self) -> [u64; 2] {
+    fn process_comm(&self) -> Comm {
         let leader: *const u8 = read(running(), frozen!(OFFSETS.task_leader));
-        read(leader, frozen!(OFFSETS.task_comm))
+        comm::padded(read(leader, frozen!(OFFSETS.task_comm)))
     }
 
     #[inline(always)]
@@ -135,7 +136,7 @@ impl Zero for u32 {
     const ZERO: Self = 0;
 }
 
-impl Zero for [u64; 2] {
+impl Zero for Comm {
     const ZERO: Self = [0; 2];
 }
 

@@ -4,7 +4,10 @@ use aya_ebpf::{
     bindings::task_struct,
     helpers::{bpf_probe_read_kernel, generated::bpf_get_current_task_btf},
 };
-use syscost_common::open_call::ThreadIds;
+use syscost_common::{
+    comm::{self, Comm},
+    open_call::ThreadIds,
+};
 
 use crate::{
     frozen::frozen,
@@ -42,10 +45,12 @@ pub(crate) fn leader(task: *mut task_struct) -> *mut task_struct {
 
 /// The name of the process that `task` belongs to.
 #[inline(always)]
-pub(crate) fn process_comm(task: *mut task_struct) -> [u64; 2] {
-    let comm = leader(task).cast::<u8>().wrapping_add(frozen!(OFFSETS.task_comm) as usize);
+pub(crate) fn process_comm(task: *mut task_struct) -> Comm {
+    let at = leader(task).cast::<u8>().wrapping_add(frozen!(OFFSETS.task_comm) as usize);
     // SAFETY: a BTF pointer, as below.
-    unsafe { [comm.cast::<u64>().read_volatile(), comm.cast::<u64>().add(1).read_volatile()] }
+    let words =
+        unsafe { [at.cast::<u64>().read_volatile(), at.cast::<u64>().add(1).read_volatile()] };
+    comm::padded(words)
 }
 
 /// When `task` was started, ns of CLOCK_MONOTONIC.

@@ -1,7 +1,7 @@
 //! What the probes ask of a thread, however its open call is kept.
 
 use aya_ebpf::bindings::pt_regs;
-use syscost_common::{ledger::Counter, open_call::OpenCall};
+use syscost_common::{comm::Comm, ledger::Counter, open_call::OpenCall};
 
 /// A way to identify the running thread and to keep its open call.
 pub(crate) trait Threads: Sized {
@@ -15,7 +15,7 @@ pub(crate) trait Threads: Sized {
     fn tgid(&self) -> u32;
 
     /// The name of its process: that of the first thread.
-    fn process_comm(&self) -> [u64; 2];
+    fn process_comm(&self) -> Comm;
 
     /// Whether all threads of its process have begun to exit.
     fn process_is_dead(&self) -> bool;
