@@ -49,6 +49,11 @@ pub(crate) fn on_task(ctx: *mut Context) {
             if record.runnable != 0 || nr < 0 || !scope_of::contains(task) {
                 return;
             }
+            // Threads of the kernel's own, io_uring's workers among them, came in by no call: what
+            // was saved of user space is zeroes (copy_thread).
+            if read(regs, frozen!(MACHINE.regs_stack_pointer)) == 0 {
+                return;
+            }
             record.kind = task::kind_of(task, nr as u64);
             if filter::leaves_out(record.kind) {
                 return;
