@@ -12,7 +12,7 @@ pub enum GroupBy {
     Thread,
     /// A cgroup.
     Cgroup,
-    /// All threads of one name.
+    /// All processes of one name.
     Comm,
 }
 
@@ -29,6 +29,17 @@ impl GroupBy {
             Self::Thread => "thread",
             Self::Cgroup => "cgroup",
             Self::Comm => "comm",
+        }
+    }
+
+    /// The heading of its column.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Syscall => "SYSCALL",
+            Self::Process => "    PID COMM",
+            Self::Thread => "    TID COMM",
+            Self::Cgroup => "CGROUP",
+            Self::Comm => "COMM",
         }
     }
 

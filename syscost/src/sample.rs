@@ -4,7 +4,7 @@
 
 use syscost_common::{hist::BUCKETS, kind::AbiClass, ledger::COUNTERS};
 
-use crate::reading::Reading;
+use crate::{group::GroupBy, reading::Reading};
 
 /// What was read at one moment, counted since the probes were attached.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,8 +20,8 @@ pub struct Sample {
     pub kinds: Vec<KindSample>,
     /// The calls that were open, in no particular order; `None` where they cannot be listed.
     pub open_calls: Option<Vec<OpenCallSample>>,
-    /// The calls by who made them, in no particular order; `None` where that was not asked for.
-    pub groups: Option<Vec<GroupSample>>,
+    /// The calls by who made them; `None` where that was not asked for.
+    pub groups: Option<GroupsSample>,
     /// The ledger.
     pub ledger: LedgerSample,
 }
@@ -100,13 +100,22 @@ pub enum SubjectKind {
     Host,
 }
 
+/// The calls by who made them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupsSample {
+    /// What they are added up by.
+    pub by: GroupBy,
+    /// The groups with a finished call, in no particular order.
+    pub groups: Vec<GroupSample>,
+}
+
 /// The calls of one group since attach: those of its living threads and of its dead ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupSample {
     /// Which group.
     pub key: GroupKey,
-    /// The name of the process; empty where the group is not a process or a thread.
-    pub comm: String,
+    /// The name of the process, or the path of the cgroup; `None` where it is not known.
+    pub name: Option<String>,
     /// Finished calls.
     pub calls: u64,
     /// Those that failed.
@@ -136,8 +145,6 @@ pub enum GroupKey {
     Cgroup {
         /// Its id: the inode number of its directory.
         id: u64,
-        /// Its path below the root; `None` where it is not known, or once it is gone.
-        path: Option<String>,
     },
     /// All processes of this name.
     Comm(String),

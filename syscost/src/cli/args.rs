@@ -4,6 +4,7 @@
 use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
+use syscost_common::{group::MAX_GROUPS, scope::MAX_TARGETS};
 
 use crate::{
     filter::CLASSES,
@@ -46,7 +47,7 @@ EXAMPLES
   syscost top -p 1234 -i 250ms        four times a second
   syscost top -p 1234 -f              with the children it has and will have
   syscost top -p $(pgrep -d, nginx)   all processes named nginx, as they are now
-  syscost top --comm nginx            all threads named nginx, also those to come
+  syscost top --comm nginx            all processes named nginx, also those to come
   syscost top -p 1234 -e '!futex'     everything but futex
   syscost top -- make -j4             run a command and watch it, with its children";
 
@@ -99,6 +100,14 @@ pub(super) struct CommonArgs {
     /// Which kernel hooks to use: auto, btf or raw
     #[arg(long, global = true, hide = true, value_name = "HOOKS", default_value = "auto")]
     pub(super) hooks: String,
+    /// How many targets there is room for in the kernel
+    #[arg(long, global = true, hide = true, value_name = "N", default_value_t = MAX_TARGETS)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_TARGETS)))]
+    pub(super) max_targets: u32,
+    /// How many groups of dead threads there is room for in the kernel
+    #[arg(long, global = true, hide = true, value_name = "N", default_value_t = MAX_GROUPS)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_GROUPS)))]
+    pub(super) max_groups: u32,
     /// Print the kernel's diagnostics to stderr
     #[arg(short, long, global = true, display_order = 900)]
     pub(super) verbose: bool,
@@ -155,7 +164,7 @@ pub(super) struct TargetArgs {
     /// The threads with these TIDs, without the rest of their processes
     #[arg(short, long, value_name = "TID,...", allow_hyphen_values = true)]
     pub(super) tid: Vec<String>,
-    /// The threads of this name, of at most 15 bytes: nginx
+    /// The processes of this name, of at most 15 bytes: nginx
     #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
     pub(super) comm: Option<String>,
     /// The processes in this cgroup and those below it: /sys/fs/cgroup/system.slice
@@ -315,5 +324,15 @@ fn sort_help() -> String {
 
 /// What `--sort` accepts.
 pub(super) fn sort_keys() -> String {
-    COLUMNS.iter().map(|column| column.id).collect::<Vec<_>>().join(", ")
+    ids(|_| true)
+}
+
+/// What `--sort` accepts with `--by`.
+pub(super) fn sort_keys_of_groups() -> String {
+    ids(Key::needs_no_histogram)
+}
+
+fn ids(wanted: fn(Key) -> bool) -> String {
+    let columns = COLUMNS.iter().filter(|column| wanted(column.key));
+    columns.map(|column| column.id).collect::<Vec<_>>().join(", ")
 }

@@ -6,13 +6,13 @@ use std::{ffi::OsStr, path::PathBuf, time::Duration};
 use super::{
     args::{
         Args, CheckArgs, CommandArgs, CommonArgs, DemoArgs, FilterArgs, StatArgs, TopArgs, groups,
-        sort_keys,
+        sort_keys, sort_keys_of_groups,
     },
     duration,
     number::positive,
     target::TargetPlan,
 };
-use crate::{filter::Filter, model::column::Key};
+use crate::{filter::Filter, model::column::Key, probe::Room};
 pub use crate::{group::GroupBy, probe::HookChoice};
 
 /// The shortest interval and duration. Below it, reading the maps would be most of the work.
@@ -41,6 +41,8 @@ pub enum Plan {
 pub struct Common {
     /// Which kernel hooks to use.
     pub hooks: HookChoice,
+    /// How much room the kernel's maps get.
+    pub room: Room,
     /// Whether to print the kernel's diagnostics to stderr.
     pub verbose: bool,
     /// Whether colours are welcome.
@@ -170,7 +172,8 @@ impl Common {
         // https://no-color.org: an empty value does not count.
         let unwelcome = args.no_color || no_color.is_some_and(|value| !value.is_empty());
         let color = if unwelcome { ColorChoice::Never } else { ColorChoice::Auto };
-        Ok(Self { hooks, verbose: args.verbose, color })
+        let room = Room { targets: args.max_targets, groups: args.max_groups };
+        Ok(Self { hooks, room, verbose: args.verbose, color })
     }
 }
 
@@ -207,6 +210,14 @@ impl StatPlan {
         let sort = Key::from_id(&args.sort).ok_or_else(|| {
             format!("--sort {}: no such column; use one of {}", args.sort, sort_keys())
         })?;
+        if by != GroupBy::Syscall && !sort.needs_no_histogram() {
+            return Err(format!(
+                "--sort {}: --by {} has no histograms; use one of {}",
+                args.sort,
+                args.by,
+                sort_keys_of_groups()
+            ));
+        }
         Ok(Self {
             target,
             filter,

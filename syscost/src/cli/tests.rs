@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     filter::Filter,
     model::column::{COLUMNS, Key},
+    probe::Room,
 };
 
 fn parse_line(line: &str) -> Result<Plan, Stop> {
@@ -49,7 +50,12 @@ fn a_pid_alone_means_top() {
     assert_eq!(top.interval, Duration::from_secs(1));
     assert_eq!(
         top.common,
-        Common { hooks: HookChoice::Auto, verbose: false, color: ColorChoice::Auto }
+        Common {
+            hooks: HookChoice::Auto,
+            room: Room::default(),
+            verbose: false,
+            color: ColorChoice::Auto
+        }
     );
 }
 
@@ -306,6 +312,7 @@ fn usage_errors_are_one_clear_line() {
         "syscost stat -p 1 -d 1s -i 2s",
         "syscost stat -p 1 --json --csv",
         "syscost stat -p 1 --sort luck",
+        "syscost stat -p 1 --by process --sort p99",
         "syscost stat -p 1 -n 0",
         "syscost stat -p 1 -n -1",
         "syscost stat -p 1 -n many",

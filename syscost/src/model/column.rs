@@ -1,15 +1,15 @@
 //! The columns of the table, each declared once: they drive the screen, `stat`, CSV and sorting.
 
-use std::{borrow::Cow, cmp::Ordering};
+use std::cmp::Ordering;
 
-use super::{Model, Row};
+use super::{Basis, Counted, Latency};
 use crate::reading::Reading;
 
 /// Which column; also what a table can be sorted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Key {
-    /// The syscall's name.
-    Syscall,
+    /// What the row stands for: a syscall, or a group of another kind.
+    Name,
     /// Finished calls.
     Calls,
     /// Finished calls per second.
@@ -20,7 +20,7 @@ pub enum Key {
     ErrorPct,
     /// Sum of latencies.
     Time,
-    /// Sum of latencies, percent of that of all syscalls.
+    /// Sum of latencies, percent of that of all rows.
     TimePct,
     /// Sum of latencies per second of the window.
     TimePerSec,
@@ -44,7 +44,7 @@ pub enum Key {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// A name.
-    Text(Cow<'static, str>),
+    Text(String),
     /// A number of things.
     Count(Reading<u64>),
     /// Things per second.
@@ -70,7 +70,7 @@ pub struct Column {
     /// What it means, in a line for help.
     pub help: &'static str,
     /// The value of a row.
-    pub get: fn(&Model, &Row) -> Value,
+    pub get: fn(&Basis, &dyn Counted) -> Value,
     /// Whether the largest comes first when sorted by it.
     pub descending: bool,
 }
@@ -78,12 +78,12 @@ pub struct Column {
 /// Every column, in the order in which tables show them.
 pub static COLUMNS: &[Column] = &[
     Column {
-        key: Key::Syscall,
-        id: "syscall",
+        key: Key::Name,
+        id: "name",
         field: "syscall",
         title: "SYSCALL",
         help: "name; with the ABI where it is not the usual one",
-        get: |_, row| Value::Text(row.title()),
+        get: |_, row| Value::Text(row.title().into_owned()),
         descending: false,
     },
     Column {
@@ -92,7 +92,7 @@ pub static COLUMNS: &[Column] = &[
         field: "calls",
         title: "CALLS",
         help: "finished calls",
-        get: |model, row| Value::Count(exact(model, row.calls)),
+        get: |basis, row| Value::Count(basis.reading(row.sum().calls)),
         descending: true,
     },
     Column {
@@ -101,7 +101,7 @@ pub static COLUMNS: &[Column] = &[
         field: "calls_per_sec",
         title: "CALLS/s",
         help: "finished calls per second",
-        get: |model, row| Value::PerSec(exact(model, model.per_sec(row.calls))),
+        get: |basis, row| Value::PerSec(basis.reading(basis.per_sec(row.sum().calls))),
         descending: true,
     },
     Column {
@@ -110,7 +110,7 @@ pub static COLUMNS: &[Column] = &[
         field: "errors",
         title: "ERRORS",
         help: "calls that returned an error",
-        get: |model, row| Value::Count(exact(model, row.errors)),
+        get: |basis, row| Value::Count(basis.reading(row.sum().errors)),
         descending: true,
     },
     Column {
@@ -119,7 +119,7 @@ pub static COLUMNS: &[Column] = &[
         field: "error_pct",
         title: "ERR%",
         help: "calls that returned an error, percent",
-        get: |_, row| Value::Pct(row.error_pct()),
+        get: |_, row| Value::Pct(row.sum().error_pct()),
         descending: true,
     },
     Column {
@@ -128,7 +128,7 @@ pub static COLUMNS: &[Column] = &[
         field: "total_ns",
         title: "TIME",
         help: "sum of latencies over all threads: work and waiting alike",
-        get: |model, row| Value::Ns(exact(model, row.total_ns)),
+        get: |basis, row| Value::Ns(basis.reading(row.sum().total_ns)),
         descending: true,
     },
     Column {
@@ -136,8 +136,8 @@ pub static COLUMNS: &[Column] = &[
         id: "time-pct",
         field: "time_pct",
         title: "TIME%",
-        help: "sum of latencies, percent of that of all syscalls",
-        get: |model, row| Value::Pct(model.time_pct(row.total_ns)),
+        help: "sum of latencies, percent of that of all rows",
+        get: |basis, row| Value::Pct(basis.time_pct(row.sum().total_ns)),
         descending: true,
     },
     Column {
@@ -146,7 +146,7 @@ pub static COLUMNS: &[Column] = &[
         field: "total_ns_per_sec",
         title: "TIME/s",
         help: "sum of latencies per second, over all threads: work and waiting alike",
-        get: |model, row| Value::NsPerSec(exact(model, model.per_sec(row.total_ns))),
+        get: |basis, row| Value::NsPerSec(basis.reading(basis.per_sec(row.sum().total_ns))),
         descending: true,
     },
     Column {
@@ -155,7 +155,7 @@ pub static COLUMNS: &[Column] = &[
         field: "mean_ns",
         title: "MEAN",
         help: "mean latency",
-        get: |_, row| Value::Ns(Reading::Exact(row.mean_ns())),
+        get: |_, row| Value::Ns(Reading::Exact(row.sum().mean_ns())),
         descending: true,
     },
     Column {
@@ -164,7 +164,7 @@ pub static COLUMNS: &[Column] = &[
         field: "min_ns",
         title: "MIN",
         help: "shortest latency",
-        get: |_, row| Value::Ns(Reading::Exact(row.latency.min_ns())),
+        get: |_, row| Value::Ns(latency(row, |latency| Reading::Exact(latency.min_ns()))),
         descending: true,
     },
     quantile_column(
@@ -206,7 +206,7 @@ pub static COLUMNS: &[Column] = &[
         title: "MAX",
         help: "longest latency",
         // What was not seen may have been longer.
-        get: |model, row| Value::Ns(exact(model, row.latency.max_ns())),
+        get: |basis, row| Value::Ns(latency(row, |latency| basis.reading(latency.max_ns()))),
         descending: true,
     },
 ];
@@ -217,17 +217,19 @@ const fn quantile_column(
     field: &'static str,
     title: &'static str,
     help: &'static str,
-    get: fn(&Model, &Row) -> Value,
+    get: fn(&Basis, &dyn Counted) -> Value,
 ) -> Column {
     Column { key, id, field, title, help, get, descending: true }
 }
 
-fn quantile(row: &Row, quantile: f64) -> Value {
-    Value::Ns(row.latency.quantile_ns(quantile).map_or(Reading::NotCollected, Reading::Exact))
+fn quantile(row: &dyn Counted, quantile: f64) -> Value {
+    Value::Ns(latency(row, |latency| {
+        latency.quantile_ns(quantile).map_or(Reading::NotCollected, Reading::Exact)
+    }))
 }
 
-fn exact<T>(model: &Model, value: T) -> Reading<T> {
-    Reading::exact_if(model.ledger.exact(), value)
+fn latency(row: &dyn Counted, get: impl FnOnce(&Latency) -> Reading<u64>) -> Reading<u64> {
+    row.latency().map_or(Reading::NotCollected, get)
 }
 
 impl Key {
@@ -236,18 +238,41 @@ impl Key {
         COLUMNS.iter().find(|column| column.key == self).expect("every key has a column")
     }
 
+    /// Whether every table has it, also one whose rows have no histograms.
+    pub fn needs_no_histogram(self) -> bool {
+        match self {
+            Self::Name
+            | Self::Calls
+            | Self::CallsPerSec
+            | Self::Errors
+            | Self::ErrorPct
+            | Self::Time
+            | Self::TimePct
+            | Self::TimePerSec
+            | Self::Mean => true,
+            Self::Min | Self::P50 | Self::P90 | Self::P99 | Self::P999 | Self::Max => false,
+        }
+    }
+
     /// The column that `--sort` names.
     pub fn from_id(id: &str) -> Option<Self> {
+        // What the table of syscalls calls it.
+        let id = if id == "syscall" { "name" } else { id };
         COLUMNS.iter().find(|column| column.id == id).map(|column| column.key)
     }
 }
 
-/// The rows of `model` sorted by `key`, in the column's own direction or `reversed`. Ties are in
-/// order of name, so that rows do not jump.
-pub fn sorted(model: &Model, key: Key, reversed: bool) -> Vec<&Row> {
+/// `rows` sorted by `key`, in the column's own direction or `reversed`. Ties are in order of name,
+/// so that rows do not jump.
+pub fn sorted<'a, R: Counted>(
+    rows: &'a [R],
+    basis: &Basis,
+    key: Key,
+    reversed: bool,
+) -> Vec<&'a R> {
     let column = key.column();
-    let mut rows: Vec<(Value, &Row)> =
-        model.rows.iter().map(|row| ((column.get)(model, row), row)).collect();
+    let mut rows: Vec<(Value, &R)> =
+        rows.iter().map(|row| ((column.get)(basis, row), row)).collect();
     rows.sort_by(|(a, row_a), (b, row_b)| {
         let order = compare(a, b);
         let order = if column.descending != reversed { order.reverse() } else { order };

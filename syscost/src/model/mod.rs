@@ -4,6 +4,8 @@
 //! file and no screen.
 
 pub mod column;
+pub mod counted;
+pub mod group;
 pub mod in_flight;
 pub mod latency;
 pub mod ledger;
@@ -11,6 +13,8 @@ pub mod preflight;
 pub mod row;
 
 use crate::sample::{KindSample, Sample, Subject};
+pub use counted::{Basis, Counted, Total};
+pub use group::{GroupRow, Groups};
 pub use in_flight::InFlight;
 pub use latency::Latency;
 pub use ledger::Ledger;
@@ -40,32 +44,12 @@ pub struct Model {
     pub rows: Vec<Row>,
     /// All rows taken together.
     pub total: Total,
+    /// The calls by who made them; `None` where that was not asked for.
+    pub groups: Option<Groups>,
     /// The calls open when the window ended, oldest first; `None` where they cannot be listed.
     pub in_flight: Option<Vec<InFlight>>,
     /// The account of every event, always since attach: a loss does not heal.
     pub ledger: Ledger,
-}
-
-/// Sums over all rows of a model.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Total {
-    /// Finished calls.
-    pub calls: u64,
-    /// Those that failed.
-    pub errors: u64,
-    /// Sum of their latencies, ns. Over several threads it can exceed the window.
-    pub total_ns: u64,
-}
-
-impl Total {
-    /// The sums over `rows`.
-    pub fn of<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Self {
-        rows.into_iter().fold(Self::default(), |sum, row| Self {
-            calls: sum.calls + row.calls,
-            errors: sum.errors + row.errors,
-            total_ns: sum.total_ns + row.total_ns,
-        })
-    }
 }
 
 impl Model {
@@ -73,7 +57,8 @@ impl Model {
     pub fn since_attach(sample: &Sample) -> Self {
         let attached_ns = sample.at_ns.saturating_sub(sample.attached_at_ns);
         let rows = sample.kinds.iter().filter_map(|kind| Row::new(kind, None)).collect();
-        Self::assemble(sample, Window::SinceAttach, attached_ns, rows)
+        let groups = sample.groups.as_ref().map(|groups| Groups::new(groups, None));
+        Self::assemble(sample, Window::SinceAttach, attached_ns, rows, groups)
     }
 
     /// The model of what happened between two samples of the same run.
@@ -87,10 +72,18 @@ impl Model {
                 Row::new(kind, before)
             })
             .collect();
-        Self::assemble(sample, Window::Interval, window_ns, rows)
+        let groups =
+            sample.groups.as_ref().map(|groups| Groups::new(groups, previous.groups.as_ref()));
+        Self::assemble(sample, Window::Interval, window_ns, rows, groups)
     }
 
-    fn assemble(sample: &Sample, window: Window, window_ns: u64, rows: Vec<Row>) -> Self {
+    fn assemble(
+        sample: &Sample,
+        window: Window,
+        window_ns: u64,
+        rows: Vec<Row>,
+        groups: Option<Groups>,
+    ) -> Self {
         let finished = sample.kinds.iter().map(KindSample::calls).sum();
         let total = Total::of(&rows);
         Self {
@@ -100,23 +93,24 @@ impl Model {
             attached_ns: sample.at_ns.saturating_sub(sample.attached_at_ns),
             rows,
             total,
+            groups,
             in_flight: InFlight::of(sample),
             ledger: Ledger::new(&sample.ledger, finished),
         }
     }
 
-    /// `count` per second of this window; 0 for an empty window.
-    pub fn per_sec(&self, count: u64) -> f64 {
-        if self.window_ns == 0 { 0.0 } else { count as f64 * 1e9 / self.window_ns as f64 }
+    /// What the numbers of syscalls are set against.
+    pub fn basis(&self) -> Basis {
+        self.basis_of(self.total)
     }
 
-    /// `total_ns` in percent of the latencies of all rows; 0 where they took no time.
-    pub fn time_pct(&self, total_ns: u64) -> f64 {
-        if self.total.total_ns == 0 {
-            0.0
-        } else {
-            total_ns as f64 * 100.0 / self.total.total_ns as f64
-        }
+    /// What the numbers of groups are set against: they are read a moment before the syscalls.
+    pub fn group_basis(&self) -> Basis {
+        self.basis_of(self.groups.as_ref().map_or(Total::default(), |groups| groups.total))
+    }
+
+    fn basis_of(&self, total: Total) -> Basis {
+        Basis { total, window_ns: self.window_ns, exact: self.ledger.exact() }
     }
 
     /// The row of a syscall by its identity, which outlives sorting and windows.

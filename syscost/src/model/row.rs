@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use syscost_common::hist::{BUCKETS, bucket_bounds};
 
-use super::Latency;
+use super::{Counted, Latency, Total};
 use crate::{
     decode::syscall::{self, Abi},
     sample::{KindKey, KindSample},
@@ -77,23 +77,23 @@ impl Row {
             errnos,
         })
     }
+}
 
+impl Counted for Row {
     /// The name, with the ABI where it is not the machine's usual one.
-    pub fn title(&self) -> Cow<'static, str> {
+    fn title(&self) -> Cow<'_, str> {
         match self.abi {
             Some(abi) if !abi.is_native() => Cow::Owned(format!("{}/{abi}", self.name)),
-            _ => self.name.clone(),
+            _ => Cow::Borrowed(&self.name),
         }
     }
 
-    /// Mean latency, ns.
-    pub fn mean_ns(&self) -> u64 {
-        self.total_ns / self.calls
+    fn sum(&self) -> Total {
+        Total { calls: self.calls, errors: self.errors, total_ns: self.total_ns }
     }
 
-    /// Failed calls, percent of all.
-    pub fn error_pct(&self) -> f64 {
-        self.errors as f64 * 100.0 / self.calls as f64
+    fn latency(&self) -> Option<&Latency> {
+        Some(&self.latency)
     }
 }
 

@@ -22,11 +22,11 @@ use syscost_common::group::{
 use super::{bpf, load, scope};
 use crate::{
     group::GroupBy,
-    sample::{GroupKey, GroupSample},
+    sample::{GroupKey, GroupSample, GroupsSample},
 };
 
-/// Threads that die while they are being listed would be missed or count twice; after so many
-/// tries the last reading has to do.
+/// Threads that die while they are being listed would be missed or count twice. After so many
+/// tries to find a moment when none does, missing some for this once has to do.
 const TRIES: usize = 8;
 
 /// What the programs are told about `by`.
@@ -72,16 +72,17 @@ impl Groups {
         Ok(Self { by, dead, threads, last: BTreeMap::new(), settled: false })
     }
 
-    /// The calls of each group so far. No group ever has less than it had before.
-    pub(super) fn read(&mut self) -> Result<Vec<GroupSample>> {
+    /// The calls of each group so far.
+    pub(super) fn read(&mut self) -> Result<GroupsSample> {
         if !self.settled {
             self.last = self.sums_now()?;
         }
         let groups = self.last.iter().filter(|(_, group)| group.totals.calls > 0);
-        Ok(groups.map(|(key, group)| self.sample(*key, group)).collect())
+        let groups = groups.map(|(key, group)| self.sample(*key, group)).collect();
+        Ok(GroupsSample { by: self.by, groups })
     }
 
-    /// Reads for the last time: the programs are detached, and their iterator is about to go.
+    /// Reads for the last time: no call is recorded any more, and the iterator is about to go.
     pub(super) fn settle(&mut self) {
         if let Ok(sums) = self.sums_now() {
             self.last = sums;
@@ -91,17 +92,17 @@ impl Groups {
 
     fn sums_now(&self) -> Result<BTreeMap<Key, Group>> {
         let mut dead = self.dead()?;
-        let mut tries = 0;
-        loop {
+        for _ in 0..TRIES {
             let living = self.living()?;
             let after = self.dead()?;
-            tries += 1;
-            // What died meanwhile is in both readings, or in neither.
-            if dead == after || tries == TRIES {
-                return Ok(self.sums(after, living));
+            if dead == after {
+                return Ok(self.sums(dead, living));
             }
             dead = after;
         }
+        // The dead first: who dies after that is in neither reading, never in both.
+        let dead = self.dead()?;
+        Ok(self.sums(dead, self.living()?))
     }
 
     fn sums(&self, dead: BTreeMap<Key, Group>, living: Vec<ThreadTotals>) -> BTreeMap<Key, Group> {
@@ -113,13 +114,16 @@ impl Groups {
             group.totals.errors += thread.totals.errors;
             group.totals.total_ns += thread.totals.total_ns;
         }
-        // A thread that was seen and died before it was seen dead.
-        for (key, last) in &self.last {
-            let Totals { calls, errors, total_ns } = last.totals;
-            let group = sums.entry(*key).or_insert_with(|| Group { comm: last.comm, ..*last });
-            group.totals.calls = group.totals.calls.max(calls);
-            group.totals.errors = group.totals.errors.max(errors);
-            group.totals.total_ns = group.totals.total_ns.max(total_ns);
+        // Threads stay in their process: what it had, it still has, even if one that is just dying
+        // was missed. All other groups can be left, and then really have less.
+        if self.by == GroupBy::Process {
+            for (key, last) in &self.last {
+                let Totals { calls, errors, total_ns } = last.totals;
+                let group = sums.entry(*key).or_insert(*last);
+                group.totals.calls = group.totals.calls.max(calls);
+                group.totals.errors = group.totals.errors.max(errors);
+                group.totals.total_ns = group.totals.total_ns.max(total_ns);
+            }
         }
         sums
     }
@@ -130,13 +134,12 @@ impl Groups {
             _ if key == OTHER => GroupKey::Other,
             GroupBy::Process => GroupKey::Process { pid: key[0] as u32, started_at_ns: key[1] },
             GroupBy::Thread => GroupKey::Thread { tid: key[0] as u32, started_at_ns: key[1] },
-            GroupBy::Cgroup => GroupKey::Cgroup { id: key[0], path: None },
+            GroupBy::Cgroup => GroupKey::Cgroup { id: key[0] },
             GroupBy::Comm | GroupBy::Syscall => GroupKey::Comm(scope::name(key)),
         };
         let named = matches!(key, GroupKey::Process { .. } | GroupKey::Thread { .. });
         let Totals { calls, errors, total_ns } = group.totals;
-        let comm = if named { comm } else { String::new() };
-        GroupSample { key, comm, calls, errors, total_ns }
+        GroupSample { key, name: named.then_some(comm), calls, errors, total_ns }
     }
 
     fn dead(&self) -> Result<BTreeMap<Key, Group>> {

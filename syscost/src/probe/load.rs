@@ -81,12 +81,10 @@ pub(super) fn load(object: &[u8], told: &Told<'_>) -> Result<(Ebpf, Option<Diagn
         // Nothing will be said; a page is the smallest there is.
         loader.map_max_entries("AYA_LOGS", 4096);
     }
-    if group_by == syscost_common::group::NONE {
-        loader.map_max_entries("GROUPS", 1);
-    }
-    if told.targets.is_empty() {
-        loader.map_max_entries("TARGETS", 1);
-    }
+    let grouped = group_by != syscost_common::group::NONE;
+    loader
+        .map_max_entries("GROUPS", if grouped { request.room.groups } else { 1 })
+        .map_max_entries("TARGETS", if told.targets.is_empty() { 1 } else { request.room.targets });
     let mut ebpf = loader.load(object).context("cannot load the BPF object")?;
     fill_slots(&mut ebpf, &request.filter)?;
     fill_targets(&mut ebpf, &told.targets)?;

@@ -28,12 +28,15 @@ use aya::{
         tp_btf::BtfTracePointLink,
     },
 };
-use syscost_common::{config::Offsets, kind, ledger::Counter, open_call::InFlight};
+use syscost_common::{
+    config::Offsets, group::MAX_GROUPS, kind, ledger::Counter, open_call::InFlight,
+    scope::MAX_TARGETS,
+};
 
 use crate::{
     filter::Filter,
     group::GroupBy,
-    sample::{GroupSample, KindSample, LedgerSample, OpenCallSample, ThreadName},
+    sample::{GroupsSample, KindSample, LedgerSample, OpenCallSample, ThreadName},
 };
 use bpf::Tasks;
 use diagnostics::Diagnostics;
@@ -71,6 +74,21 @@ pub enum Hooks {
     },
 }
 
+/// How many entries the bounded maps have that hold something of what is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Processes or threads, given and followed.
+    pub targets: u32,
+    /// Groups that dead threads have left calls in; one of them is that of all others.
+    pub groups: u32,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { targets: MAX_TARGETS, groups: MAX_GROUPS }
+    }
+}
+
 /// What to measure, and how.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -82,6 +100,8 @@ pub struct Request {
     pub group_by: GroupBy,
     /// Which hooks to use.
     pub hooks: HookChoice,
+    /// How much room the maps get.
+    pub room: Room,
     /// Whether the programs tell why a loss counter rises; see [`Probe::diagnostics`].
     pub verbose: bool,
 }
@@ -94,6 +114,7 @@ impl Request {
             filter: Filter::default(),
             group_by: GroupBy::Syscall,
             hooks: HookChoice::Auto,
+            room: Room::default(),
             verbose: false,
         }
     }
@@ -115,6 +136,9 @@ pub struct Probe {
     final_misses: Option<Option<u64>>,
 }
 
+/// How many of the hooks, those attached last, are the ones that record calls.
+const SYSCALL_HOOKS: usize = 2;
+
 /// An attachment; closing it detaches.
 enum Link {
     Btf(#[expect(dead_code, reason = "held to be dropped")] BtfTracePointLink),
@@ -132,6 +156,10 @@ impl Probe {
         let offsets = kernel_offsets();
         let namespace = Namespace::own(offsets.as_ref().ok())?;
         let (scope, targets) = request.scope.resolve(namespace.as_ref())?;
+        let room = request.room.targets;
+        if targets.len() > room as usize {
+            bail!("{} targets are too many: at most {room}", targets.len());
+        }
         let mut told = Told { request, scope, targets, offsets: None };
         let btf = |told: &mut Told<'_>| {
             told.offsets = Some(*offsets.as_ref().map_err(|why| anyhow!("{why:#}"))?);
@@ -291,16 +319,15 @@ impl Probe {
     /// Detaches the programs, waits until none of them is running any more, and unloads them; what
     /// was recorded stays readable and no longer changes.
     pub fn detach(&mut self) {
-        // Enter first, which was attached last: no enter without its exit here either.
-        while self.links.pop().is_some() {}
-        // Programs run inside an RCU read-side section; this call returns after all that began
-        // before it have ended (membarrier(2), MEMBARRIER_CMD_GLOBAL).
-        // SAFETY: takes three integers and touches no memory of ours.
-        unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };
-        self.open_calls = None;
         if let Some(groups) = &mut self.groups {
+            // Nothing is recorded from here on, and who dies still leaves behind what was
+            // recorded of it.
+            close_last(&mut self.links, SYSCALL_HOOKS);
             groups.settle();
         }
+        let all = self.links.len();
+        close_last(&mut self.links, all);
+        self.open_calls = None;
         let misses = self.program_misses();
         self.final_misses.get_or_insert(misses);
         for (_, program) in self.ebpf.programs_mut() {
@@ -334,7 +361,7 @@ impl Probe {
     ///
     /// # Errors
     /// When the kernel does not let its maps be read.
-    pub fn groups(&mut self) -> Result<Option<Vec<GroupSample>>> {
+    pub fn groups(&mut self) -> Result<Option<GroupsSample>> {
         self.groups.as_mut().map(Groups::read).transpose()
     }
 
@@ -391,6 +418,18 @@ fn kernel_offsets() -> Result<Offsets> {
     let bytes = fs::read(kernel_btf::VMLINUX)
         .with_context(|| format!("no kernel BTF in {}", kernel_btf::VMLINUX))?;
     kernel_btf::offsets(&bytes)
+}
+
+/// Detaches `count` programs, and waits until none of them is running any more.
+fn close_last(links: &mut Vec<Link>, count: usize) {
+    // `sys_enter` first, which was attached last: no enter without its exit here either.
+    for _ in 0..count {
+        links.pop();
+    }
+    // Programs run inside an RCU read-side section; this call returns after all that began
+    // before it have ended (membarrier(2), MEMBARRIER_CMD_GLOBAL).
+    // SAFETY: takes three integers and touches no memory of ours.
+    unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };
 }
 
 /// Kernels before 5.11 charge BPF memory to this limit. Where it cannot be lifted, loading says so.

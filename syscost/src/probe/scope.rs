@@ -82,9 +82,6 @@ impl Scope {
             Self::User(uid) => (told.mode, told.id) = (scope::USER, *uid),
             Self::Host => told.mode = scope::HOST,
         }
-        if targets.len() > scope::MAX_TARGETS as usize {
-            bail!("{} targets are too many: at most {}", targets.len(), scope::MAX_TARGETS);
-        }
         Ok((told, targets))
     }
 

@@ -55,6 +55,7 @@ fn request(target: &Target, filter: &Filter, group_by: GroupBy, common: &Common)
         filter: filter.clone(),
         group_by,
         hooks: common.hooks,
+        room: common.room,
         verbose: common.verbose,
     }
 }

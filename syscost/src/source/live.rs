@@ -11,7 +11,7 @@ use tokio::{
 use super::Source;
 use crate::{
     probe::{Hooks, Probe, Request},
-    sample::{GroupKey, GroupSample, Sample},
+    sample::{GroupKey, GroupsSample, Sample},
     target::{Process, Target, cgroup::Cgroups},
 };
 
@@ -68,10 +68,10 @@ impl Live {
     }
 
     /// Gives cgroups their paths, which the kernel's programs do not know.
-    fn name(&mut self, mut groups: Vec<GroupSample>) -> Vec<GroupSample> {
-        for group in &mut groups {
-            if let GroupKey::Cgroup { id, path } = &mut group.key {
-                *path = self.cgroups.path(*id);
+    fn name(&mut self, mut groups: GroupsSample) -> GroupsSample {
+        for group in &mut groups.groups {
+            if let GroupKey::Cgroup { id } = &group.key {
+                group.name = self.cgroups.path(*id);
             }
         }
         groups

@@ -1,4 +1,4 @@
-//! The CSV that `stat --csv` prints: a line per syscall, for spreadsheets and data frames. Every
+//! The CSV that `stat --csv` prints: a line per row, for spreadsheets and data frames. Every
 //! line stands alone, so that intervals can be appended, sorted and joined. Carries no histogram;
 //! that is JSON's.
 
@@ -6,11 +6,13 @@ use std::io::{self, Write};
 
 use super::Order;
 use crate::{
+    group::GroupBy,
     model::{
-        Model, Row,
+        Basis, Counted, GroupRow, Model, Row,
         column::{COLUMNS, Column, Key, Value},
     },
     reading::Reading,
+    sample::GroupKey,
 };
 
 /// Writes `model` as lines of CSV, the rows as `order` has them; the header line before them where
@@ -19,40 +21,90 @@ pub fn write(mut out: impl Write, model: &Model, order: &Order, header: bool) ->
     // Rendered in memory: the writer of the csv crate hides why the sink has failed.
     let mut csv = csv::Writer::from_writer(Vec::new());
     if header {
-        csv.write_record(fields())?;
+        csv.write_record(fields(model))?;
     }
-    for row in order.split(model).0 {
-        csv.write_record(record(model, row))?;
+    match &model.groups {
+        None => {
+            let basis = model.basis();
+            for row in order.split(&model.rows, &basis).0 {
+                csv.write_record(record(model, &basis, syscall(row), row))?;
+            }
+        }
+        Some(groups) => {
+            let basis = model.group_basis();
+            for row in order.split(&groups.rows, &basis).0 {
+                csv.write_record(record(model, &basis, group(groups.by, row), row))?;
+            }
+        }
     }
     let bytes = csv.into_inner().map_err(|error| error.into_error())?;
     out.write_all(&bytes)
 }
 
 /// When, then what, then every column, then how far to trust it.
-fn fields() -> Vec<&'static str> {
-    let columns = measures().map(|column| column.field);
-    ["at_ns", "window_ns", Key::Syscall.column().field, "abi", "nr"]
+fn fields(model: &Model) -> Vec<&'static str> {
+    let by = by(model);
+    let columns = measures(by).map(|column| column.field);
+    ["at_ns", "window_ns"]
         .into_iter()
+        .chain(identity(by).iter().copied())
         .chain(columns)
         .chain(["exact"])
         .collect()
 }
 
-fn record(model: &Model, row: &Row) -> Vec<String> {
-    let identity = [
-        model.attached_ns.to_string(),
-        model.window_ns.to_string(),
+fn record(model: &Model, basis: &Basis, identity: Vec<String>, row: &dyn Counted) -> Vec<String> {
+    let when = [model.attached_ns.to_string(), model.window_ns.to_string()];
+    let measures = measures(by(model)).map(|column| text((column.get)(basis, row)));
+    when.into_iter().chain(identity).chain(measures).chain([basis.exact.to_string()]).collect()
+}
+
+fn by(model: &Model) -> GroupBy {
+    model.groups.as_ref().map_or(GroupBy::Syscall, |groups| groups.by)
+}
+
+/// The fields that say what a line is about.
+fn identity(by: GroupBy) -> &'static [&'static str] {
+    match by {
+        GroupBy::Syscall => &["syscall", "abi", "nr"],
+        GroupBy::Process => &["pid", "comm"],
+        GroupBy::Thread => &["tid", "comm"],
+        GroupBy::Cgroup => &["cgroup_id", "cgroup"],
+        GroupBy::Comm => &["comm"],
+    }
+}
+
+fn syscall(row: &Row) -> Vec<String> {
+    vec![
         row.name.to_string(),
         row.abi.map_or_else(String::new, |abi| abi.to_string()),
         row.nr.map_or_else(String::new, |nr| nr.to_string()),
-    ];
-    let measures = measures().map(|column| text((column.get)(model, row)));
-    identity.into_iter().chain(measures).chain([model.ledger.exact().to_string()]).collect()
+    ]
 }
 
-/// The columns that are measured. The name is not; it stands with its ABI and number.
-fn measures() -> impl Iterator<Item = &'static Column> {
-    COLUMNS.iter().filter(|column| column.key != Key::Syscall)
+fn group(by: GroupBy, row: &GroupRow) -> Vec<String> {
+    let name = row.name.clone().unwrap_or_default();
+    match &row.key {
+        GroupKey::Process { pid: id, .. } | GroupKey::Thread { tid: id, .. } => {
+            vec![id.to_string(), name]
+        }
+        GroupKey::Cgroup { id } => vec![id.to_string(), name],
+        GroupKey::Comm(name) => vec![name.clone()],
+        // In the last field, which is a name in all of them.
+        GroupKey::Other => {
+            let mut cells = vec![String::new(); identity(by).len() - 1];
+            cells.push(row.title().into_owned());
+            cells
+        }
+    }
+}
+
+/// The columns that are measured. The name is not; it stands with what else says whose it is.
+fn measures(by: GroupBy) -> impl Iterator<Item = &'static Column> {
+    COLUMNS
+        .iter()
+        .filter(|column| column.key != Key::Name)
+        .filter(move |column| by == GroupBy::Syscall || column.key.needs_no_histogram())
 }
 
 /// Plain numbers in base units; whether they are exact is a column of its own.
@@ -61,7 +113,7 @@ fn text(value: Value) -> String {
         reading.value().map_or_else(String::new, text)
     }
     match value {
-        Value::Text(text) => text.into_owned(),
+        Value::Text(text) => text,
         Value::Count(n) | Value::Ns(n) => known(n, |n| n.to_string()),
         Value::PerSec(rate) => known(rate, |rate| format!("{rate:.3}")),
         Value::NsPerSec(rate) => known(rate, |rate| format!("{rate:.0}")),
@@ -109,17 +161,34 @@ mod tests {
 
     #[test]
     fn every_line_has_every_field() {
-        let text = since_attach(&fixture::lossy_nginx());
+        let model = Model::since_attach(&fixture::lossy_nginx());
+        assert_complete(&model, 8);
+    }
+
+    #[test]
+    fn groups_are_lines_of_their_own_kind() {
+        for by in [GroupBy::Process, GroupBy::Thread, GroupBy::Cgroup, GroupBy::Comm] {
+            let model = Model::since_attach(&fixture::grouped(by));
+            assert_complete(&model, 3);
+            insta::assert_snapshot!(format!("by_{}", by.id()), lines(&model, true));
+        }
+    }
+
+    fn assert_complete(model: &Model, records: usize) {
+        let text = lines(model, true);
         let mut reader = csv::Reader::from_reader(text.as_bytes());
-        assert_eq!(reader.headers().unwrap(), fields());
-        assert_eq!(reader.records().filter(|record| record.is_ok()).count(), 8);
+        assert_eq!(reader.headers().unwrap(), fields(model));
+        assert_eq!(reader.records().filter(|record| record.is_ok()).count(), records);
     }
 
     #[test]
     fn every_field_is_documented() {
         let docs = include_str!("../../../docs/stat-json.md");
-        for field in fields() {
-            assert!(docs.contains(&format!("`{field}`")), "docs/stat-json.md lacks `{field}`");
+        for by in GroupBy::ALL {
+            let model = Model::since_attach(&fixture::grouped(by));
+            for field in fields(&model) {
+                assert!(docs.contains(&format!("`{field}`")), "docs/stat-json.md lacks `{field}`");
+            }
         }
     }
 }

@@ -3,9 +3,11 @@
 use syscost_common::{hist::bucket_index, kind::AbiClass, ledger::Counter};
 
 use crate::{
+    group::GroupBy,
     reading::Reading,
     sample::{
-        KindKey, KindSample, LedgerSample, OpenCallSample, Sample, Subject, SubjectKind, ThreadName,
+        GroupKey, GroupSample, GroupsSample, KindKey, KindSample, LedgerSample, OpenCallSample,
+        Sample, Subject, SubjectKind, ThreadName,
     },
 };
 
@@ -119,4 +121,40 @@ pub(super) fn nginx_a_second_later() -> Sample {
     }
     sample.kinds[0].errnos[1].1 += 100;
     sample
+}
+
+/// [`nginx`], its calls added up by `by`.
+pub(super) fn grouped(by: GroupBy) -> Sample {
+    let group = |key, name: Option<&str>, calls: u64| GroupSample {
+        key,
+        name: name.map(str::to_owned),
+        calls,
+        errors: calls / 16,
+        total_ns: calls * 90_000,
+    };
+    let calls = [40_000, 4_800, 4];
+    let groups = match by {
+        GroupBy::Syscall => return nginx(),
+        GroupBy::Process => vec![
+            group(GroupKey::Process { pid: 77, started_at_ns: 5 }, Some("nginx"), calls[1]),
+            group(GroupKey::Process { pid: 41234, started_at_ns: 9 }, Some("nginx"), calls[0]),
+            group(GroupKey::Other, None, calls[2]),
+        ],
+        GroupBy::Thread => vec![
+            group(GroupKey::Thread { tid: 78, started_at_ns: 5 }, Some("nginx"), calls[1]),
+            group(GroupKey::Thread { tid: 41235, started_at_ns: 9 }, Some("nginx"), calls[0]),
+            group(GroupKey::Other, None, calls[2]),
+        ],
+        GroupBy::Cgroup => vec![
+            group(GroupKey::Cgroup { id: 1 }, Some("/"), calls[1]),
+            group(GroupKey::Cgroup { id: 17 }, Some("/system.slice/nginx.service"), calls[0]),
+            group(GroupKey::Cgroup { id: 99 }, None, calls[2]),
+        ],
+        GroupBy::Comm => vec![
+            group(GroupKey::Comm("sh".to_owned()), None, calls[1]),
+            group(GroupKey::Comm("nginx".to_owned()), None, calls[0]),
+            group(GroupKey::Other, None, calls[2]),
+        ],
+    };
+    Sample { groups: Some(GroupsSample { by, groups }), ..nginx() }
 }

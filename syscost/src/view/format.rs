@@ -10,7 +10,7 @@ pub const NOT_COLLECTED: &str = "–";
 /// A cell of the table.
 pub fn value(value: &Value) -> String {
     match value {
-        Value::Text(text) => text.clone().into_owned(),
+        Value::Text(text) => text.clone(),
         Value::Count(n) => reading(*n, count),
         Value::PerSec(n) => reading(*n, rate),
         Value::Pct(n) => pct(*n),

@@ -11,9 +11,10 @@ use serde::Serialize;
 use super::Order;
 use crate::{
     decode::errno,
-    model::{self, Model, Row, Window, ledger::Loss},
+    group::GroupBy,
+    model::{self, GroupRow, Model, Row, Total, Window, ledger::Loss},
     reading::Reading,
-    sample::SubjectKind,
+    sample::{GroupKey, SubjectKind},
 };
 
 /// The schema's name and version; the version grows when a reader could be misled.
@@ -35,6 +36,8 @@ struct Report<'a> {
     target: Target<'a>,
     window_ns: u64,
     exact: bool,
+    by: &'static str,
+    groups: Option<Vec<Group<'a>>>,
     syscalls: Vec<Syscall<'a>>,
     ledger: &'a model::Ledger,
     losses: Vec<LossReport>,
@@ -43,6 +46,7 @@ struct Report<'a> {
     threads: Option<u32>,
     target_exited: bool,
     syscalls_omitted: usize,
+    groups_omitted: usize,
     in_flight: Option<Vec<InFlight<'a>>>,
 }
 
@@ -86,6 +90,20 @@ struct Syscall<'a> {
     errnos: BTreeMap<String, u64>,
 }
 
+#[derive(Default, Serialize)]
+struct Group<'a> {
+    pid: Option<u32>,
+    tid: Option<u32>,
+    comm: Option<&'a str>,
+    cgroup: Option<&'a str>,
+    cgroup_id: Option<u64>,
+    started_at_ns: Option<u64>,
+    other: bool,
+    count: u64,
+    errors: u64,
+    total_ns: u64,
+}
+
 #[derive(Serialize)]
 struct Bucket {
     lo_ns: u64,
@@ -102,7 +120,17 @@ struct LossReport {
 
 impl<'a> Report<'a> {
     fn new(model: &'a Model, order: &Order) -> Self {
-        let (rows, rest) = order.split(model);
+        // As many rows as were asked for, of what was asked for.
+        let all = Order { top: None, ..*order };
+        let (groups, other_groups) = match &model.groups {
+            Some(groups) => {
+                let (rows, rest) = order.split(&groups.rows, &model.group_basis());
+                (Some(rows.into_iter().map(Group::new).collect()), rest.len())
+            }
+            None => (None, 0),
+        };
+        let order = if groups.is_some() { &all } else { order };
+        let (rows, rest) = order.split(&model.rows, &model.basis());
         let subject = &model.subject;
         Self {
             schema: SCHEMA,
@@ -117,6 +145,8 @@ impl<'a> Report<'a> {
             },
             window_ns: model.window_ns,
             exact: model.ledger.exact(),
+            by: model.groups.as_ref().map_or(GroupBy::Syscall, |groups| groups.by).id(),
+            groups,
             syscalls: rows.into_iter().map(Syscall::new).collect(),
             ledger: &model.ledger,
             losses: model.ledger.losses().into_iter().map(LossReport::new).collect(),
@@ -128,6 +158,7 @@ impl<'a> Report<'a> {
             threads: subject.threads.value(),
             target_exited: subject.exited,
             syscalls_omitted: rest.len(),
+            groups_omitted: other_groups,
             in_flight: model
                 .in_flight
                 .as_ref()
@@ -165,6 +196,25 @@ impl<'a> Syscall<'a> {
                 .iter()
                 .map(|&(errno, count)| (errno::symbol(errno).into_owned(), count))
                 .collect(),
+        }
+    }
+}
+
+impl<'a> Group<'a> {
+    fn new(row: &'a GroupRow) -> Self {
+        let Total { calls: count, errors, total_ns } = row.sum;
+        let name = row.name.as_deref();
+        let sums = Self { count, errors, total_ns, ..Self::default() };
+        match &row.key {
+            GroupKey::Process { pid, started_at_ns } => {
+                Self { pid: Some(*pid), comm: name, started_at_ns: Some(*started_at_ns), ..sums }
+            }
+            GroupKey::Thread { tid, started_at_ns } => {
+                Self { tid: Some(*tid), comm: name, started_at_ns: Some(*started_at_ns), ..sums }
+            }
+            GroupKey::Cgroup { id } => Self { cgroup: name, cgroup_id: Some(*id), ..sums },
+            GroupKey::Comm(name) => Self { comm: Some(name), ..sums },
+            GroupKey::Other => Self { other: true, ..sums },
         }
     }
 }

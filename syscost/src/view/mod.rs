@@ -12,7 +12,7 @@ pub mod tui;
 mod fixture;
 
 use crate::model::{
-    Model, Row,
+    Basis, Counted,
     column::{self, Key},
 };
 
@@ -35,9 +35,9 @@ impl Default for Order {
 }
 
 impl Order {
-    /// The rows to print and those left out, both in order.
-    fn split<'a>(&self, model: &'a Model) -> (Vec<&'a Row>, Vec<&'a Row>) {
-        let mut shown = column::sorted(model, self.sort, self.reversed);
+    /// Of `rows`, those to print and those left out, both in order.
+    fn split<'a, R: Counted>(&self, rows: &'a [R], basis: &Basis) -> (Vec<&'a R>, Vec<&'a R>) {
+        let mut shown = column::sorted(rows, basis, self.sort, self.reversed);
         let rest = shown.split_off(self.top.map_or(shown.len(), |top| top.min(shown.len())));
         (shown, rest)
     }

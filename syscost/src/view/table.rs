@@ -1,13 +1,17 @@
 //! The table that `stat` prints for people, after the manner of `strace -c` and `perf stat`:
 //! aligned text without boxes or colours. Says nothing that the model does not know.
 
-use std::io::{self, Write};
+use std::{
+    borrow::Cow,
+    io::{self, Write},
+};
 
 use super::{Order, format};
 use crate::{
     decode::{errno, printable::printable},
+    group::GroupBy,
     model::{
-        InFlight, Model, Row, Total, Window,
+        Basis, Counted, InFlight, Latency, Model, Row, Total, Window,
         column::{COLUMNS, Column, Key, Value},
     },
     reading::Reading,
@@ -16,7 +20,7 @@ use crate::{
 
 /// The columns that people get; the one they sort by comes with them in any case.
 const SHOWN: &[Key] = &[
-    Key::Syscall,
+    Key::Name,
     Key::Calls,
     Key::CallsPerSec,
     Key::Errors,
@@ -53,17 +57,29 @@ impl TableOptions {
 /// Writes `model` as a table.
 pub fn write(mut out: impl Write, model: &Model, options: &TableOptions) -> io::Result<()> {
     writeln!(out, "{}\n", heading(model))?;
-    let (rows, rest) = options.order.split(model);
-    if model.rows.is_empty() {
-        writeln!(out, "no syscall was finished in this time")?;
-    } else {
-        for line in Grid::new(model, &rows, &rest, options).lines() {
-            writeln!(out, "{line}")?;
+    let (grid, errors) = match &model.groups {
+        Some(groups) => {
+            let basis = model.group_basis();
+            let (rows, rest) = options.order.split(&groups.rows, &basis);
+            // Of whom they are is not known.
+            (Grid::new(groups.by, &basis, &rows, &rest, options), String::new())
+        }
+        None => {
+            let basis = model.basis();
+            let (rows, rest) = options.order.split(&model.rows, &basis);
+            let grid = Grid::new(GroupBy::Syscall, &basis, &rows, &rest, options);
+            (grid, errors(model, &rows, options.aim()))
+        }
+    };
+    match grid {
+        None => writeln!(out, "no syscall was finished in this time")?,
+        Some(grid) => {
+            for line in grid.lines() {
+                writeln!(out, "{line}")?;
+            }
         }
     }
-    for block in
-        [errors(model, &rows, options.aim()), in_flight(model, options.width), losses(model)]
-    {
+    for block in [errors, in_flight(model, options.width), losses(model)] {
         if !block.is_empty() {
             writeln!(out, "\n{block}")?;
         }
@@ -100,25 +116,39 @@ struct Grid {
 }
 
 impl Grid {
-    fn new(model: &Model, rows: &[&Row], rest: &[&Row], options: &TableOptions) -> Self {
+    /// `None` without a row.
+    fn new<R: Counted>(
+        by: GroupBy,
+        basis: &Basis,
+        rows: &[&R],
+        rest: &[&R],
+        options: &TableOptions,
+    ) -> Option<Self> {
+        if rows.is_empty() {
+            return None;
+        }
         let sort = options.order.sort;
         let columns: Vec<_> = COLUMNS
             .iter()
             .filter(|column| SHOWN.contains(&column.key) || column.key == sort)
+            .filter(|column| by == GroupBy::Syscall || column.key.needs_no_histogram())
             .collect();
         let line = |cell: &dyn Fn(&Column) -> String| -> Vec<String> {
             columns.iter().map(|column| cell(column)).collect()
         };
-        let mut lines = vec![line(&|column| column.title.to_owned())];
+        let mut lines = vec![line(&|column| match column.key {
+            Key::Name => by.title().to_owned(),
+            _ => column.title.to_owned(),
+        })];
         for row in rows {
-            lines.push(line(&|column| text((column.get)(model, row))));
+            lines.push(line(&|column| text((column.get)(basis, *row))));
         }
         if !rest.is_empty() {
             let label = format!("… and {} more", rest.len());
             let sum = Total::of(rest.iter().copied());
-            lines.push(line(&|column| sum_cell(model, column.key, &label, sum)));
+            lines.push(line(&|column| sum_cell(basis, column.key, &label, sum)));
         }
-        lines.push(line(&|column| sum_cell(model, column.key, "total", model.total)));
+        lines.push(line(&|column| sum_cell(basis, column.key, "total", basis.total)));
         let mut grid = Self { columns, lines, width: options.aim() };
         if options.width.is_some() {
             for key in DISPENSABLE.iter().filter(|key| **key != sort) {
@@ -128,7 +158,7 @@ impl Grid {
                 grid.remove(*key);
             }
         }
-        grid
+        Some(grid)
     }
 
     fn remove(&mut self, key: Key) {
@@ -157,7 +187,7 @@ impl Grid {
                 if !text.is_empty() {
                     text.push_str(&" ".repeat(gap));
                 }
-                if column.key == Key::Syscall {
+                if column.key == Key::Name {
                     text.push_str(&format!("{cell:<width$}"));
                 } else {
                     text.push_str(&format!("{cell:>width$}"));
@@ -171,18 +201,23 @@ impl Grid {
 
 /// A cell of a line that stands for several rows. Their percentiles and extremes are not the sum
 /// of anything, and left empty.
-fn sum_cell(model: &Model, key: Key, label: &str, sum: Total) -> String {
-    match key {
-        Key::Syscall => label.to_owned(),
-        Key::Calls => text(Value::Count(exact(model, sum.calls))),
-        Key::CallsPerSec => text(Value::PerSec(exact(model, model.per_sec(sum.calls)))),
-        Key::Errors => text(Value::Count(exact(model, sum.errors))),
-        Key::ErrorPct => text(Value::Pct(sum.errors as f64 * 100.0 / sum.calls as f64)),
-        Key::Time => text(Value::Ns(exact(model, sum.total_ns))),
-        Key::TimePct => text(Value::Pct(model.time_pct(sum.total_ns))),
-        Key::TimePerSec => text(Value::NsPerSec(exact(model, model.per_sec(sum.total_ns)))),
-        Key::Mean => text(Value::Ns(Reading::Exact(sum.total_ns / sum.calls))),
-        Key::Min | Key::P50 | Key::P90 | Key::P99 | Key::P999 | Key::Max => String::new(),
+fn sum_cell(basis: &Basis, key: Key, label: &str, sum: Total) -> String {
+    struct Sum<'a>(&'a str, Total);
+    impl Counted for Sum<'_> {
+        fn title(&self) -> Cow<'_, str> {
+            self.0.into()
+        }
+        fn sum(&self) -> Total {
+            self.1
+        }
+        fn latency(&self) -> Option<&Latency> {
+            None
+        }
+    }
+    if key.needs_no_histogram() {
+        text((key.column().get)(basis, &Sum(label, sum)))
+    } else {
+        String::new()
     }
 }
 
@@ -241,18 +276,16 @@ fn in_flight(model: &Model, width: Option<usize>) -> String {
 fn oldest(model: &Model, width: Option<usize>) -> String {
     const SHOWN: usize = 5;
     let calls = model.in_flight.as_deref().unwrap_or_default();
-    let mut lines: Vec<String> = calls
-        .iter()
-        .take(SHOWN)
-        .map(|call| {
+    let shown: Vec<_> = calls.iter().take(SHOWN).map(|call| (call, thread(model, call))).collect();
+    let widest = shown.iter().map(|(_, thread)| thread.chars().count()).max().unwrap_or(0);
+    let mut lines: Vec<String> = shown
+        .into_iter()
+        .map(|(call, thread)| {
             let age = format::reading(call.age_ns, format::ns);
             let state = if call.waiting { "waits" } else { "running" };
             let args = call.args.map(format::hex).join(" ");
-            let line = format!(
-                "  {age:>8}  {:<12} {:<16} {state:<7}  {args}",
-                thread(model, call),
-                call.title()
-            );
+            let line =
+                format!("  {age:>8}  {thread:<widest$}  {:<16} {state:<7}  {args}", call.title());
             let line: String = line.chars().take(width.unwrap_or(usize::MAX)).collect();
             format!("\n{}", line.trim_end())
         })
@@ -268,6 +301,7 @@ fn thread(model: &Model, call: &InFlight) -> String {
     let ThreadName { tid, pid, comm } = &call.thread;
     match model.subject.pid {
         Some(_) => format!("tid {tid}"),
+        None if tid == pid => format!("{} (pid {pid})", printable(comm)),
         None => format!("{} (pid {pid}) tid {tid}", printable(comm)),
     }
 }
@@ -290,7 +324,7 @@ fn exact<T>(model: &Model, value: T) -> Reading<T> {
 
 fn text(value: Value) -> String {
     match value {
-        Value::Text(text) => text.into_owned(),
+        Value::Text(text) => text,
         Value::Count(count) => format::reading(count, format::full),
         Value::PerSec(rate) => format::reading(rate, per_sec),
         Value::Pct(pct) => format!("{pct:.1}"),
@@ -391,6 +425,17 @@ mod tests {
         let narrow = table(&model, &TableOptions { width: Some(80), ..Default::default() });
         assert!(narrow.lines().all(|line| line.chars().count() <= 80), "{narrow}");
         insta::assert_snapshot!(narrow);
+    }
+
+    #[test]
+    fn a_row_for_each_process() {
+        insta::assert_snapshot!(default(&fixture::grouped(GroupBy::Process)));
+    }
+
+    #[test]
+    fn a_row_for_each_cgroup_of_the_first() {
+        let model = Model::since_attach(&fixture::grouped(GroupBy::Cgroup));
+        insta::assert_snapshot!(table(&model, &top(1)));
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Tests against the real kernel: live targets whose every call is known, and counts that must be
 //! equal, not close. They need root; `cargo xtask test` runs them.
 
+mod cgroup;
 mod counts;
 mod filters;
+mod groups;
 mod harness;
 mod kernels;
 mod lifecycle;

@@ -3,13 +3,16 @@
 use std::{
     fs,
     os::unix::{fs::symlink, process::CommandExt},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::Command,
 };
 
 use nix::sys::signal::{Signal, kill};
 
-use crate::harness::{Measured, Stat, Target, hooks, installed, run, skipped, syscost};
+use crate::{
+    cgroup::Cgroup,
+    harness::{Measured, Stat, Target, hooks, installed, run, skipped, syscost},
+};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_syscost-target");
 
@@ -53,6 +56,26 @@ fn two_thousand_processes_at_once() {
         measured.assert_exact();
         assert_eq!(measured.count("getppid"), 2000 * 6, "{hooks}");
         assert_eq!(measured.ledger("newborn_exits"), 2000);
+    }
+}
+
+#[test]
+fn children_that_find_no_room_are_told_of_and_their_siblings_are_whole() {
+    for hooks in hooks() {
+        let mut target = Target::start(&["herd", "20", "3"]);
+        let args = ["--hooks", &hooks, "-f", "--max-targets", "15"];
+        let stat = Stat::attach(target.pid(), &args);
+        target.work();
+        target.end();
+        let measured = stat.finish();
+        measured.assert_consistent();
+        // One of the fifteen is the process itself.
+        assert_eq!(measured.count("getppid"), 14 * 6, "{hooks}");
+        assert_eq!(measured.ledger("targets_full"), 6);
+        assert_eq!(measured.0["exact"], false);
+        let losses = measured.0["losses"].as_array().unwrap();
+        assert_eq!(losses.len(), 1);
+        assert_eq!(losses[0]["kind"], "targets_full");
     }
 }
 
@@ -177,55 +200,22 @@ fn every_process_of_a_user() {
     }
 }
 
-/// A cgroup of the unified hierarchy, removed when dropped.
-struct Cgroup(PathBuf);
-
-impl Cgroup {
-    fn new(below: &Path, name: &str) -> Option<Self> {
-        let path = below.join(name);
-        fs::create_dir(&path).ok()?;
-        Some(Self(path))
-    }
-
-    fn take(&self, pid: u32) {
-        fs::write(self.0.join("cgroup.procs"), pid.to_string()).unwrap();
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        // The kernel takes a moment to let go of what has just died in it.
-        for _ in 0..100 {
-            if fs::remove_dir(&self.0).is_ok() {
-                return;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
-    }
-}
-
-fn unified() -> Option<PathBuf> {
-    let mounts = procfs::process::Process::myself().unwrap().mountinfo().unwrap();
-    let mount = mounts.into_iter().find(|mount| mount.fs_type == "cgroup2");
-    mount.map(|mount| mount.mount_point)
-}
-
 #[test]
 fn a_cgroup_with_all_below_it() {
     let name = format!("syscost-test-{}", std::process::id());
-    let Some(outer) = unified().and_then(|root| Cgroup::new(&root, &name)) else {
+    let Some(outer) = Cgroup::at_top(&name) else {
         return skipped("no cgroup2 hierarchy to make a cgroup in");
     };
-    let inner = Cgroup::new(&outer.0, "inner").unwrap();
+    let inner = outer.below("inner");
     for hooks in hooks() {
         let mut before = Target::start(&["calls", "1", "100"]);
-        before.take_into(&outer);
+        outer.take(before.pid());
         let mut below = Target::start(&["calls", "1", "1000"]);
-        below.take_into(&inner);
+        inner.take(below.pid());
         let mut outside = Target::start(&["calls", "1", "7"]);
         let mut arrives = Target::start(&["calls", "1", "10"]);
-        let stat = Stat::start(&["--cgroup", outer.0.to_str().unwrap(), "--hooks", &hooks]);
-        arrives.take_into(&inner);
+        let stat = Stat::start(&["--cgroup", outer.path(), "--hooks", &hooks]);
+        inner.take(arrives.pid());
         for target in [&mut before, &mut below, &mut outside, &mut arrives] {
             target.work();
         }
@@ -234,12 +224,6 @@ fn a_cgroup_with_all_below_it() {
         measured.assert_exact();
         assert_eq!(measured.count("getppid"), 1110, "{hooks}");
         assert_eq!(measured.0["target"]["name"], format!("/{name}"));
-    }
-}
-
-impl Target {
-    fn take_into(&self, cgroup: &Cgroup) {
-        cgroup.take(self.pid());
     }
 }
 

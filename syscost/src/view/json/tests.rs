@@ -67,6 +67,24 @@ fn rows_left_out_are_counted() {
 }
 
 #[test]
+fn groups_are_left_out_and_syscalls_then_are_not() {
+    let order = Order { top: Some(2), ..Order::default() };
+    for by in [GroupBy::Process, GroupBy::Thread, GroupBy::Cgroup, GroupBy::Comm] {
+        let line = line(&Model::since_attach(&fixture::grouped(by)), &order);
+        let value: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(value["by"], by.id());
+        assert_eq!(value["groups"].as_array().unwrap().len(), 2);
+        assert_eq!(value["groups_omitted"], 1);
+        assert_eq!(value["syscalls"].as_array().unwrap().len(), 7);
+        assert_eq!(value["syscalls_omitted"], 0);
+        insta::assert_snapshot!(
+            format!("groups_by_{}", by.id()),
+            serde_json::to_string_pretty(&value["groups"]).unwrap()
+        );
+    }
+}
+
+#[test]
 fn an_idle_process_has_no_syscalls() {
     let value = value(&fixture::sample(Vec::new()));
     assert_eq!(value["syscalls"], Value::Array(Vec::new()));
@@ -92,6 +110,7 @@ fn fields(value: &Value, into: &mut Vec<String>) {
 fn every_field_is_documented() {
     let mut names = Vec::new();
     fields(&value(&fixture::lossy_nginx()), &mut names);
+    fields(&value(&fixture::grouped(GroupBy::Process)), &mut names);
     names.sort();
     names.dedup();
     assert!(names.len() > 40, "{names:?}");

@@ -62,7 +62,7 @@ impl Layout {
         dropped.retain(|key| *key != sort);
         let shrunk_to = |room: u16| {
             let mut keys = shown.clone();
-            if sort != Key::Syscall && !keys.contains(&sort) {
+            if sort != Key::Name && !keys.contains(&sort) {
                 keys.push(sort);
             }
             for key in &dropped {
@@ -99,7 +99,7 @@ impl Layout {
     /// The columns one can sort by, from left to right.
     pub(super) fn sortable(&self) -> Vec<Key> {
         let numbers = self.numbers.iter().map(|(key, _)| *key);
-        [Key::Syscall].into_iter().chain(numbers).collect()
+        [Key::Name].into_iter().chain(numbers).collect()
     }
 }
 

@@ -6,14 +6,14 @@ use std::borrow::Cow;
 
 use super::{Live, UiState, columns::in_window};
 use crate::{
-    model::{Row, column},
+    model::{Counted, Row, column},
     sample::KindKey,
 };
 
 /// A row of the first screen.
 pub(super) struct Entry<'a> {
     pub(super) key: KindKey,
-    pub(super) title: Cow<'static, str>,
+    pub(super) title: Cow<'a, str>,
     /// Its numbers; `None` when no call finished in the window.
     pub(super) row: Option<&'a Row>,
 }
@@ -25,11 +25,15 @@ pub(super) fn entries<'a>(ui: &UiState, live: &'a Live) -> Vec<Entry<'a>> {
     let wanted = ui.filter.text().to_lowercase();
     let matches = |title: &str| title.to_lowercase().contains(&wanted);
 
-    let mut active: Vec<Entry<'a>> =
-        column::sorted(model, in_window(ui.sort.key, ui.window), ui.sort.reversed)
-            .into_iter()
-            .map(|row| Entry { key: row.key, title: row.title(), row: Some(row) })
-            .collect();
+    let mut active: Vec<Entry<'a>> = column::sorted(
+        &model.rows,
+        &model.basis(),
+        in_window(ui.sort.key, ui.window),
+        ui.sort.reversed,
+    )
+    .into_iter()
+    .map(|row| Entry { key: row.key, title: row.title(), row: Some(row) })
+    .collect();
     let mut idle: Vec<Entry<'a>> = live
         .since_attach
         .rows

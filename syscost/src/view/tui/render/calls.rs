@@ -51,7 +51,7 @@ fn draw_headings(page: &mut Page<'_>, ui: &UiState, layout: &Layout, axis: Optio
     let sorted = in_window(ui.sort.key, ui.window);
     let arrow = if sorted.column().descending != ui.sort.reversed { '▼' } else { '▲' };
     let name = match sorted {
-        Key::Syscall => Span::styled(left(&format!("SYSCALL{arrow}"), layout.name), theme.active),
+        Key::Name => Span::styled(left(&format!("SYSCALL{arrow}"), layout.name), theme.active),
         _ => Span::styled(left("SYSCALL", layout.name), theme.heading),
     };
     let mut line = Line::from(vec![Span::raw(" "), name]);
@@ -92,7 +92,7 @@ fn row(
     });
     for (key, width) in &layout.numbers {
         let value = match entry.row {
-            Some(row) => (key.column().get)(model, row),
+            Some(row) => (key.column().get)(&model.basis(), row),
             None => idle(*key, model.ledger.exact()),
         };
         line.push_span(Span::styled(right(&format::value(&value), *width), style));

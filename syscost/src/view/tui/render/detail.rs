@@ -89,11 +89,11 @@ fn draw_numbers(page: &mut Page<'_>, ui: &UiState, model: &Model, row: &Row) {
         Window::Interval => &[Key::Calls, Key::Time, Key::TimePct],
         Window::SinceAttach => &[Key::CallsPerSec, Key::TimePerSec, Key::TimePct],
     };
-    let all = COLUMNS.iter().filter(|column| column.key != Key::Syscall);
+    let all = COLUMNS.iter().filter(|column| column.key != Key::Name);
     let roomy = all.clone().count() as u16 * NUMBER < page.area.width;
     let (mut headings, mut values) = (Line::default(), Line::default());
     for column in all.filter(|column| roomy || !said_otherwise.contains(&column.key)) {
-        let value = format::value(&(column.get)(model, row));
+        let value = format::value(&(column.get)(&model.basis(), row));
         // A lower bound may need one character more than the others.
         let gap = if roomy { NUMBER } else { (NUMBER - 1).max(value.chars().count() as u16 + 1) };
         headings.push_span(Span::styled(right(column.title, gap), ui.theme.dim));

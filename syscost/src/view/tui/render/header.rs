@@ -44,7 +44,7 @@ fn identity(ui: &UiState, live: &Live) -> Line<'static> {
     let exact = model.ledger.exact();
     facts.push(match ui.window {
         Window::Interval => {
-            let rate = Reading::exact_if(exact, model.per_sec(model.total.calls));
+            let rate = Reading::exact_if(exact, model.basis().per_sec(model.total.calls));
             format!("{} calls/s", format::reading(rate, format::rate))
         }
         Window::SinceAttach => {
@@ -118,7 +118,7 @@ fn totals(model: &Model, window: Window) -> String {
     let exact = model.ledger.exact();
     let time = match window {
         Window::Interval => {
-            let rate = Reading::exact_if(exact, model.per_sec(model.total.total_ns));
+            let rate = Reading::exact_if(exact, model.basis().per_sec(model.total.total_ns));
             format!("{}/s", format::reading(rate, format::ns_f64))
         }
         Window::SinceAttach => {
@@ -127,8 +127,8 @@ fn totals(model: &Model, window: Window) -> String {
     };
     let errors = match model.total.calls {
         0 => String::new(),
-        calls => {
-            format!(" · {}% errors", format::pct(model.total.errors as f64 * 100.0 / calls as f64))
+        _ => {
+            format!(" · {}% errors", format::pct(model.total.error_pct()))
         }
     };
     format!("{time} in syscalls{errors} · {} in flight", format::count(model.ledger.in_flight))
