@@ -116,6 +116,8 @@ pub struct GroupSample {
     pub key: GroupKey,
     /// The name of the process, or the path of the cgroup; `None` where it is not known.
     pub name: Option<String>,
+    /// Whether a thread that made some of the calls lives.
+    pub alive: bool,
     /// Finished calls.
     pub calls: u64,
     /// Those that failed.

@@ -30,6 +30,8 @@ pub struct GroupRow {
     pub key: GroupKey,
     /// The name of the process, or the path of the cgroup; `None` where it is not known.
     pub name: Option<String>,
+    /// Whether a thread that made some of the calls lives.
+    pub alive: bool,
     /// Its calls.
     pub sum: Total,
 }
@@ -61,7 +63,12 @@ impl GroupRow {
             errors: since(|group| group.errors),
             total_ns: since(|group| group.total_ns),
         };
-        (sum.calls > 0).then(|| Self { key: group.key.clone(), name: group.name.clone(), sum })
+        (sum.calls > 0).then(|| Self {
+            key: group.key.clone(),
+            name: group.name.clone(),
+            alive: group.alive,
+            sum,
+        })
     }
 }
 
@@ -97,6 +104,7 @@ mod tests {
         GroupSample {
             key: GroupKey::Comm(name.to_owned()),
             name: None,
+            alive: true,
             calls,
             errors: calls / 2,
             total_ns: calls * 100,

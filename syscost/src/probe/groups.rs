@@ -45,8 +45,15 @@ pub(super) struct Groups {
     by: GroupBy,
     dead: OwnedFd,
     threads: OwnedFd,
-    last: BTreeMap<Key, Group>,
+    last: BTreeMap<Key, Sum>,
     settled: bool,
+}
+
+/// What is known of a group.
+#[derive(Clone, Copy, Default)]
+struct Sum {
+    group: Group,
+    alive: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -77,8 +84,8 @@ impl Groups {
         if !self.settled {
             self.last = self.sums_now()?;
         }
-        let groups = self.last.iter().filter(|(_, group)| group.totals.calls > 0);
-        let groups = groups.map(|(key, group)| self.sample(*key, group)).collect();
+        let sums = self.last.iter().filter(|(_, sum)| sum.group.totals.calls > 0);
+        let groups = sums.map(|(key, sum)| self.sample(*key, sum)).collect();
         Ok(GroupsSample { by: self.by, groups })
     }
 
@@ -90,7 +97,7 @@ impl Groups {
         self.settled = true;
     }
 
-    fn sums_now(&self) -> Result<BTreeMap<Key, Group>> {
+    fn sums_now(&self) -> Result<BTreeMap<Key, Sum>> {
         let mut dead = self.dead()?;
         for _ in 0..TRIES {
             let living = self.living()?;
@@ -105,10 +112,13 @@ impl Groups {
         Ok(self.sums(dead, self.living()?))
     }
 
-    fn sums(&self, dead: BTreeMap<Key, Group>, living: Vec<ThreadTotals>) -> BTreeMap<Key, Group> {
-        let mut sums = dead;
+    fn sums(&self, dead: BTreeMap<Key, Group>, living: Vec<ThreadTotals>) -> BTreeMap<Key, Sum> {
+        let of_dead = |(key, group)| (key, Sum { group, alive: false });
+        let mut sums: BTreeMap<Key, Sum> = dead.into_iter().map(of_dead).collect();
         for thread in living {
-            let group = sums.entry(key_of(self.by, &thread)).or_default();
+            let sum = sums.entry(key_of(self.by, &thread)).or_default();
+            sum.alive = true;
+            let group = &mut sum.group;
             group.comm = thread.ids.comm;
             group.totals.calls += thread.totals.calls;
             group.totals.errors += thread.totals.errors;
@@ -118,8 +128,8 @@ impl Groups {
         // was missed. All other groups can be left, and then really have less.
         if self.by == GroupBy::Process {
             for (key, last) in &self.last {
-                let Totals { calls, errors, total_ns } = last.totals;
-                let group = sums.entry(*key).or_insert(*last);
+                let Totals { calls, errors, total_ns } = last.group.totals;
+                let group = &mut sums.entry(*key).or_insert(*last).group;
                 group.totals.calls = group.totals.calls.max(calls);
                 group.totals.errors = group.totals.errors.max(errors);
                 group.totals.total_ns = group.totals.total_ns.max(total_ns);
@@ -128,7 +138,7 @@ impl Groups {
         sums
     }
 
-    fn sample(&self, key: Key, group: &Group) -> GroupSample {
+    fn sample(&self, key: Key, Sum { group, alive }: &Sum) -> GroupSample {
         let comm = scope::name(group.comm);
         let key = match self.by {
             _ if key == OTHER => GroupKey::Other,
@@ -139,7 +149,8 @@ impl Groups {
         };
         let named = matches!(key, GroupKey::Process { .. } | GroupKey::Thread { .. });
         let Totals { calls, errors, total_ns } = group.totals;
-        GroupSample { key, name: named.then_some(comm), calls, errors, total_ns }
+        let name = named.then_some(comm);
+        GroupSample { key, name, alive: *alive, calls, errors, total_ns }
     }
 
     fn dead(&self) -> Result<BTreeMap<Key, Group>> {

@@ -24,6 +24,11 @@ pub(super) struct Child {
 }
 
 impl Child {
+    /// There is none.
+    pub(super) fn none() -> Self {
+        Self { command: None, told: false }
+    }
+
     /// Lets the command go, now that it is measured.
     pub(super) fn release(mut command: Option<Command>) -> Result<Self> {
         if let Some(command) = &mut command {
@@ -34,13 +39,24 @@ impl Child {
 
     /// Whether `signal` was for the command: the first one is, as long as it runs.
     pub(super) fn takes(&mut self, signal: Signal) -> bool {
+        // Ctrl-C on a terminal reaches everybody in its foreground by itself.
+        let has_it = signal == Signal::SIGINT && in_foreground();
+        self.tell(if has_it { None } else { Some(signal) })
+    }
+
+    /// Interrupts the command, as Ctrl-C does on a terminal that is not read key by key. Whether it
+    /// was there to be interrupted, and for the first time.
+    pub(super) fn interrupt(&mut self) -> bool {
+        self.tell(Some(Signal::SIGINT))
+    }
+
+    fn tell(&mut self, signal: Option<Signal>) -> bool {
         let Some(command) = &mut self.command else { return false };
         if self.told || command.try_wait().is_some() {
             return false;
         }
         self.told = true;
-        // Ctrl-C on a terminal reaches everybody in its foreground by itself.
-        if signal != Signal::SIGINT || !in_foreground() {
+        if let Some(signal) = signal {
             pass_on(command, signal);
         }
         true

@@ -8,6 +8,7 @@ mod privileges;
 mod signals;
 mod stat;
 mod top;
+mod watch;
 
 use anyhow::{Context, Result};
 use tokio::runtime::{Builder, Runtime};
@@ -63,12 +64,18 @@ fn request(target: &Target, filter: &Filter, group_by: GroupBy, common: &Common)
 /// Attaches to `target`, and gives up the privileges that took.
 fn attach(target: Target, request: &Request) -> Result<Live> {
     let mut source = Live::attach(target, request)?;
+    privileges::give_up(settle(&mut source))?;
+    Ok(source)
+}
+
+/// What is to be asked after privileges are given up: whether `source` still tells what it tells
+/// now.
+fn settle(source: &mut Live) -> impl FnOnce() -> bool {
     // All else is open already, or mapped into memory: asking the kernel how often it skipped a
     // program, or for the calls of groups, is the only thing left that may take privileges.
     let mut tells = || source.sample().is_ok_and(|sample| sample.ledger.program_misses.is_some());
     let told = tells();
-    privileges::give_up(|| tells() == told)?;
-    Ok(source)
+    move || tells() == told
 }
 
 /// How often to read the kernel's counters at least, whatever the user asked for: they wrap at

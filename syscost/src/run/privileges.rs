@@ -13,13 +13,51 @@ use nix::sys::prctl;
 /// # Errors
 /// When the kernel refuses, which only a filter of system calls makes it do.
 pub(super) fn give_up(works: impl FnOnce() -> bool) -> Result<()> {
+    give_up_but(&CapsHashSet::new(), works)
+}
+
+/// The capabilities that attaching takes: in no use, but within reach.
+pub(super) struct LaidAside(CapsHashSet);
+
+impl LaidAside {
+    /// Gives up every capability of this thread as [`give_up`] does, but for what attaching takes:
+    /// that is laid aside.
+    ///
+    /// # Errors
+    /// As of [`give_up`].
+    pub(super) fn lay(works: impl FnOnce() -> bool) -> Result<Self> {
+        let permitted = caps::read(None, CapSet::Permitted)?;
+        let aside = to_attach(&permitted);
+        give_up_but(&aside, works)?;
+        Ok(Self(aside))
+    }
+
+    /// Takes it into use.
+    ///
+    /// # Errors
+    /// When the kernel refuses, which only a filter of system calls makes it do.
+    pub(super) fn take_up(&self) -> Result<()> {
+        caps::set(None, CapSet::Effective, &self.0).context("cannot take up privileges again")
+    }
+}
+
+/// Those of `permitted` that attaching takes: to load programs, to look into all processes, and to
+/// find them where /proc hides those of others.
+fn to_attach(permitted: &CapsHashSet) -> CapsHashSet {
+    let perfmon = [Capability::CAP_PERFMON, Capability::CAP_SYS_ADMIN];
+    let perfmon = perfmon.into_iter().find(|capability| permitted.contains(capability));
+    let ptrace = Some(Capability::CAP_SYS_PTRACE).filter(|ptrace| permitted.contains(ptrace));
+    kept(permitted).into_iter().chain(perfmon).chain(ptrace).collect()
+}
+
+fn give_up_but(aside: &CapsHashSet, works: impl FnOnce() -> bool) -> Result<()> {
     prctl::set_no_new_privs()
         .map_err(anyhow::Error::from)
-        .and_then(|()| Ok(drop_capabilities(works)?))
+        .and_then(|()| Ok(drop_capabilities(aside, works)?))
         .context("cannot give up privileges: a filter of system calls must allow prctl and capset")
 }
 
-fn drop_capabilities(works: impl FnOnce() -> bool) -> Result<(), CapsError> {
+fn drop_capabilities(aside: &CapsHashSet, works: impl FnOnce() -> bool) -> Result<(), CapsError> {
     // What a program executed later could get; without CAP_SETPCAP it stays, and no-new-privs
     // alone keeps it from mattering.
     if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP)? {
@@ -32,9 +70,9 @@ fn drop_capabilities(works: impl FnOnce() -> bool) -> Result<(), CapsError> {
     // and the setting or only one of them.
     let kept = kept(&caps::read(None, CapSet::Permitted)?);
     caps::clear(None, CapSet::Effective)?;
-    caps::set(None, CapSet::Permitted, &kept)?;
+    caps::set(None, CapSet::Permitted, &kept.union(aside).copied().collect())?;
     if works() {
-        caps::clear(None, CapSet::Permitted)
+        caps::set(None, CapSet::Permitted, aside)
     } else {
         caps::set(None, CapSet::Effective, &kept)
     }
@@ -94,6 +132,35 @@ mod tests {
         })
         .join()
         .unwrap();
+    }
+
+    #[test]
+    fn what_attaching_takes_is_laid_aside_and_taken_up_again() {
+        thread::spawn(|| {
+            let aside = to_attach(&set(CapSet::Permitted));
+            let laid = LaidAside::lay(|| {
+                assert!(set(CapSet::Effective).is_empty(), "tried with nothing");
+                true
+            });
+            assert_eq!(set(CapSet::Permitted), aside);
+            assert!(set(CapSet::Effective).is_empty());
+            laid.unwrap().take_up().unwrap();
+            assert_eq!(set(CapSet::Effective), aside);
+            assert!(set(CapSet::Inheritable).is_empty());
+            assert!(set(CapSet::Ambient).is_empty());
+        })
+        .join()
+        .unwrap();
+    }
+
+    #[test]
+    fn attaching_takes_three_at_most() {
+        let of = |capabilities: &[Capability]| to_attach(&capabilities.iter().copied().collect());
+        let three = [Capability::CAP_BPF, Capability::CAP_PERFMON, Capability::CAP_SYS_PTRACE];
+        let more = [&three[..], &[Capability::CAP_SYS_ADMIN, Capability::CAP_CHOWN]].concat();
+        assert_eq!(of(&more), CapsHashSet::from_iter(three));
+        let admin = CapsHashSet::from_iter([Capability::CAP_SYS_ADMIN]);
+        assert_eq!(of(&[Capability::CAP_SYS_ADMIN]), admin);
     }
 
     #[test]

@@ -4,26 +4,27 @@ use std::io;
 
 use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
-use tokio::time::{MissedTickBehavior, interval};
 
 use super::{
-    KEEP_UP, attach,
+    attach,
     child::Child,
     find::{Found, find},
-    request,
+    privileges::LaidAside,
+    request, settle,
     signals::Signals,
+    watch::{Around, Next, notes, watch},
 };
 use crate::{
-    cli::{ColorChoice, TopPlan, exit},
+    cli::{ColorChoice, TargetPlan, TopPlan, exit},
     group::GroupBy,
-    model::Model,
-    probe::Hooks,
-    sample::Sample,
-    source::Source,
-    target::command::{Command, Stdio},
+    source::Live,
+    target::{
+        Target,
+        command::{Command, Stdio},
+    },
     view::{
         format,
-        tui::{self, Effect, Event, Input, Term, UiState},
+        tui::{Term, UiState},
     },
 };
 
@@ -32,19 +33,24 @@ pub(super) async fn run(plan: &TopPlan) -> Result<u8> {
         eprintln!("syscost: {error}");
         return Ok(exit::USAGE);
     }
-    let Found { target, command } =
-        find(plan.target.as_ref().context("no target")?, Stdio::Captured)?;
+    match &plan.target {
+        Some(target) => show(plan, target).await,
+        None => browse(plan).await,
+    }
+}
+
+/// The screen of a target that the user has named.
+async fn show(plan: &TopPlan, target: &TargetPlan) -> Result<u8> {
+    let Found { target, command } = find(target, Stdio::Captured)?;
     let mut signals = Signals::catch()?;
     let request = request(&target, &plan.filter, GroupBy::Syscall, &plan.common);
     let source = attach(target, &request)?;
     let mut child = Child::release(command)?;
-    let mut notes = Vec::new();
-    if let Hooks::Raw { tells_abi: false, .. } = source.hooks() {
-        notes.push("no kernel BTF: 32-bit calls are shown as 64-bit ones".to_owned());
-    }
     let mut term = Term::open()?;
-    let mut ui = UiState::new(plan.common.color == ColorChoice::Never);
-    let watched = watch(plan, source, notes, &mut signals, &mut child, &mut term, &mut ui).await;
+    let mut ui = UiState::new(no_color(plan));
+    let around = Around { term: &mut term, signals: &mut signals, child: &mut child };
+    let notes = notes(&source);
+    let watched = watch(source, plan.interval, notes, &mut ui, around).await;
     drop(term);
     // Nobody watches any more: what was started to be watched ends.
     child.signal(Signal::SIGTERM);
@@ -52,7 +58,87 @@ pub(super) async fn run(plan: &TopPlan) -> Result<u8> {
     if let Some(command) = child.command() {
         offer_output(command)?;
     }
-    watched.map(|()| code)
+    watched.map(|_| code)
+}
+
+/// The list of the host's processes, and the screens of those that are chosen from it.
+async fn browse(plan: &TopPlan) -> Result<u8> {
+    let mut signals = Signals::catch()?;
+    let mut child = Child::none();
+    let mut attaching = Attaching { aside: None };
+    let mut source = attaching.list(plan).context(
+        "cannot list the processes by their system calls (without a list: name a process with -p)",
+    )?;
+    let mut term = Term::open()?;
+    let mut list = UiState::processes(no_color(plan));
+    let mut failed = None;
+    loop {
+        let notes = notes(&source).into_iter().chain(failed.take()).collect();
+        let around = Around { term: &mut term, signals: &mut signals, child: &mut child };
+        // The list's programs go before the process's come: nobody pays for both.
+        let Next::Attach(pid) = watch(source, plan.interval, notes, &mut list, around).await?
+        else {
+            return Ok(exit::OK);
+        };
+        match attaching.process(plan, pid) {
+            Err(error) => failed = Some(format!("{error:#}")),
+            Ok(source) => {
+                let mut ui = UiState::chosen(no_color(plan));
+                let notes = self::notes(&source);
+                let around = Around { term: &mut term, signals: &mut signals, child: &mut child };
+                let next = watch(source, plan.interval, notes, &mut ui, around).await?;
+                if !matches!(next, Next::Leave) {
+                    return Ok(exit::OK);
+                }
+            }
+        }
+        source = attaching.list(plan)?;
+    }
+}
+
+fn no_color(plan: &TopPlan) -> bool {
+    plan.common.color == ColorChoice::Never
+}
+
+/// Attaches more than once.
+struct Attaching {
+    /// What that takes, once there was an occasion to lay it aside.
+    aside: Option<LaidAside>,
+}
+
+impl Attaching {
+    fn list(&mut self, plan: &TopPlan) -> Result<Live> {
+        self.attach(plan, GroupBy::Process, || Ok(Target::Host))
+    }
+
+    fn process(&mut self, plan: &TopPlan, pid: u32) -> Result<Live> {
+        let named = TargetPlan::Processes { pids: vec![pid], follow: false };
+        self.attach(plan, GroupBy::Syscall, || Ok(find(&named, Stdio::Inherit)?.target))
+    }
+
+    fn attach(
+        &mut self,
+        plan: &TopPlan,
+        by: GroupBy,
+        find: impl FnOnce() -> Result<Target>,
+    ) -> Result<Live> {
+        if let Some(aside) = &self.aside {
+            aside.take_up()?;
+        }
+        let attached = find().and_then(|target| {
+            let request = request(&target, &plan.filter, by, &plan.common);
+            Live::attach(target, &request)
+        });
+        let (attached, aside) = match attached {
+            Ok(mut source) => {
+                let aside = LaidAside::lay(settle(&mut source))?;
+                (Ok(source), aside)
+            }
+            Err(error) => (Err(error), LaidAside::lay(|| true)?),
+        };
+        self.aside = Some(aside);
+        attached
+    }
 }
 
 /// What the command has written while the screen was the terminal's.
@@ -69,111 +155,4 @@ fn offer_output(command: &mut Command) -> Result<()> {
         io::copy(&mut output, &mut io::stdout().lock()).context("cannot show the output")?;
     }
     Ok(())
-}
-
-async fn watch(
-    plan: &TopPlan,
-    mut source: impl Source,
-    mut notes: Vec<String>,
-    signals: &mut Signals,
-    child: &mut Child,
-    term: &mut Term,
-    ui: &mut UiState,
-) -> Result<()> {
-    let mut input = Input::new();
-    let own_notes = notes.len();
-    let mut tick = interval(plan.interval.min(KEEP_UP));
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut history = History::begin(source.sample()?, plan);
-    let mut exited = false;
-    let (width, height) = term.size()?;
-    ui.resize(width, height);
-    let mut live = history.live(&notes);
-    loop {
-        term.draw(ui, &live)?;
-        tokio::select! {
-            biased;
-            event = input.next(ui) => match event? {
-                // The terminal is gone: nobody is looking any more.
-                None => return Ok(()),
-                Some(Event::Resize(width, height)) => ui.resize(width, height),
-                Some(Event::Action(action)) => match tui::update(ui, action, &live) {
-                    None => {}
-                    Some(Effect::Quit) => return Ok(()),
-                    Some(Effect::Redraw) => term.clear()?,
-                    Some(Effect::Suspend) => {
-                        term.suspend()?;
-                        term.resume()?;
-                    }
-                },
-                Some(Event::Other) => {}
-            },
-            signal = signals.next() => if !child.takes(signal) {
-                return Ok(());
-            },
-            () = source.exit(), if !exited => {
-                // An event, not an error: the last state stays on the screen.
-                exited = true;
-                history.end(source.finish()?);
-                live = history.live(&notes);
-            }
-            _ = tick.tick(), if !exited => {
-                let told = source.diagnostics().pop();
-                if let Some(latest) = told {
-                    notes.truncate(own_notes);
-                    notes.push(latest);
-                }
-                if history.advance(source.sample()?) {
-                    live = history.live(&notes);
-                }
-            }
-        }
-    }
-}
-
-/// The samples that the two windows are made of.
-struct History {
-    latest: Sample,
-    previous: Option<Sample>,
-    interval_ns: u64,
-}
-
-impl History {
-    fn begin(first: Sample, plan: &TopPlan) -> Self {
-        let interval_ns = u64::try_from(plan.interval.as_nanos()).unwrap_or(u64::MAX);
-        Self { latest: first, previous: None, interval_ns }
-    }
-
-    /// Takes in a sample. `false` when it is only to keep up with the counters: the interval is
-    /// not over yet.
-    fn advance(&mut self, sample: Sample) -> bool {
-        // A tick may come a little early by the sample's own clock.
-        let due = self.latest.at_ns + self.interval_ns - self.interval_ns / 16;
-        if sample.at_ns < due {
-            return false;
-        }
-        self.previous = Some(std::mem::replace(&mut self.latest, sample));
-        true
-    }
-
-    /// Takes in the last sample. What came after the one before it is shown as the last interval,
-    /// unless that is too short to say anything.
-    fn end(&mut self, last: Sample) {
-        let enough =
-            self.previous.is_none() || last.at_ns >= self.latest.at_ns + self.interval_ns / 2;
-        if enough {
-            self.previous = Some(std::mem::replace(&mut self.latest, last));
-        } else {
-            self.latest = last;
-        }
-    }
-
-    fn live(&self, notes: &[String]) -> tui::Live {
-        let since_attach = Model::since_attach(&self.latest);
-        let interval = match &self.previous {
-            Some(previous) => Model::interval(&self.latest, previous),
-            None => since_attach.clone(),
-        };
-        tui::Live { interval, since_attach, notes: notes.to_vec() }
-    }
 }

@@ -128,6 +128,7 @@ pub(super) fn grouped(by: GroupBy) -> Sample {
     let group = |key, name: Option<&str>, calls: u64| GroupSample {
         key,
         name: name.map(str::to_owned),
+        alive: true,
         calls,
         errors: calls / 16,
         total_ns: calls * 90_000,

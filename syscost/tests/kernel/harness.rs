@@ -375,7 +375,7 @@ pub(crate) fn capabilities(status: &str) -> [u64; 5] {
 
 /// CAP_BPF where an older kernel tells of skipped runs for that only, else nothing: all that an
 /// attached syscost may keep.
-fn may_be_kept() -> u64 {
+pub(crate) fn may_be_kept() -> u64 {
     let version = procfs::sys::kernel::Version::current().expect("it has a version");
     if (version.major, version.minor) < (6, 0) { 1 << 39 } else { 0 }
 }

@@ -13,7 +13,8 @@ use nix::{
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 
 use crate::harness::{
-    Target, assert_nothing_left, await_unloaded, eventually, loaded_programs, programs_of,
+    Target, assert_nothing_left, await_unloaded, capabilities, eventually, hooks, loaded_programs,
+    may_be_kept, programs_of, skipped,
 };
 
 /// A program in a terminal that can be read and typed to.
@@ -225,6 +226,100 @@ fn the_screen_needs_no_privileges() {
     terminal.types("lq");
     terminal.ends(0);
     await_unloaded(&programs);
+}
+
+/// Waits until it has what attaching takes within reach, and nothing in use.
+fn assert_laid_aside(pid: Pid) {
+    // CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE.
+    let aside = 1 << 39 | 1 << 38 | 1 << 19;
+    eventually("privileges are laid aside", || {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let [inheritable, permitted, effective, _, ambient] = capabilities(&status);
+        [inheritable, ambient] == [0; 2]
+            && permitted == aside
+            && effective & !may_be_kept() == 0
+            && status.contains("NoNewPrivs:\t1\n")
+    });
+}
+
+#[test]
+fn without_a_target_the_processes_are_listed_and_one_is_chosen_and_left_again() {
+    if !hooks().contains(&"btf".to_owned()) {
+        return skipped("groups take Linux 5.11 with BTF");
+    }
+    let target = Target::start(&["busy"]);
+    let pid = target.pid().to_string();
+    let mut terminal = Terminal::open(env!("CARGO_BIN_EXE_syscost"), &["-i", "100ms"], &[]);
+    terminal.shows(&["whole host", "PID COMM", &pid, "EXACT"]);
+    let tracer = Pid::from_raw(terminal.child.process_id().unwrap() as i32);
+    let list = programs_of(tracer);
+    assert_laid_aside(tracer);
+    terminal.types(&format!("/{pid}\r"));
+    eventually("only it is listed", || terminal.text().contains("1/1"));
+    terminal.types("\r");
+    terminal.shows(&[&format!("pid {pid}"), "SYSCALL", "getppid", "esc processes"]);
+    assert_laid_aside(tracer);
+    // Nobody pays for two measurements at once.
+    await_unloaded(&list);
+    assert!(!programs_of(tracer).is_empty());
+    terminal.types("\r");
+    terminal.shows(&["P99.9"]);
+    terminal.types("\u{1b}");
+    terminal.shows(&["SYSCALL"]);
+    terminal.types("\u{1b}");
+    // The filter is as it was, and so is the selection.
+    terminal.shows(&["whole host", &pid, "1/1"]);
+    terminal.types("q");
+    terminal.ends(0);
+    eventually("all programs are gone", || loaded_programs() == 0);
+}
+
+#[test]
+fn a_process_that_is_gone_when_it_is_chosen_is_told_of_and_the_list_goes_on() {
+    if !hooks().contains(&"btf".to_owned()) {
+        return skipped("groups take Linux 5.11 with BTF");
+    }
+    let target = Target::start(&["busy"]);
+    let pid = target.pid().to_string();
+    let mut terminal = Terminal::open(env!("CARGO_BIN_EXE_syscost"), &["-i", "100ms"], &[]);
+    terminal.shows(&[&pid]);
+    // Frozen, so that it is still there to be chosen.
+    terminal.types(&format!("/{pid}\r "));
+    terminal.shows(&["PAUSED", "1/1"]);
+    drop(target);
+    terminal.types("\r");
+    terminal.shows(&["whole host", &format!("no process {pid}")]);
+    terminal.types("\u{3}");
+    terminal.ends(0);
+    eventually("all programs are gone", || loaded_programs() == 0);
+}
+
+#[test]
+fn ctrl_c_reaches_the_command_and_its_status_is_ours() {
+    let script = "trap 'echo interrupted; exit 5' INT; while :; do sleep 0.05; done";
+    let args = ["-i", "100ms", "--", "sh", "-c", script];
+    let mut terminal = Terminal::open(env!("CARGO_BIN_EXE_syscost"), &args, &[]);
+    terminal.shows(&["SYSCALL", "EXACT"]);
+    terminal.types("\u{3}");
+    terminal.shows(&["EXITED"]);
+    terminal.types("q");
+    eventually("its output is offered", || terminal.text().contains("wrote 12 bytes; show them?"));
+    terminal.types("\n");
+    let left = terminal.ends(5);
+    assert!(left.contains("interrupted"), "{left}");
+}
+
+#[test]
+fn a_second_ctrl_c_ends_the_screen_and_the_command() {
+    let args = ["-i", "100ms", "--", "sh", "-c", "trap '' INT; while :; do sleep 0.05; done"];
+    let mut terminal = Terminal::open(env!("CARGO_BIN_EXE_syscost"), &args, &[]);
+    terminal.shows(&["SYSCALL", "EXACT"]);
+    terminal.types("\u{3}");
+    thread::sleep(std::time::Duration::from_millis(200));
+    terminal.shows(&["SYSCALL", "EXACT"]);
+    terminal.types("\u{3}");
+    // Killed by SIGTERM.
+    terminal.ends(128 + 15);
 }
 
 #[test]

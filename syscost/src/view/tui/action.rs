@@ -7,6 +7,8 @@
 pub enum Action {
     /// Leave the program.
     Quit,
+    /// Interrupt the command that is measured; where there is none, leave the program.
+    Interrupt,
     /// Stop the program until the shell continues it.
     Suspend,
     /// Draw everything anew, over whatever another program has written there.
@@ -23,9 +25,10 @@ pub enum Action {
     First,
     /// The last row or line.
     Last,
-    /// Open the selected syscall.
+    /// Open the selected syscall, or attach to the selected process.
     Open,
-    /// Back to the screen before; on the first screen, drop the filter.
+    /// Back to the screen before; on the first screen, drop the filter, and without one return to
+    /// the list that the process was chosen from.
     Back,
     /// Show or leave the help screen.
     Help,
@@ -60,6 +63,12 @@ pub enum Action {
 pub enum Effect {
     /// Leave the program.
     Quit,
+    /// Interrupt the command that is measured; where there is none, leave the program.
+    Interrupt,
+    /// Measure this process, by its PID.
+    Attach(u32),
+    /// Return to the list of processes.
+    Leave,
     /// Give the terminal back, stop, and take it again.
     Suspend,
     /// Clear the terminal before drawing.

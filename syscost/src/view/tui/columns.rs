@@ -2,10 +2,69 @@
 //!
 //! Knows no values but their formats' longest; the columns themselves are the model's.
 
+use super::Screen;
 use crate::model::{
     Window,
     column::{COLUMNS, Key},
 };
+
+/// Which table: what its rows are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Table {
+    /// A row for each syscall, with a histogram.
+    Syscalls,
+    /// A row for each process, without.
+    Processes,
+}
+
+impl Table {
+    /// The table of a screen, or the one below it.
+    pub(super) fn of(screen: Screen) -> Self {
+        match screen {
+            Screen::Processes => Self::Processes,
+            _ => Self::Syscalls,
+        }
+    }
+
+    /// What is shown at 80 columns.
+    fn essential(self) -> &'static [Key] {
+        match self {
+            Self::Syscalls => {
+                &[Key::CallsPerSec, Key::ErrorPct, Key::TimePerSec, Key::P50, Key::P99, Key::Max]
+            }
+            Self::Processes => {
+                &[Key::CallsPerSec, Key::Errors, Key::TimePerSec, Key::TimePct, Key::Mean]
+            }
+        }
+    }
+
+    /// What is given up first where there is less room, and next.
+    fn dropped(self) -> &'static [Key] {
+        match self {
+            Self::Syscalls => &[Key::Max, Key::ErrorPct, Key::P50, Key::P99, Key::CallsPerSec],
+            Self::Processes => &[Key::Mean, Key::TimePct, Key::Errors, Key::CallsPerSec],
+        }
+    }
+
+    /// What is added first where there is more room than a good histogram needs, and next.
+    fn added(self) -> &'static [Key] {
+        match self {
+            Self::Syscalls => {
+                &[Key::P90, Key::Mean, Key::P999, Key::TimePct, Key::Min, Key::Errors]
+            }
+            Self::Processes => &[],
+        }
+    }
+
+    fn name_width(self, width: u16) -> u16 {
+        match self {
+            Self::Syscalls if width < 110 => 16,
+            Self::Syscalls => 20,
+            // A PID and a name are as long as that, and never longer.
+            Self::Processes => 23,
+        }
+    }
+}
 
 /// The columns of the table, from left to right: a mark, the name, numbers, the histogram.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,14 +88,6 @@ const GOOD_HISTOGRAM: u16 = 36;
 /// A histogram wider than this shows its buckets rather than its shape.
 const MAX_HISTOGRAM: u16 = 120;
 
-/// What is shown at 80 columns, by window.
-const ESSENTIAL: [Key; 6] =
-    [Key::CallsPerSec, Key::ErrorPct, Key::TimePerSec, Key::P50, Key::P99, Key::Max];
-/// What is given up first where there is less room, and next.
-const DROPPED: [Key; 5] = [Key::Max, Key::ErrorPct, Key::P50, Key::P99, Key::CallsPerSec];
-/// What is added first where there is more room, and next.
-const ADDED: [Key; 6] = [Key::P90, Key::Mean, Key::P999, Key::TimePct, Key::Min, Key::Errors];
-
 /// The column that says in `window` what `key` says: rates in an interval, sums since attach.
 pub(super) fn in_window(key: Key, window: Window) -> Key {
     match (key, window) {
@@ -49,16 +100,17 @@ pub(super) fn in_window(key: Key, window: Window) -> Key {
 }
 
 impl Layout {
-    /// The columns for a table `width` wide. The column that is sorted by is always among them;
+    /// The columns of `table` in `width`. The column that is sorted by is always among them;
     /// numbers that are not `exact` need room for `>=`.
-    pub(super) fn fit(width: u16, window: Window, exact: bool, sort: Key) -> Self {
+    pub(super) fn fit(table: Table, width: u16, window: Window, exact: bool, sort: Key) -> Self {
         let sort = in_window(sort, window);
-        let name = if width < 110 { 16 } else { 20 };
+        let name = table.name_width(width);
         let spent = |keys: &[Key]| -> u16 {
             MARK + name + keys.iter().map(|key| number_width(*key, exact)).sum::<u16>()
         };
-        let shown: Vec<Key> = ESSENTIAL.map(|key| in_window(key, window)).to_vec();
-        let mut dropped = DROPPED.map(|key| in_window(key, window)).to_vec();
+        let here = |keys: &[Key]| keys.iter().map(|key| in_window(*key, window)).collect();
+        let shown: Vec<Key> = here(table.essential());
+        let mut dropped: Vec<Key> = here(table.dropped());
         dropped.retain(|key| *key != sort);
         let shrunk_to = |room: u16| {
             let mut keys = shown.clone();
@@ -77,14 +129,14 @@ impl Layout {
         let mut keys = shrunk_to(room);
         let mut histogram = width.saturating_sub(spent(&keys) + GAP);
         // Without at least a rate and a time, a shape says little.
-        if histogram < MIN_HISTOGRAM || keys.len() < 3 {
+        if histogram < MIN_HISTOGRAM || keys.len() < 3 || table == Table::Processes {
             keys = shrunk_to(width);
             histogram = 0;
         }
-        for key in ADDED {
-            let wide = number_width(key, exact);
-            if histogram >= GOOD_HISTOGRAM + wide && !keys.contains(&key) {
-                keys.push(key);
+        for key in table.added() {
+            let wide = number_width(*key, exact);
+            if histogram >= GOOD_HISTOGRAM + wide && !keys.contains(key) {
+                keys.push(*key);
                 histogram -= wide;
             }
         }
@@ -120,20 +172,22 @@ mod tests {
     use super::*;
 
     fn fit(width: u16) -> Layout {
-        Layout::fit(width, Window::Interval, false, Key::TimePerSec)
+        Layout::fit(Table::Syscalls, width, Window::Interval, false, Key::TimePerSec)
     }
 
     #[test]
     fn eighty_columns_hold_all_that_is_essential() {
         let layout = fit(80);
-        assert_eq!(layout.numbers.iter().map(|(key, _)| *key).collect::<Vec<_>>(), ESSENTIAL);
+        let keys: Vec<_> = layout.numbers.iter().map(|(key, _)| *key).collect();
+        assert_eq!(keys, Table::Syscalls.essential());
         assert!(layout.histogram >= 18, "{layout:?}");
     }
 
     #[test]
     fn nothing_is_wider_than_the_screen() {
-        for width in 40..300 {
-            let layout = fit(width);
+        let both = |width| [Table::Syscalls, Table::Processes].map(|table| (table, width));
+        for (table, width) in (40..300).flat_map(both) {
+            let layout = Layout::fit(table, width, Window::Interval, false, Key::TimePerSec);
             let numbers: u16 = layout.numbers.iter().map(|(_, width)| width).sum();
             let histogram = if layout.histogram > 0 { GAP + layout.histogram } else { 0 };
             assert!(MARK + layout.name + numbers + histogram <= width, "{width}: {layout:?}");
@@ -143,7 +197,7 @@ mod tests {
     #[test]
     fn the_sorted_column_stays_when_the_screen_shrinks() {
         for width in [40, 60, 80] {
-            let layout = Layout::fit(width, Window::SinceAttach, true, Key::P999);
+            let layout = Layout::fit(Table::Syscalls, width, Window::SinceAttach, true, Key::P999);
             assert!(layout.sortable().contains(&Key::P999), "{width}");
         }
     }

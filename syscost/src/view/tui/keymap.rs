@@ -10,9 +10,11 @@ use super::{Action, Filter, Screen, UiState};
 /// Where a key is pressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// On the first screen.
+    /// On the list of processes.
+    Processes,
+    /// On the table of syscalls.
     Calls,
-    /// On the first screen, while a filter is typed.
+    /// On either table, while a filter is typed.
     Filter,
     /// On the screen of one syscall.
     Detail,
@@ -49,7 +51,7 @@ pub struct Binding {
 const NONE: KeyModifiers = KeyModifiers::NONE;
 const CTRL: KeyModifiers = KeyModifiers::CONTROL;
 
-use Place::{Calls, Detail, Filter as Typing, Help, InFlight, Ledger};
+use Place::{Calls, Detail, Filter as Typing, Help, InFlight, Ledger, Processes};
 
 /// Every binding, in the order of the help screen and the footer.
 pub static BINDINGS: &[Binding] = &[
@@ -60,7 +62,20 @@ pub static BINDINGS: &[Binding] = &[
         "open the selected syscall",
         "open",
     ),
-    bind(&[(KeyCode::Esc, NONE)], Action::Back, &[Calls], "drop the filter", "show all"),
+    bind(
+        &[(KeyCode::Enter, NONE), (KeyCode::Right, NONE)],
+        Action::Open,
+        &[Processes],
+        "attach to the process",
+        "attach",
+    ),
+    bind(
+        &[(KeyCode::Esc, NONE)],
+        Action::Back,
+        &[Processes, Calls],
+        "drop filter; to the list",
+        "show all",
+    ),
     bind(
         &[(KeyCode::Esc, NONE), (KeyCode::Left, NONE)],
         Action::Back,
@@ -71,14 +86,14 @@ pub static BINDINGS: &[Binding] = &[
     bind(
         &[(KeyCode::Up, NONE), (KeyCode::Char('k'), NONE)],
         Action::Up,
-        &[Calls, Help, Ledger, InFlight],
+        &[Processes, Calls, Help, Ledger, InFlight],
         "up",
         "",
     ),
     bind(
         &[(KeyCode::Down, NONE), (KeyCode::Char('j'), NONE)],
         Action::Down,
-        &[Calls, Help, Ledger, InFlight],
+        &[Processes, Calls, Help, Ledger, InFlight],
         "down",
         "",
     ),
@@ -99,113 +114,119 @@ pub static BINDINGS: &[Binding] = &[
     bind(
         &[(KeyCode::PageUp, NONE), (KeyCode::Char('b'), CTRL)],
         Action::PageUp,
-        &[Calls, Help, Ledger, InFlight],
+        &[Processes, Calls, Help, Ledger, InFlight],
         "a page up",
         "",
     ),
     bind(
         &[(KeyCode::PageDown, NONE), (KeyCode::Char('f'), CTRL)],
         Action::PageDown,
-        &[Calls, Help, Ledger, InFlight],
+        &[Processes, Calls, Help, Ledger, InFlight],
         "a page down",
         "",
     ),
     bind(
         &[(KeyCode::Char('g'), NONE), (KeyCode::Home, NONE)],
         Action::First,
-        &[Calls, Help, Ledger, InFlight],
+        &[Processes, Calls, Help, Ledger, InFlight],
         "to the top",
         "",
     ),
     bind(
         &[(KeyCode::Char('G'), NONE), (KeyCode::End, NONE)],
         Action::Last,
-        &[Calls, Help, Ledger, InFlight],
+        &[Processes, Calls, Help, Ledger, InFlight],
         "to the bottom",
         "",
     ),
     bind(
         &[(KeyCode::Char('s'), NONE), (KeyCode::Char('>'), NONE)],
         Action::SortNext,
-        &[Calls],
+        &[Processes, Calls],
         "sort by the next column",
         "sort",
     ),
     bind(
         &[(KeyCode::Char('S'), NONE), (KeyCode::Char('<'), NONE)],
         Action::SortPrevious,
-        &[Calls],
+        &[Processes, Calls],
         "sort by the column before",
         "",
     ),
-    bind(&[(KeyCode::Char('r'), NONE)], Action::Reverse, &[Calls], "reverse the order", ""),
+    bind(
+        &[(KeyCode::Char('r'), NONE)],
+        Action::Reverse,
+        &[Processes, Calls],
+        "reverse the order",
+        "",
+    ),
     bind(
         &[(KeyCode::Char('/'), NONE)],
         Action::Filter,
-        &[Calls],
+        &[Processes, Calls],
         "only names that contain …",
         "filter",
     ),
     bind(
         &[(KeyCode::Char('t'), NONE), (KeyCode::Tab, NONE)],
         Action::ToggleWindow,
-        &[Calls, Detail],
+        &[Processes, Calls, Detail],
         "last interval / since start",
         "window",
     ),
     bind(
         &[(KeyCode::Char(' '), NONE), (KeyCode::Char('p'), NONE)],
         Action::Pause,
-        &[Calls, Detail, Ledger, InFlight],
+        &[Processes, Calls, Detail, Ledger, InFlight],
         "freeze the screen, or go on",
         "pause",
     ),
     bind(
         &[(KeyCode::Char('?'), NONE), (KeyCode::F(1), NONE)],
         Action::Help,
-        &[Calls, Detail, Help, Ledger, InFlight],
+        &[Processes, Calls, Detail, Help, Ledger, InFlight],
         "this help",
         "help",
     ),
     bind(
         &[(KeyCode::Char('q'), NONE)],
         Action::Quit,
-        &[Calls, Detail, Help, Ledger, InFlight],
+        &[Processes, Calls, Detail, Help, Ledger, InFlight],
         "quit",
         "quit",
     ),
     bind(
         &[(KeyCode::Char('i'), NONE)],
         Action::InFlight,
-        &[Calls, Detail, Help, Ledger, InFlight],
+        &[Processes, Calls, Detail, Help, Ledger, InFlight],
         "calls that are open now",
         "in flight",
     ),
     bind(
         &[(KeyCode::Char('l'), NONE)],
         Action::Ledger,
-        &[Calls, Detail, Help, Ledger, InFlight],
+        &[Processes, Calls, Detail, Help, Ledger, InFlight],
         "what became of every call",
         "ledger",
     ),
     bind(
         &[(KeyCode::Char('c'), CTRL)],
-        Action::Quit,
-        &[Calls, Typing, Detail, Help, Ledger, InFlight],
-        "quit, from anywhere",
+        Action::Interrupt,
+        &[Processes, Calls, Typing, Detail, Help, Ledger, InFlight],
+        "interrupt command, or quit",
         "",
     ),
     bind(
         &[(KeyCode::Char('z'), CTRL)],
         Action::Suspend,
-        &[Calls, Typing, Detail, Help, Ledger, InFlight],
+        &[Processes, Calls, Typing, Detail, Help, Ledger, InFlight],
         "stop; fg continues",
         "",
     ),
     bind(
         &[(KeyCode::Char('l'), CTRL)],
         Action::Redraw,
-        &[Calls, Typing, Detail, Help, Ledger, InFlight],
+        &[Processes, Calls, Typing, Detail, Help, Ledger, InFlight],
         "draw the screen anew",
         "",
     ),
@@ -249,7 +270,8 @@ impl Place {
     /// Where a key pressed now is pressed.
     pub fn of(ui: &UiState) -> Self {
         match (ui.screen(), ui.filter()) {
-            (Screen::Calls, Filter::Typing(_)) => Self::Filter,
+            (Screen::Processes | Screen::Calls, Filter::Typing(_)) => Self::Filter,
+            (Screen::Processes, _) => Self::Processes,
             (Screen::Calls, _) => Self::Calls,
             (Screen::Detail(_), _) => Self::Detail,
             (Screen::Help, _) => Self::Help,

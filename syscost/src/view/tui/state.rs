@@ -2,7 +2,7 @@
 //!
 //! Knows no keys and draws nothing. Holds no measurement but the one that a pause froze.
 
-use super::{Live, Theme};
+use super::{Live, Theme, rows::RowKey};
 use crate::{
     model::{Window, column},
     sample::KindKey,
@@ -11,6 +11,8 @@ use crate::{
 /// Which screen is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Screen {
+    /// All processes, one row each, to choose one from.
+    Processes,
     /// All syscalls, one row each.
     Calls,
     /// One syscall.
@@ -61,8 +63,8 @@ pub struct UiState {
     pub(super) window: Window,
     pub(super) sort: Sort,
     pub(super) filter: Filter,
-    /// The selected syscall; `None` is the first row, whichever that is.
-    pub(super) selected: Option<KindKey>,
+    /// The selected row; `None` is the first one, whichever that is.
+    pub(super) selected: Option<RowKey>,
     /// The first line shown of a screen of text.
     pub(super) scroll: u16,
     /// What is shown while paused.
@@ -70,10 +72,12 @@ pub struct UiState {
     /// Width and height of the terminal.
     pub(super) size: (u16, u16),
     pub(super) theme: Theme,
+    /// Whether what is measured was chosen from a list, which one can return to.
+    pub(super) chosen: bool,
 }
 
 impl UiState {
-    /// The first screen, as it is before any key.
+    /// A row for each syscall, as it is before any key.
     pub fn new(no_color: bool) -> Self {
         Self {
             screen: Screen::Calls,
@@ -87,7 +91,18 @@ impl UiState {
             frozen: None,
             size: (80, 24),
             theme: Theme::new(no_color),
+            chosen: false,
         }
+    }
+
+    /// A row for each process, to choose one from.
+    pub fn processes(no_color: bool) -> Self {
+        Self { screen: Screen::Processes, ..Self::new(no_color) }
+    }
+
+    /// A row for each syscall of what was chosen from such a list.
+    pub fn chosen(no_color: bool) -> Self {
+        Self { chosen: true, ..Self::new(no_color) }
     }
 
     /// Tells the size of the terminal: at the start and whenever it changes. Decides how far a

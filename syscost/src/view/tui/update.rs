@@ -4,10 +4,11 @@
 
 use super::{
     Action, Effect, Filter, Live, Screen, UiState,
-    columns::{Layout, in_window},
-    render, rows,
+    columns::{Layout, Table, in_window},
+    render,
+    rows::{self, RowKey},
 };
-use crate::model::Window;
+use crate::{model::Window, sample::GroupKey};
 
 /// The lines that are not rows on the first screen: header, headings, footer.
 const AROUND_ROWS: u16 = 5;
@@ -17,6 +18,7 @@ const AROUND_ROWS: u16 = 5;
 pub fn update(ui: &mut UiState, action: Action, live: &Live) -> Option<Effect> {
     match action {
         Action::Quit => return Some(Effect::Quit),
+        Action::Interrupt => return Some(Effect::Interrupt),
         Action::Suspend => return Some(Effect::Suspend),
         Action::Redraw => return Some(Effect::Redraw),
         Action::Up => go(ui, live, |at, _, _| at.saturating_sub(1)),
@@ -25,11 +27,11 @@ pub fn update(ui: &mut UiState, action: Action, live: &Live) -> Option<Effect> {
         Action::PageDown => go(ui, live, |at, page, _| at + page),
         Action::First => go(ui, live, |_, _, _| 0),
         Action::Last => go(ui, live, |_, _, last| last),
-        Action::Open => open_selected(ui, live),
-        Action::Back => back(ui),
-        Action::Help => toggle(ui, Screen::Help),
-        Action::Ledger => toggle(ui, Screen::Ledger),
-        Action::InFlight => toggle(ui, Screen::InFlight),
+        Action::Open => return open_selected(ui, live),
+        Action::Back => return back(ui),
+        Action::Help => return toggle(ui, Screen::Help),
+        Action::Ledger => return toggle(ui, Screen::Ledger),
+        Action::InFlight => return toggle(ui, Screen::InFlight),
         Action::ToggleWindow => {
             ui.window = match ui.window {
                 Window::Interval => Window::SinceAttach,
@@ -66,16 +68,16 @@ pub fn update(ui: &mut UiState, action: Action, live: &Live) -> Option<Effect> {
 fn go(ui: &mut UiState, live: &Live, to: impl FnOnce(usize, usize, usize) -> usize) {
     let height = usize::from(ui.size.1);
     match ui.screen {
-        Screen::Calls | Screen::Detail(_) => {
+        Screen::Processes | Screen::Calls | Screen::Detail(_) => {
             let entries = rows::entries(ui, ui.shown(live));
             let Some(last) = entries.len().checked_sub(1) else { return };
             let page = height.saturating_sub(AROUND_ROWS.into()).max(1);
             let at = to(rows::selected(ui, &entries), page, last).min(last);
-            let key = entries[at].key;
-            ui.selected = Some(key);
-            if let Screen::Detail(opened) = &mut ui.screen {
-                *opened = key;
+            let key = entries[at].key.clone();
+            if let (Screen::Detail(opened), RowKey::Syscall(key)) = (&mut ui.screen, &key) {
+                *opened = *key;
             }
+            ui.selected = Some(key);
         }
         Screen::Help | Screen::Ledger | Screen::InFlight => {
             let last = render::last_scroll(ui, live);
@@ -86,12 +88,22 @@ fn go(ui: &mut UiState, live: &Live, to: impl FnOnce(usize, usize, usize) -> usi
     }
 }
 
-fn open_selected(ui: &mut UiState, live: &Live) {
+fn open_selected(ui: &mut UiState, live: &Live) -> Option<Effect> {
     let entries = rows::entries(ui, ui.shown(live));
-    let Some(entry) = entries.get(rows::selected(ui, &entries)) else { return };
-    let key = entry.key;
-    ui.selected = Some(key);
-    open(ui, Screen::Detail(key));
+    let key = entries.get(rows::selected(ui, &entries))?.key.clone();
+    ui.selected = Some(key.clone());
+    match key {
+        RowKey::Syscall(key) => {
+            open(ui, Screen::Detail(key));
+            None
+        }
+        RowKey::Group(GroupKey::Process { pid, .. }) => {
+            // Whoever returns wants to see what is there then.
+            ui.frozen = None;
+            Some(Effect::Attach(pid))
+        }
+        RowKey::Group(_) => None,
+    }
 }
 
 fn open(ui: &mut UiState, screen: Screen) {
@@ -105,23 +117,30 @@ fn open(ui: &mut UiState, screen: Screen) {
     ui.scroll = 0;
 }
 
-fn toggle(ui: &mut UiState, screen: Screen) {
-    if ui.screen == screen { back(ui) } else { open(ui, screen) }
+fn toggle(ui: &mut UiState, screen: Screen) -> Option<Effect> {
+    if ui.screen == screen {
+        return back(ui);
+    }
+    open(ui, screen);
+    None
 }
 
-fn back(ui: &mut UiState) {
-    match ui.back.pop() {
-        Some(screen) => {
-            ui.screen = screen;
-            ui.scroll = 0;
-        }
-        None => ui.filter = Filter::Off,
+fn back(ui: &mut UiState) -> Option<Effect> {
+    if let Some(screen) = ui.back.pop() {
+        ui.screen = screen;
+        ui.scroll = 0;
+    } else if ui.filter != Filter::Off {
+        ui.filter = Filter::Off;
+    } else if ui.chosen {
+        return Some(Effect::Leave);
     }
+    None
 }
 
 fn sort_by(ui: &mut UiState, live: &Live, step: isize) {
     let exact = ui.shown(live).model(ui.window).ledger.exact();
-    let keys = Layout::fit(ui.size.0, ui.window, exact, ui.sort.key).sortable();
+    let table = Table::of(ui.screen);
+    let keys = Layout::fit(table, ui.size.0, ui.window, exact, ui.sort.key).sortable();
     let now = in_window(ui.sort.key, ui.window);
     let at = keys.iter().position(|key| *key == now).unwrap_or(0) as isize;
     ui.sort.key = keys[(at + step).rem_euclid(keys.len() as isize) as usize];

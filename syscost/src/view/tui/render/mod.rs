@@ -2,7 +2,6 @@
 //!
 //! Changes nothing, decides nothing, reads no clock.
 
-mod calls;
 mod chart;
 mod detail;
 mod footer;
@@ -10,6 +9,7 @@ mod header;
 mod help;
 mod in_flight;
 mod ledger;
+mod table;
 
 use ratatui::{
     Frame,
@@ -35,7 +35,7 @@ pub fn render(frame: &mut Frame<'_>, ui: &UiState, live: &Live) {
     }
     let live = ui.shown(live);
     match ui.screen {
-        Screen::Calls => calls::draw(&mut page, ui, live),
+        Screen::Processes | Screen::Calls => table::draw(&mut page, ui, live),
         Screen::Detail(key) => detail::draw(&mut page, ui, live, key),
         Screen::Help | Screen::Ledger | Screen::InFlight => draw_text(&mut page, ui, live),
     }
@@ -68,7 +68,7 @@ fn text(ui: &UiState, live: &Live, width: u16) -> Vec<Line<'static>> {
         Screen::Help => help::text(&ui.theme, width),
         Screen::Ledger => ledger::text(&ui.theme, live, width),
         Screen::InFlight => in_flight::text(&ui.theme, live, width),
-        Screen::Calls | Screen::Detail(_) => Vec::new(),
+        Screen::Processes | Screen::Calls | Screen::Detail(_) => Vec::new(),
     }
 }
 

@@ -4,21 +4,32 @@ use std::collections::HashSet;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-use super::fixture::{OPENAT, READ, reads, server, server_with, with_syscalls};
+use super::fixture::{OPENAT, READ, host, reads, server, server_with, with_syscalls};
 use crate::{
     model::column::Key,
     view::tui::{
         Action, Effect, Filter, Live, Screen, UiState,
         keymap::{self, BINDINGS, Keys, Place},
-        rows, update,
+        rows::{self, RowKey},
+        update,
     },
 };
 
-const PLACES: [Place; 6] =
-    [Place::Calls, Place::Filter, Place::Detail, Place::Help, Place::Ledger, Place::InFlight];
+const PLACES: [Place; 7] = [
+    Place::Processes,
+    Place::Calls,
+    Place::Filter,
+    Place::Detail,
+    Place::Help,
+    Place::Ledger,
+    Place::InFlight,
+];
 
 fn after(live: &Live, actions: &[Action]) -> UiState {
-    let mut ui = UiState::new(true);
+    with(UiState::new(true), live, actions)
+}
+
+fn with(mut ui: UiState, live: &Live, actions: &[Action]) -> UiState {
     for action in actions {
         assert_eq!(update(&mut ui, *action, live), None, "{action:?}");
     }
@@ -124,6 +135,65 @@ fn back_on_the_first_screen_drops_the_filter() {
 }
 
 #[test]
+fn processes_are_listed_by_time_and_the_idle_as_long_as_they_live() {
+    let ui = UiState::processes(true);
+    let listed = titles(&ui, &host());
+    assert_eq!(listed, ["    812 postgres", "  41234 nginx", "(other)", "   2001 sshd"]);
+    let ui = with(ui, &host(), &[Action::ToggleWindow]);
+    assert!(titles(&ui, &host()).contains(&"   3999 make".to_owned()), "it is dead, and was not");
+}
+
+#[test]
+fn a_process_is_found_by_name_or_pid_and_attached_to() {
+    for typed in ["NGI", "4123"] {
+        let typed = typed.chars().map(Action::FilterType);
+        let actions: Vec<_> = [Action::Filter].into_iter().chain(typed).collect();
+        let mut ui = with(UiState::processes(true), &host(), &actions);
+        update(&mut ui, Action::FilterKeep, &host());
+        assert_eq!(titles(&ui, &host()), ["  41234 nginx"]);
+        assert_eq!(update(&mut ui, Action::Open, &host()), Some(Effect::Attach(41_234)));
+        assert_eq!(ui.screen(), Screen::Processes);
+    }
+}
+
+#[test]
+fn what_is_no_process_cannot_be_attached_to() {
+    let mut ui = with(UiState::processes(true), &host(), &[Action::Down, Action::Down]);
+    assert_eq!(selected(&ui, &host()), "(other)");
+    assert_eq!(update(&mut ui, Action::Open, &host()), None);
+}
+
+#[test]
+fn who_returns_to_the_list_sees_it_go_on_and_the_process_selected() {
+    let mut ui = with(UiState::processes(true), &host(), &[Action::Down, Action::Pause]);
+    assert_eq!(update(&mut ui, Action::Open, &host()), Some(Effect::Attach(41_234)));
+    assert!(ui.frozen.is_none());
+    assert_eq!(selected(&ui, &host()), "  41234 nginx");
+}
+
+#[test]
+fn back_on_a_chosen_processs_first_screen_drops_the_filter_and_then_leaves() {
+    let mut ui = with(UiState::chosen(true), &server(), &[Action::Open, Action::Back]);
+    let typed = [Action::Filter, Action::FilterType('x'), Action::FilterKeep, Action::Back];
+    ui = with(ui, &server(), &typed);
+    assert_eq!(ui.filter(), &Filter::Off);
+    assert_eq!(update(&mut ui, Action::Back, &server()), Some(Effect::Leave));
+}
+
+#[test]
+fn the_list_can_be_sorted_by_its_own_columns() {
+    let mut ui = UiState::processes(true);
+    let mut keys = Vec::new();
+    for _ in 0..6 {
+        keys.push(ui.sort.key);
+        update(&mut ui, Action::SortNext, &host());
+    }
+    let round =
+        [Key::TimePerSec, Key::Mean, Key::Name, Key::CallsPerSec, Key::Errors, Key::TimePct];
+    assert_eq!(keys, round);
+}
+
+#[test]
 fn an_empty_filter_is_none() {
     let ui = after(&server(), &[Action::Filter, Action::FilterKeep]);
     assert_eq!(ui.filter(), &Filter::Off);
@@ -205,6 +275,7 @@ fn a_text_scrolls_as_far_as_it_reaches_and_back_at_once() {
 fn what_the_screen_cannot_do_is_handed_on() {
     let mut ui = UiState::new(true);
     assert_eq!(update(&mut ui, Action::Quit, &server()), Some(Effect::Quit));
+    assert_eq!(update(&mut ui, Action::Interrupt, &server()), Some(Effect::Interrupt));
     assert_eq!(update(&mut ui, Action::Suspend, &server()), Some(Effect::Suspend));
     assert_eq!(update(&mut ui, Action::Redraw, &server()), Some(Effect::Redraw));
 }
@@ -212,14 +283,18 @@ fn what_the_screen_cannot_do_is_handed_on() {
 /// The screen's state in which keys are pressed at `place`.
 fn at(place: Place) -> UiState {
     let actions: &[Action] = match place {
-        Place::Calls => &[],
+        Place::Processes | Place::Calls => &[],
         Place::Filter => &[Action::Filter],
         Place::Detail => &[Action::Open],
         Place::Help => &[Action::Help],
         Place::Ledger => &[Action::Ledger],
         Place::InFlight => &[Action::InFlight],
     };
-    let ui = after(&server(), actions);
+    let ui = match place {
+        Place::Processes => UiState::processes(true),
+        _ => UiState::new(true),
+    };
+    let ui = with(ui, &server(), actions);
     assert_eq!(Place::of(&ui), place);
     ui
 }
@@ -245,6 +320,7 @@ fn every_action_has_a_key() {
     use Action::*;
     let all = [
         Quit,
+        Interrupt,
         Suspend,
         Redraw,
         Up,
@@ -272,9 +348,10 @@ fn every_action_has_a_key() {
     // A new action breaks this match, and then belongs into the list above.
     for action in all {
         match action {
-            Quit | Suspend | Redraw | Up | Down | PageUp | PageDown | First | Last | Open
-            | Back | Help | Ledger | InFlight | ToggleWindow | Pause | SortNext | SortPrevious
-            | Reverse | Filter | FilterType(_) | FilterErase | FilterKeep | FilterClear => {}
+            Quit | Interrupt | Suspend | Redraw | Up | Down | PageUp | PageDown | First | Last
+            | Open | Back | Help | Ledger | InFlight | ToggleWindow | Pause | SortNext
+            | SortPrevious | Reverse | Filter | FilterType(_) | FilterErase | FilterKeep
+            | FilterClear => {}
         }
         assert!(BINDINGS.iter().any(|binding| binding.action == action), "{action:?}");
     }
@@ -288,7 +365,7 @@ fn typing_a_filter_takes_letters_that_are_keys_elsewhere() {
         assert_eq!(keymap::action(pressed, &ui), Some(Action::FilterType(typed)));
     }
     let ctrl_c = KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL);
-    assert_eq!(keymap::action(ctrl_c, &ui), Some(Action::Quit));
+    assert_eq!(keymap::action(ctrl_c, &ui), Some(Action::Interrupt));
 }
 
 #[test]
@@ -317,5 +394,5 @@ fn help_lists_every_key_and_every_column() {
 fn an_unopened_syscall_is_not_forgotten_by_a_window_without_it() {
     let ui = after(&server(), &[Action::Last]);
     assert_eq!(selected(&ui, &server()), "mmap");
-    assert_ne!(ui.selected, Some(OPENAT));
+    assert_ne!(ui.selected, Some(RowKey::Syscall(OPENAT)));
 }

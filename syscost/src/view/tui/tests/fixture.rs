@@ -9,10 +9,12 @@ use syscost_common::{
 };
 
 use crate::{
+    group::GroupBy,
     model::Model,
     reading::Reading,
     sample::{
-        KindKey, KindSample, LedgerSample, OpenCallSample, Sample, Subject, SubjectKind, ThreadName,
+        GroupKey, GroupSample, GroupsSample, KindKey, KindSample, LedgerSample, OpenCallSample,
+        Sample, Subject, SubjectKind, ThreadName,
     },
     view::tui::Live,
 };
@@ -158,6 +160,41 @@ pub(super) fn server_with(change: impl FnOnce(&mut Sample)) -> Live {
     let mut now = server_sample(133);
     change(&mut now);
     live(&server_sample(132), &now)
+}
+
+/// A host with two busy processes, an idle one, and one that has died.
+pub(super) fn host() -> Live {
+    let sample = |seconds: u64| {
+        let group = |key, name: Option<&str>, alive, calls: u64, errors, mean_ns| GroupSample {
+            key,
+            name: name.map(str::to_owned),
+            alive,
+            calls,
+            errors,
+            total_ns: calls * mean_ns,
+        };
+        let process = |pid| GroupKey::Process { pid, started_at_ns: u64::from(pid) };
+        let groups = vec![
+            group(process(41_234), Some("nginx"), true, 8_000 * seconds, 1_905 * seconds, 90_000),
+            group(process(812), Some("postgres"), true, 120 * seconds, 0, 12_000_000),
+            group(process(2001), Some("sshd"), true, 300, 2, 4_000),
+            group(process(3999), Some("make"), false, 7_000, 5_000, 2_000),
+            group(GroupKey::Other, None, false, 4 * seconds, seconds, 3_000),
+        ];
+        let mut sample = server_sample(seconds);
+        sample.subject = Subject {
+            kind: SubjectKind::Host,
+            name: "whole host".into(),
+            detail: "all processes".into(),
+            pid: None,
+            threads: Reading::NotCollected,
+            only: None,
+            exited: false,
+        };
+        sample.groups = Some(GroupsSample { by: GroupBy::Process, groups });
+        sample
+    };
+    live(&sample(132), &sample(133))
 }
 
 /// A process that has finished no call.

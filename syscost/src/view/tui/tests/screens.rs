@@ -3,7 +3,7 @@
 use ratatui::{Terminal, backend::TestBackend, buffer::Buffer, style::Color};
 use syscost_common::ledger::Counter;
 
-use super::fixture::{EPOLL_WAIT, READ, SECOND, server, server_with, silent, with_syscalls};
+use super::fixture::{EPOLL_WAIT, READ, SECOND, host, server, server_with, silent, with_syscalls};
 use crate::view::tui::{Action, Filter, Live, Screen, UiState, render, update};
 
 pub(super) fn draw(ui: &UiState, live: &Live, (width, height): (u16, u16)) -> Buffer {
@@ -23,8 +23,13 @@ fn text(buffer: &Buffer) -> String {
 
 /// Compares the screen after `actions` with what it was judged to look like, at both sizes.
 fn check(name: &str, live: &Live, actions: &[Action]) {
+    check_from(name, &UiState::new(false), live, actions);
+}
+
+/// The same, of another first screen.
+fn check_from(name: &str, first: &UiState, live: &Live, actions: &[Action]) {
     for size in [(80, 24), (120, 40)] {
-        let mut ui = UiState::new(false);
+        let mut ui = first.clone();
         ui.resize(size.0, size.1);
         for action in actions {
             update(&mut ui, *action, live);
@@ -43,6 +48,21 @@ fn typed(text: &str) -> impl Iterator<Item = Action> {
 #[test]
 fn calls() {
     check("calls", &server(), &[]);
+}
+
+#[test]
+fn processes() {
+    let list = UiState::processes(false);
+    check_from("processes", &list, &host(), &[]);
+    check_from("processes_since_attach", &list, &host(), &[Action::ToggleWindow]);
+    let none: Vec<Action> = [Action::Filter].into_iter().chain(typed("redis")).collect();
+    check_from("processes_without_match", &list, &host(), &none);
+    check_from("processes_empty", &list, &silent(), &[]);
+}
+
+#[test]
+fn calls_of_a_chosen_process() {
+    check_from("calls_chosen", &UiState::chosen(false), &server(), &[]);
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! The first screen: a row for each syscall, with its latencies' shape on an axis they share.
+//! The first screen: a row for each syscall, with its latencies' shape on an axis they share; or
+//! one for each process.
 
 use ratatui::{
     style::Style,
@@ -7,17 +8,18 @@ use ratatui::{
 
 use super::{Page, clip, header, left, right};
 use crate::{
+    group::GroupBy,
     model::{
-        Model,
+        Basis, Counted,
         column::{Key, Value},
     },
     reading::Reading,
     view::{
         format,
         tui::{
-            Live, UiState,
+            Filter, Live, UiState,
             axis::{LogAxis, sparkline},
-            columns::{GAP, Layout, in_window},
+            columns::{GAP, Layout, Table, in_window},
             rows::{self, Entry},
         },
     },
@@ -31,9 +33,18 @@ pub(super) fn draw(page: &mut Page<'_>, ui: &UiState, live: &Live) {
     if entries.is_empty() {
         return draw_empty(page, ui, live);
     }
-    let layout = Layout::fit(page.area.width, ui.window, model.ledger.exact(), ui.sort.key);
+    let table = Table::of(ui.screen);
+    let (width, exact) = (page.area.width, model.ledger.exact());
+    let layout = Layout::fit(table, width, ui.window, exact, ui.sort.key);
     // From everything since attach, so that the axis does not jump from tick to tick.
-    let axis = LogAxis::over(live.since_attach.rows.iter().map(|row| &row.latency));
+    let axis = match table {
+        Table::Syscalls => LogAxis::over(live.since_attach.rows.iter().map(|row| &row.latency)),
+        Table::Processes => None,
+    };
+    let basis = match table {
+        Table::Syscalls => model.basis(),
+        Table::Processes => model.group_basis(),
+    };
     draw_headings(page, ui, &layout, axis);
 
     let top = header::HEIGHT + 1;
@@ -41,7 +52,7 @@ pub(super) fn draw(page: &mut Page<'_>, ui: &UiState, live: &Live) {
     let selected = rows::selected(ui, &entries);
     let first = selected.saturating_sub(room / 2).min(entries.len().saturating_sub(room));
     for (y, (index, entry)) in entries.iter().enumerate().skip(first).take(room).enumerate() {
-        let line = row(ui, model, &layout, axis, entry, index == selected);
+        let line = row(ui, &basis, &layout, axis, entry, index == selected);
         page.line(top + y as u16, line);
     }
 }
@@ -50,9 +61,13 @@ fn draw_headings(page: &mut Page<'_>, ui: &UiState, layout: &Layout, axis: Optio
     let theme = &ui.theme;
     let sorted = in_window(ui.sort.key, ui.window);
     let arrow = if sorted.column().descending != ui.sort.reversed { '▼' } else { '▲' };
+    let name = match Table::of(ui.screen) {
+        Table::Syscalls => GroupBy::Syscall.title(),
+        Table::Processes => GroupBy::Process.title(),
+    };
     let name = match sorted {
-        Key::Name => Span::styled(left(&format!("SYSCALL{arrow}"), layout.name), theme.active),
-        _ => Span::styled(left("SYSCALL", layout.name), theme.heading),
+        Key::Name => Span::styled(left(&format!("{name}{arrow}"), layout.name), theme.active),
+        _ => Span::styled(left(name, layout.name), theme.heading),
     };
     let mut line = Line::from(vec![Span::raw(" "), name]);
     for (key, width) in &layout.numbers {
@@ -72,7 +87,7 @@ fn draw_headings(page: &mut Page<'_>, ui: &UiState, layout: &Layout, axis: Optio
 
 fn row(
     ui: &UiState,
-    model: &Model,
+    basis: &Basis,
     layout: &Layout,
     axis: Option<LogAxis>,
     entry: &Entry<'_>,
@@ -92,20 +107,20 @@ fn row(
     });
     for (key, width) in &layout.numbers {
         let value = match entry.row {
-            Some(row) => (key.column().get)(&model.basis(), row),
-            None => idle(*key, model.ledger.exact()),
+            Some(row) => (key.column().get)(basis, row),
+            None => idle(*key, basis.exact),
         };
         line.push_span(Span::styled(right(&format::value(&value), *width), style));
     }
-    if let (Some(row), Some(axis)) = (entry.row, axis) {
-        let shape = sparkline(&axis.columns(&row.latency, layout.histogram));
+    if let (Some(latency), Some(axis)) = (entry.row.and_then(Counted::latency), axis) {
+        let shape = sparkline(&axis.columns(latency, layout.histogram));
         line.push_span(Span::raw(" ".repeat(GAP.into())));
         line.push_span(Span::styled(shape, theme.bar));
     }
     line
 }
 
-/// The numbers of a syscall without a call in the window: sums are 0, latencies there are none.
+/// The numbers of a row without a call in the window: sums are 0, latencies there are none.
 fn idle(key: Key, exact: bool) -> Value {
     match key {
         Key::Calls | Key::CallsPerSec | Key::Errors | Key::Time | Key::TimePerSec => {
@@ -118,9 +133,16 @@ fn idle(key: Key, exact: bool) -> Value {
 fn draw_empty(page: &mut Page<'_>, ui: &UiState, live: &Live) {
     let ledger = &live.since_attach.ledger;
     let mut lines = Vec::new();
-    if !live.since_attach.rows.is_empty() {
+    let table = Table::of(ui.screen);
+    if table == Table::Syscalls && !live.since_attach.rows.is_empty() {
         lines.push(format!("no syscall has \"{}\" in its name", ui.filter.text()));
         lines.push("esc shows all".into());
+    } else if table == Table::Processes && *ui.filter() != Filter::Off {
+        let text = ui.filter.text();
+        lines.push(format!("no process that makes system calls has \"{text}\" in its name or PID"));
+        lines.push("esc shows all".into());
+    } else if table == Table::Processes {
+        lines.push("no process has finished a system call yet".into());
     } else if live.since_attach.subject.exited {
         lines.push("the process has exited without a syscall that could be measured".into());
     } else {
