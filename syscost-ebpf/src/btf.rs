@@ -15,6 +15,7 @@ mod iterator;
 mod kind;
 mod maps;
 mod namespace;
+mod perf;
 mod record;
 mod restart;
 mod scope;
@@ -24,17 +25,20 @@ mod task;
 mod threads;
 
 use atomic::ByExchange;
-use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use aya_ebpf::{
+    macros::{btf_tracepoint, tracepoint},
+    programs::{BtfTracePointContext, TracePointContext},
+};
 use by_task::ByTask;
 
 #[btf_tracepoint(function = "sys_enter")]
 fn sys_enter(ctx: BtfTracePointContext) {
-    syscall::on_enter::<ByTask>(&ctx, ctx.arg(0), ctx.arg(1));
+    syscall::on_enter::<ByTask>(&ctx, || ctx.arg(0), ctx.arg(1));
 }
 
 #[btf_tracepoint(function = "sys_exit")]
 fn sys_exit(ctx: BtfTracePointContext) {
-    syscall::on_exit::<ByTask, ByExchange>(&ctx, ctx.arg(0), ctx.arg(1));
+    syscall::on_exit::<ByTask, ByExchange>(&ctx, || ctx.arg(0), ctx.arg(1));
 }
 
 #[btf_tracepoint(function = "sched_process_fork")]
@@ -45,6 +49,27 @@ fn process_fork(ctx: BtfTracePointContext) {
 #[btf_tracepoint(function = "sched_process_exit")]
 fn process_exit(_ctx: BtfTracePointContext) {
     syscall::on_thread_exit::<ByTask>();
+}
+
+// The same at the tracepoints of perf, which keep preemption off where the others do not.
+
+#[tracepoint]
+fn sys_enter_perf(ctx: TracePointContext) -> u32 {
+    syscall::on_enter::<ByTask>(&ctx, perf::regs, perf::field(&ctx, perf::SYS_ENTER_ID));
+    0
+}
+
+#[tracepoint]
+fn sys_exit_perf(ctx: TracePointContext) -> u32 {
+    let ret = perf::field(&ctx, perf::SYS_EXIT_RET);
+    syscall::on_exit::<ByTask, ByExchange>(&ctx, perf::regs, ret);
+    0
+}
+
+#[tracepoint]
+fn exit_perf(_ctx: TracePointContext) -> u32 {
+    syscall::on_thread_exit::<ByTask>();
+    0
 }
 
 /// Runs once for each task on the host whenever user space reads the iterator.
@@ -64,7 +89,15 @@ fn thread_totals(ctx: *mut iterator::Context) -> i32 {
     0
 }
 
-/// The same, for what tasks are called in which PID namespace.
+/// Runs once for each group of dead threads.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/bpf_map_elem")]
+fn dead_groups(ctx: *mut iterator::ElementContext) -> i32 {
+    groups::on_element(ctx);
+    0
+}
+
+/// The same as `open_calls`, for what tasks are called in which PID namespace.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task")]
 fn task_ids(ctx: *mut iterator::Context) -> i32 {

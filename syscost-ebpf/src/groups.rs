@@ -20,7 +20,7 @@ use syscost_common::{
 use crate::{
     atomic,
     by_task::ByTask,
-    iterator::{Context, write},
+    iterator::{Context, ElementContext, write},
     maps::GROUP_BY,
     record, task,
     threads::Threads,
@@ -77,6 +77,22 @@ fn key_of(task: *mut task_struct) -> Key {
         BY_CGROUP => [task::cgroup_id(task), 0],
         BY_COMM => task::process_comm(task),
         _ => OTHER,
+    }
+}
+
+/// Writes a group that dead threads have left calls in, for user space that reads the iterator.
+#[inline(always)]
+pub(crate) fn on_element(ctx: *mut ElementContext) {
+    // SAFETY: the kernel hands over a context of this layout, which the verifier knows.
+    let (meta, key, value) = unsafe { ((*ctx).meta, (*ctx).key, (*ctx).value) };
+    if key.is_null() || value.is_null() {
+        return;
+    }
+    // SAFETY: the kernel attaches the program to maps with keys and values as long as what it
+    // reads of them.
+    unsafe {
+        write(meta, key, size_of::<Key>());
+        write(meta, value, size_of::<Group>());
     }
 }
 

@@ -27,17 +27,17 @@ use plain::ByStore;
 
 #[raw_tracepoint(tracepoint = "sys_enter")]
 fn sys_enter(ctx: RawTracePointContext) {
-    syscall::on_enter::<ByTid>(&ctx, ctx.arg(0), ctx.arg(1));
+    syscall::on_enter::<ByTid>(&ctx, || ctx.arg(0), ctx.arg(1));
 }
 
 #[raw_tracepoint(tracepoint = "sys_exit")]
 fn sys_exit(ctx: RawTracePointContext) {
-    syscall::on_exit::<ByTid, ByStore>(&ctx, ctx.arg(0), ctx.arg(1));
+    syscall::on_exit::<ByTid, ByStore>(&ctx, || ctx.arg(0), ctx.arg(1));
 }
 
 #[raw_tracepoint(tracepoint = "sys_exit")]
 fn sys_exit_cmpxchg(ctx: RawTracePointContext) {
-    syscall::on_exit::<ByTid, ByExchange>(&ctx, ctx.arg(0), ctx.arg(1));
+    syscall::on_exit::<ByTid, ByExchange>(&ctx, || ctx.arg(0), ctx.arg(1));
 }
 
 #[raw_tracepoint(tracepoint = "sched_process_fork")]

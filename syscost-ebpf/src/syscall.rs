@@ -9,7 +9,11 @@ use syscost_common::{
 use crate::{atomic::Raise, diagnostics, filter, record, restart, scope, threads::Threads};
 
 #[inline(always)]
-pub(crate) fn on_enter<T: Threads>(ctx: &impl EbpfContext, regs: *const pt_regs, nr: u64) {
+pub(crate) fn on_enter<T: Threads>(
+    ctx: &impl EbpfContext,
+    regs: impl Fn() -> *const pt_regs,
+    nr: u64,
+) {
     let thread = T::current();
     if !scope::contains(&thread) {
         return;
@@ -24,7 +28,8 @@ pub(crate) fn on_enter<T: Threads>(ctx: &impl EbpfContext, regs: *const pt_regs,
     }
     let kind = thread.kind_of(nr);
     call.origin = ORIGIN_SEEN;
-    if call.interrupted.stack_pointer != 0 && restart::resume(call, kind, T::stack_pointer(regs)) {
+    if call.interrupted.stack_pointer != 0 && restart::resume(call, kind, T::stack_pointer(regs()))
+    {
         return;
     }
     call.kind = kind;
@@ -41,7 +46,7 @@ pub(crate) fn on_enter<T: Threads>(ctx: &impl EbpfContext, regs: *const pt_regs,
 #[inline(always)]
 pub(crate) fn on_exit<T: Threads, R: Raise>(
     ctx: &impl EbpfContext,
-    regs: *const pt_regs,
+    regs: impl Fn() -> *const pt_regs,
     ret: u64,
 ) {
     let thread = T::current();
@@ -78,12 +83,12 @@ pub(crate) fn on_exit<T: Threads, R: Raise>(
     call.entered_at = 0;
     let mut ret = ret as i64;
     if restart::is_interruption(ret) {
-        return restart::interrupt::<R>(call, entered_at, now, T::stack_pointer(regs));
+        return restart::interrupt::<R>(call, entered_at, now, T::stack_pointer(regs()));
     }
     let kind = call.kind;
     if restart::is_sigreturn(kind) {
         if call.interrupted.stack_pointer != 0 {
-            restart::handler_returned::<R>(call, ret, T::stack_pointer(regs));
+            restart::handler_returned::<R>(call, ret, T::stack_pointer(regs()));
         }
         // What the register holds is not this call's result.
         ret = 0;
@@ -98,9 +103,13 @@ pub(crate) fn on_exit<T: Threads, R: Raise>(
 /// A call that the filter leaves out has left the kernel. A handler's return says what became of
 /// the call that it interrupted, whoever asks.
 #[inline(always)]
-fn left_out<T: Threads, R: Raise>(call: &mut OpenCall, regs: *const pt_regs, ret: u64) {
+fn left_out<T: Threads, R: Raise>(
+    call: &mut OpenCall,
+    regs: impl Fn() -> *const pt_regs,
+    ret: u64,
+) {
     if call.interrupted.stack_pointer != 0 && restart::is_sigreturn(call.kind) {
-        restart::handler_returned::<R>(call, ret as i64, T::stack_pointer(regs));
+        restart::handler_returned::<R>(call, ret as i64, T::stack_pointer(regs()));
     }
 }
 

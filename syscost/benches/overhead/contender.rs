@@ -33,6 +33,8 @@ pub(crate) enum Contender {
     SyscostTarget,
     SyscostTargetRaw,
     SyscostBystander,
+    SyscostTargetPerf,
+    SyscostBystanderPerf,
     Syscount,
     Bpftrace,
     PerfTrace,
@@ -53,6 +55,7 @@ impl Contender {
 
     /// All that can be measured here.
     pub(crate) fn all() -> Vec<Self> {
+        let perf = [Self::SyscostTargetPerf, Self::SyscostBystanderPerf];
         let peers = [Self::Syscount, Self::Bpftrace, Self::PerfTrace, Self::Strace];
         let installed = |peer: &Self| match peer.command(0) {
             Some((program, _)) => {
@@ -64,7 +67,8 @@ impl Contender {
             }
             None => true,
         };
-        Self::own().into_iter().chain(peers.into_iter().filter(installed)).collect()
+        let perf = perf.into_iter().filter(|_| sees_tracefs());
+        Self::own().into_iter().chain(perf).chain(peers.into_iter().filter(installed)).collect()
     }
 
     pub(crate) fn name(self) -> &'static str {
@@ -74,6 +78,8 @@ impl Contender {
             Self::SyscostTarget => "**syscost**, on its target",
             Self::SyscostTargetRaw => "syscost without BTF, on its target",
             Self::SyscostBystander => "**syscost**, on a bystander",
+            Self::SyscostTargetPerf => "syscost by perf's tracepoints, on its target",
+            Self::SyscostBystanderPerf => "syscost by perf's tracepoints, on a bystander",
             Self::Syscount => "libbpf-tools `syscount -L -p`",
             Self::Bpftrace => "`bpftrace`, a `hist()` per syscall",
             Self::PerfTrace => "`perf trace -s -p`",
@@ -94,6 +100,10 @@ impl Contender {
             Self::SyscostTarget => with_syscost(worker, worker.pid(), HookChoice::Btf),
             Self::SyscostTargetRaw => with_syscost(worker, worker.pid(), HookChoice::Raw),
             Self::SyscostBystander => with_syscost(worker, std::process::id(), HookChoice::Btf),
+            Self::SyscostTargetPerf => with_syscost(worker, worker.pid(), HookChoice::Perf),
+            Self::SyscostBystanderPerf => {
+                with_syscost(worker, std::process::id(), HookChoice::Perf)
+            }
             Self::Syscount | Self::Bpftrace | Self::PerfTrace | Self::Strace => {
                 self.with_command(worker)
             }
@@ -146,7 +156,7 @@ impl Contender {
 /// namespace of their own, so that the machine stays as it is.
 fn see_tracefs() -> std::io::Result<()> {
     const NONE: Option<&str> = None;
-    if Path::new("/sys/kernel/tracing/events").exists() {
+    if sees_tracefs() {
         return Ok(());
     }
     unshare(CloneFlags::CLONE_NEWNS)?;
@@ -154,6 +164,10 @@ fn see_tracefs() -> std::io::Result<()> {
     mount(Some("tracefs"), "/sys/kernel/tracing", Some("tracefs"), MsFlags::empty(), NONE)?;
     mount(Some("debugfs"), "/sys/kernel/debug", Some("debugfs"), MsFlags::empty(), NONE)?;
     Ok(())
+}
+
+fn sees_tracefs() -> bool {
+    Path::new("/sys/kernel/tracing/events").exists()
 }
 
 fn with_floor(worker: &mut Worker, enter: &str, exit: &str) -> Result<f64> {

@@ -97,7 +97,7 @@ pub(super) struct Args {
 /// What every command takes.
 #[derive(ClapArgs)]
 pub(super) struct CommonArgs {
-    /// Which kernel hooks to use: auto, btf or raw
+    /// Which kernel hooks to use: auto, btf, perf or raw
     #[arg(long, global = true, hide = true, value_name = "HOOKS", default_value = "auto")]
     pub(super) hooks: String,
     /// How many targets there is room for in the kernel

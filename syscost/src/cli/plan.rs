@@ -166,8 +166,11 @@ impl Common {
         let hooks = match args.hooks.as_str() {
             "auto" => HookChoice::Auto,
             "btf" => HookChoice::Btf,
+            "perf" => HookChoice::Perf,
             "raw" => HookChoice::Raw,
-            other => return Err(format!("--hooks {other}: no such hooks; use auto, btf or raw")),
+            other => {
+                return Err(format!("--hooks {other}: no such hooks; use auto, btf, perf or raw"));
+            }
         };
         // https://no-color.org: an empty value does not count.
         let unwelcome = args.no_color || no_color.is_some_and(|value| !value.is_empty());

@@ -36,14 +36,20 @@ pub(super) enum Tasks {
     Thread(u32),
 }
 
-/// `union bpf_iter_link_info` (include/uapi/linux/bpf.h), as far as it is about tasks.
-#[derive(Default)]
+/// `union bpf_iter_link_info` (include/uapi/linux/bpf.h), as far as it is about tasks and maps. What
+/// is not used must be zero.
+#[repr(C)]
+union LinkInfo {
+    map_fd: u32,
+    task: TaskLinkInfo,
+}
+
+#[derive(Clone, Copy, Default)]
 #[repr(C)]
 struct TaskLinkInfo {
     tid: u32,
     pid: u32,
     pidfd: u32,
-    /// The union is longer; what is not used must be zero.
     reserved: u32,
 }
 
@@ -54,10 +60,20 @@ pub(super) fn link_task_iterator(program: BorrowedFd<'_>, tasks: Tasks) -> io::R
         Tasks::OfProcess(pid) => TaskLinkInfo { pid, ..TaskLinkInfo::default() },
         Tasks::Thread(tid) => TaskLinkInfo { tid, ..TaskLinkInfo::default() },
     };
-    link_iterator(program, Some(&only)).or_else(|_| link_iterator(program, None))
+    link_iterator(program, Some(&LinkInfo { task: only })).or_else(|_| link_iterator(program, None))
 }
 
-fn link_iterator(program: BorrowedFd<'_>, only: Option<&TaskLinkInfo>) -> io::Result<OwnedFd> {
+/// Attaches an iterator over the elements of `map`.
+pub(super) fn link_map_iterator(
+    program: BorrowedFd<'_>,
+    map: BorrowedFd<'_>,
+) -> io::Result<OwnedFd> {
+    let mut over = LinkInfo { task: TaskLinkInfo::default() };
+    over.map_fd = map.as_raw_fd() as u32;
+    link_iterator(program, Some(&over))
+}
+
+fn link_iterator(program: BorrowedFd<'_>, only: Option<&LinkInfo>) -> io::Result<OwnedFd> {
     let mut attr = nothing_given();
     attr.link_create.__bindgen_anon_1.prog_fd = program.as_raw_fd() as u32;
     attr.link_create.attach_type = bpf_attach_type::BPF_TRACE_ITER as u32;
@@ -65,7 +81,7 @@ fn link_iterator(program: BorrowedFd<'_>, only: Option<&TaskLinkInfo>) -> io::Re
         // SAFETY: the union is plain data and zeroed.
         let info = unsafe { &mut attr.link_create.__bindgen_anon_3.__bindgen_anon_1 };
         info.iter_info = std::ptr::from_ref(only) as u64;
-        info.iter_info_len = size_of::<TaskLinkInfo>() as u32;
+        info.iter_info_len = size_of::<LinkInfo>() as u32;
     }
     // SAFETY: the kernel reads `iter_info_len` bytes of `only`, which outlives the call; what it
     // returns is a descriptor opened for us.
@@ -78,33 +94,6 @@ pub(super) fn run_iterator(link: BorrowedFd<'_>) -> io::Result<File> {
     attr.iter_create.link_fd = link.as_raw_fd() as u32;
     // SAFETY: the command reads two integers, and returns a descriptor opened for us.
     unsafe { call(bpf_cmd::BPF_ITER_CREATE, &mut attr).map(|fd| File::from_raw_fd(fd)) }
-}
-
-/// All entries of a hash with room for `room` of them, read at once. Entries that are added
-/// meanwhile may be among them or not.
-pub(super) fn lookup_all<K: Copy + Default, V: Copy + Default>(
-    map: BorrowedFd<'_>,
-    room: u32,
-) -> io::Result<Vec<(K, V)>> {
-    let mut keys = vec![K::default(); room as usize];
-    let mut values = vec![V::default(); room as usize];
-    let mut position: u32 = 0;
-    let mut attr = nothing_given();
-    attr.batch.map_fd = map.as_raw_fd() as u32;
-    attr.batch.keys = keys.as_mut_ptr() as u64;
-    attr.batch.values = values.as_mut_ptr() as u64;
-    attr.batch.count = room;
-    attr.batch.out_batch = (&raw mut position) as u64;
-    // SAFETY: the buffers have room for `count` entries and outlive the call.
-    let result = unsafe { call(bpf_cmd::BPF_MAP_LOOKUP_BATCH, &mut attr) };
-    match result {
-        // There is nothing after what was read.
-        Err(error) if error.raw_os_error() != Some(libc::ENOENT) => return Err(error),
-        _ => {}
-    }
-    // SAFETY: set above, and updated by the kernel to what it has written.
-    let count = unsafe { attr.batch.count } as usize;
-    Ok(keys.into_iter().zip(values).take(count).collect())
 }
 
 fn nothing_given() -> bpf_attr {

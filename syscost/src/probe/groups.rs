@@ -15,8 +15,7 @@ use aya::{
     programs::Iter,
 };
 use syscost_common::group::{
-    BY_CGROUP, BY_COMM, BY_PROCESS, BY_THREAD, Group, Key, MAX_GROUPS, NONE, OTHER, ThreadTotals,
-    Totals,
+    BY_CGROUP, BY_COMM, BY_PROCESS, BY_THREAD, Group, Key, NONE, OTHER, ThreadTotals, Totals,
 };
 
 use super::{bpf, load, scope};
@@ -72,7 +71,10 @@ impl Groups {
         let Some(Map::HashMap(data)) = ebpf.map("GROUPS") else {
             anyhow::bail!("the map GROUPS is no hash")
         };
-        let dead = data.fd().as_fd().try_clone_to_owned()?;
+        let map = data.fd().as_fd().try_clone_to_owned()?;
+        let program: &mut Iter = load::typed(ebpf, "dead_groups")?;
+        let dead = bpf::link_map_iterator(program.fd()?.as_fd(), map.as_fd())
+            .context("cannot link the iterator over groups")?;
         let program: &mut Iter = load::typed(ebpf, "thread_totals")?;
         let threads = bpf::link_task_iterator(program.fd()?.as_fd(), bpf::Tasks::All)
             .context("cannot link the iterator over threads")?;
@@ -153,22 +155,42 @@ impl Groups {
         GroupSample { key, name, alive: *alive, calls, errors, total_ns }
     }
 
+    /// Not by looking the map's elements up: while that is done, newer kernels skip the programs
+    /// of perf's tracepoints on the CPU (`bpf_disable_instrumentation`, include/linux/bpf.h).
     fn dead(&self) -> Result<BTreeMap<Key, Group>> {
-        let entries = bpf::lookup_all::<Key, Group>(self.dead.as_fd(), MAX_GROUPS)
-            .context("cannot read the groups")?;
-        Ok(entries.into_iter().collect())
+        Ok(read_all::<Dead>(&self.dead, "groups")?.map(|dead| (dead.key, dead.group)).collect())
     }
 
     fn living(&self) -> Result<Vec<ThreadTotals>> {
-        let mut bytes = Vec::new();
-        bpf::run_iterator(self.threads.as_fd())
-            .and_then(|mut run| run.read_to_end(&mut bytes))
-            .context("cannot list the threads")?;
-        let records = bytes.chunks_exact(size_of::<ThreadTotals>());
-        // SAFETY: as long as the record, which is integers only; the bytes may be unaligned.
-        let read = |bytes: &[u8]| unsafe { std::ptr::read_unaligned(bytes.as_ptr().cast()) };
-        Ok(records.map(read).collect())
+        Ok(read_all::<ThreadTotals>(&self.threads, "threads")?.collect())
     }
+}
+
+/// What the iterator over groups writes of each.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Dead {
+    key: Key,
+    group: Group,
+}
+
+/// A record of integers only, valid for any bytes.
+trait Record: Copy {}
+impl Record for Dead {}
+impl Record for ThreadTotals {}
+
+/// All that an iterator writes.
+fn read_all<R: Record>(link: &OwnedFd, what: &str) -> Result<impl Iterator<Item = R>> {
+    let mut bytes = Vec::new();
+    bpf::run_iterator(link.as_fd())
+        .and_then(|mut run| run.read_to_end(&mut bytes))
+        .with_context(|| format!("cannot list the {what}"))?;
+    let records = bytes.len() / size_of::<R>();
+    Ok((0..records).map(move |index| {
+        let record = &bytes[index * size_of::<R>()..][..size_of::<R>()];
+        // SAFETY: as long as the record, which is valid for any bytes; they may be unaligned.
+        unsafe { std::ptr::read_unaligned(record.as_ptr().cast()) }
+    }))
 }
 
 /// The group that the kernel's programs would put a dying thread's calls in.

@@ -6,6 +6,7 @@ mod bpf;
 mod diagnostics;
 mod fold;
 mod groups;
+mod hook;
 mod kernel_btf;
 mod load;
 mod maps;
@@ -23,10 +24,7 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail};
 use aya::{
     Btf, Ebpf,
-    programs::{
-        BtfTracePoint, Iter, Program, RawTracePoint, raw_trace_point::RawTracePointLink,
-        tp_btf::BtfTracePointLink,
-    },
+    programs::{Iter, Program},
 };
 use syscost_common::{
     config::Offsets, group::MAX_GROUPS, kind, ledger::Counter, open_call::InFlight,
@@ -41,6 +39,7 @@ use crate::{
 use bpf::Tasks;
 use diagnostics::Diagnostics;
 use groups::Groups;
+use hook::{Hook, Link};
 use load::Told;
 use maps::Maps;
 use namespace::Namespace;
@@ -56,6 +55,8 @@ pub enum HookChoice {
     Auto,
     /// BTF tracepoints and task storage, or fail.
     Btf,
+    /// The same, but at the tracepoints of perf, where no program is ever skipped.
+    Perf,
     /// Raw tracepoints and a hash by tid, even where better is to be had.
     Raw,
 }
@@ -64,7 +65,12 @@ pub enum HookChoice {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hooks {
     /// BTF tracepoints; the open call is kept in task storage.
-    Btf,
+    Btf {
+        /// Why not those of perf, where programs at BTF tracepoints may be skipped.
+        because: Option<String>,
+    },
+    /// The tracepoints of perf; the open call is kept in task storage.
+    Perf,
     /// Raw tracepoints; the open call is kept in a hash by tid.
     Raw {
         /// Why not BTF tracepoints.
@@ -139,12 +145,6 @@ pub struct Probe {
 /// How many of the hooks, those attached last, are the ones that record calls.
 const SYSCALL_HOOKS: usize = 2;
 
-/// An attachment; closing it detaches.
-enum Link {
-    Btf(#[expect(dead_code, reason = "held to be dropped")] BtfTracePointLink),
-    Raw(#[expect(dead_code, reason = "held to be dropped")] RawTracePointLink),
-}
-
 impl Probe {
     /// Loads the programs and attaches them to what `request` asks for.
     ///
@@ -161,9 +161,9 @@ impl Probe {
             bail!("{} targets are too many: at most {room}", targets.len());
         }
         let mut told = Told { request, scope, targets, offsets: None };
-        let btf = |told: &mut Told<'_>| {
+        let btf = |told: &mut Told<'_>, hooks: Hooks| {
             told.offsets = Some(*offsets.as_ref().map_err(|why| anyhow!("{why:#}"))?);
-            Self::attach_btf(told)
+            Self::attach_btf(told, hooks)
         };
         let raw = |told: &mut Told<'_>, because: String| {
             told.offsets = offsets.as_ref().ok().copied();
@@ -171,19 +171,26 @@ impl Probe {
         };
         match request.hooks {
             HookChoice::Raw => raw(&mut told, "forced by --hooks raw".to_owned()),
-            HookChoice::Btf => btf(&mut told),
-            HookChoice::Auto => match btf(&mut told) {
-                Ok(probe) => Ok(probe),
-                Err(why) => {
+            HookChoice::Btf => btf(&mut told, Hooks::Btf { because: None }),
+            HookChoice::Perf => btf(&mut told, Hooks::Perf),
+            HookChoice::Auto => {
+                let mut because = None;
+                if preflight::preempts_programs() {
+                    match btf(&mut told, Hooks::Perf) {
+                        Ok(probe) => return Ok(probe),
+                        Err(why) => because = Some(format!("{why:#}")),
+                    }
+                }
+                btf(&mut told, Hooks::Btf { because }).or_else(|why| {
                     let because = format!("{why:#}");
                     raw(&mut told, because)
                         .with_context(|| format!("BTF tracepoints: {why:#}; raw tracepoints"))
-                }
-            },
+                })
+            }
         }
     }
 
-    fn attach_btf(told: &Told<'_>) -> Result<Self> {
+    fn attach_btf(told: &Told<'_>, hooks: Hooks) -> Result<Self> {
         let (mut ebpf, diagnostics) = load::load(load::BTF_OBJECT, told).map_err(|error| {
             // The kernel itself only says "invalid argument".
             let old = !preflight::kernel_is_at_least(5, 11);
@@ -193,17 +200,24 @@ impl Probe {
         let btf = Btf::from_sys_fs().context("cannot read the kernel's BTF")?;
         // Fork first, so that every thread born from here on is known to be; exit before enter,
         // so that no enter stays without its exit.
-        let programs = [
-            ("process_fork", "sched_process_fork"),
-            ("process_exit", "sched_process_exit"),
-            ("sys_exit", "sys_exit"),
-            ("sys_enter", "sys_enter"),
-        ];
-        for (name, tracepoint) in programs {
-            let program: &mut BtfTracePoint = load::typed(&mut ebpf, name)?;
-            program
-                .load(tracepoint, &btf)
-                .with_context(|| format!("cannot load the program for `{tracepoint}`"))?;
+        let fork = Hook::btf("process_fork", "sched_process_fork");
+        let programs = match hooks {
+            // Only BTF tracepoints hand over the child that is forked.
+            Hooks::Perf => [
+                fork,
+                Hook::perf("exit_perf", "sched", "sched_process_exit"),
+                Hook::perf("sys_exit_perf", "raw_syscalls", "sys_exit"),
+                Hook::perf("sys_enter_perf", "raw_syscalls", "sys_enter"),
+            ],
+            _ => [
+                fork,
+                Hook::btf("process_exit", "sched_process_exit"),
+                Hook::btf("sys_exit", "sys_exit"),
+                Hook::btf("sys_enter", "sys_enter"),
+            ],
+        };
+        for hook in programs {
+            hook.load(&mut ebpf, Some(&btf))?;
         }
         // Not on every kernel: bpf_task_pt_regs is there since 5.15.
         let tasks = match told.request.scope {
@@ -219,16 +233,16 @@ impl Probe {
         if told.request.group_by != GroupBy::Syscall {
             let program: &mut Iter = load::typed(&mut ebpf, "thread_totals")?;
             program.load("task", &btf).context("cannot load the iterator over threads")?;
+            let program: &mut Iter = load::typed(&mut ebpf, "dead_groups")?;
+            program.load("bpf_map_elem", &btf).context("cannot load the iterator over groups")?;
             groups = Some(Groups::open(&mut ebpf, told.request.group_by)?);
         }
         drop(btf);
         let mut links = Vec::new();
-        for (name, tracepoint) in programs {
-            let program: &mut BtfTracePoint = load::typed(&mut ebpf, name)?;
-            let link = program.attach().and_then(|id| program.take_link(id));
-            links.push(Link::Btf(link.with_context(|| format!("cannot attach `{tracepoint}`"))?));
+        for hook in programs {
+            links.push(hook.attach(&mut ebpf)?);
         }
-        let probe = Self::attached(ebpf, links, diagnostics, Hooks::Btf)?;
+        let probe = Self::attached(ebpf, links, diagnostics, hooks)?;
         Ok(Self { open_calls, groups, ..probe })
     }
 
@@ -243,32 +257,28 @@ impl Probe {
         let (mut ebpf, diagnostics) = load::load(load::RAW_OBJECT, told)?;
         // Before 5.12 there is no compare-exchange, nor does one program preempt another.
         let exchange = preflight::kernel_is_at_least(5, 12);
+        let sys_exit = if exchange { "sys_exit_cmpxchg" } else { "sys_exit" };
         let mut programs = vec![
-            ("process_exec", "sched_process_exec"),
-            ("process_exit", "sched_process_exit"),
-            (if exchange { "sys_exit_cmpxchg" } else { "sys_exit" }, "sys_exit"),
-            ("sys_enter", "sys_enter"),
+            Hook::raw("process_exec", "sched_process_exec"),
+            Hook::raw("process_exit", "sched_process_exit"),
+            Hook::raw(sys_exit, "sys_exit"),
+            Hook::raw("sys_enter", "sys_enter"),
         ];
         if told.offsets.is_some() {
-            programs.insert(0, ("process_fork", "sched_process_fork"));
+            programs.insert(0, Hook::raw("process_fork", "sched_process_fork"));
         }
-        for (name, tracepoint) in &programs {
-            let program: &mut RawTracePoint = load::typed(&mut ebpf, name)?;
-            program
-                .load()
-                .with_context(|| format!("cannot load the program for `{tracepoint}`"))?;
+        for hook in &programs {
+            hook.load(&mut ebpf, None)?;
         }
         let mut links = Vec::new();
-        for (name, tracepoint) in programs {
+        for hook in programs {
             // Without BTF a child cannot be recognised when it is forked. The threads that exist
             // now are entered instead; any other thread is younger. `process_exit` is attached
             // before, so that a thread which dies meanwhile is not left in the map for long.
-            if tracepoint == "sys_exit" && told.offsets.is_none() {
+            if hook.tracepoint() == "sys_exit" && told.offsets.is_none() {
                 load::enter_threads(&mut ebpf, told.scope.id)?;
             }
-            let program: &mut RawTracePoint = load::typed(&mut ebpf, name)?;
-            let link = program.attach(tracepoint).and_then(|id| program.take_link(id));
-            links.push(Link::Raw(link.with_context(|| format!("cannot attach `{tracepoint}`"))?));
+            links.push(hook.attach(&mut ebpf)?);
         }
         let hooks = Hooks::Raw { because, tells_abi: told.offsets.is_some() };
         Self::attached(ebpf, links, diagnostics, hooks)
@@ -334,6 +344,7 @@ impl Probe {
             // What was never loaded has nothing to unload, and says so.
             let _ = match program {
                 Program::BtfTracePoint(program) => program.unload(),
+                Program::TracePoint(program) => program.unload(),
                 Program::RawTracePoint(program) => program.unload(),
                 Program::Iter(program) => program.unload(),
                 _ => Ok(()),

@@ -51,6 +51,13 @@ fn effective_capabilities() -> Result<u64> {
     Ok(status.context("cannot read /proc/self/status")?.capeff)
 }
 
+/// Whether this kernel may preempt a thread inside a program at a tracepoint, and then skips that
+/// program for all others on the CPU (`__bpf_trace_run`, kernel/trace/bpf_trace.c). Those of perf
+/// keep preemption off (include/trace/perf.h).
+pub(super) fn preempts_programs() -> bool {
+    kernel_is_at_least(7, 0)
+}
+
 /// Whether the running kernel is `major.minor` or newer.
 pub(super) fn kernel_is_at_least(major: u8, minor: u8) -> bool {
     procfs::sys::kernel::Version::current()
@@ -199,9 +206,23 @@ fn trial(choice: HookChoice) -> Vec<Finding> {
             Err(error) => return vec![Finding::bad("hooks", format!("{error:#}"))],
         };
     let hooks = match probe.hooks() {
-        Hooks::Btf => Finding::good(
+        Hooks::Btf { because: None } => Finding::good(
             "hooks",
             "BTF tracepoints sys_enter, sys_exit; open calls in task storage".to_owned(),
+        ),
+        Hooks::Btf { because: Some(because) } => Finding::limited(
+            "hooks",
+            format!(
+                "BTF tracepoints sys_enter, sys_exit; open calls in task storage. Those of perf, \
+                 where no program is skipped, cannot be had ({because}): mount tracefs on \
+                 /sys/kernel/tracing"
+            ),
+        ),
+        Hooks::Perf => Finding::good(
+            "hooks",
+            "perf tracepoints sys_enter, sys_exit, where this kernel skips no program; open calls \
+             in task storage"
+                .to_owned(),
         ),
         Hooks::Raw { because, tells_abi } => {
             let abi = if *tells_abi { "" } else { "; 32-bit calls are not told from 64-bit ones" };
@@ -236,7 +257,7 @@ fn trial(choice: HookChoice) -> Vec<Finding> {
         _ => Finding::bad("counting", recorded),
     };
     let misses = match ledger.program_misses {
-        Some(_) if kernel_is_at_least(7, 0) => Finding::limited(
+        Some(_) if preempts_programs() && *probe.hooks() != Hooks::Perf => Finding::limited(
             "skipped runs",
             "counted by the kernel; where threads preempt each other inside a program, newer \
              kernels skip it for others, and numbers carry \">=\""

@@ -1,9 +1,9 @@
 //! Counts are exact: over threads, over errors, over a million calls, and for nobody else's.
 
-use syscost::probe::{HookChoice, Probe, Request, map_bytes_at_most};
+use syscost::probe::{Probe, Request, map_bytes_at_most};
 use syscost_common::cell::{self, Cell};
 
-use crate::harness::{Stat, Target, hooks, measure};
+use crate::harness::{Stat, Target, choice, hooks, measure};
 
 #[test]
 fn every_call_of_one_thread_is_counted() {
@@ -183,10 +183,9 @@ fn the_maps_take_no_more_memory_than_the_arithmetic_says() {
     let last: u32 = cpus.trim().rsplit(['-', ',']).next().unwrap().parse().unwrap();
     let bound = map_bytes_at_most(last + 1);
     for hooks in hooks() {
-        let choice = if hooks == "btf" { HookChoice::Btf } else { HookChoice::Raw };
+        let hooks = choice(&hooks);
         let probe =
-            Probe::attach(&Request { hooks: choice, ..Request::process(std::process::id()) })
-                .unwrap();
+            Probe::attach(&Request { hooks, ..Request::process(std::process::id()) }).unwrap();
         let bytes = probe.map_bytes().unwrap();
         assert!(bytes <= bound, "{hooks:?}: {bytes} of {bound}");
         // Nor so much less that the bound says nothing.

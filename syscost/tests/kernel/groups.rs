@@ -6,14 +6,14 @@ use serde_json::Value;
 
 use crate::{
     cgroup::Cgroup,
-    harness::{Measured, Stat, Target, hooks, run, skipped, syscost},
+    harness::{Measured, Stat, Target, run, skipped, syscost, task_storage},
 };
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_syscost-target");
 
 /// Whether this kernel can; the test returns if not.
 fn can_group() -> bool {
-    let can = hooks().contains(&"btf".to_owned());
+    let can = task_storage();
     if !can {
         skipped("groups take Linux 5.11 with BTF");
     }

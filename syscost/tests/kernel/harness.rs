@@ -15,6 +15,7 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::Value;
+use syscost::probe::HookChoice;
 
 /// The ways to hook that this kernel must have; whatever is exact must be exact by each of them.
 /// Both, unless SYSCOST_TEST_HOOKS says otherwise, as `cargo xtask kernels` does for old kernels: it
@@ -22,6 +23,22 @@ use serde_json::Value;
 pub(crate) fn hooks() -> Vec<String> {
     let said = std::env::var("SYSCOST_TEST_HOOKS").unwrap_or_else(|_| "btf,raw".to_owned());
     said.split(',').map(str::to_owned).collect()
+}
+
+/// Whether this kernel keeps storage with each task for programs, which takes Linux 5.11: all hooks
+/// but the raw ones need it.
+pub(crate) fn task_storage() -> bool {
+    hooks().iter().any(|hooks| hooks != "raw")
+}
+
+/// What a program of ours calls these hooks.
+pub(crate) fn choice(hooks: &str) -> HookChoice {
+    match hooks {
+        "btf" => HookChoice::Btf,
+        "perf" => HookChoice::Perf,
+        "raw" => HookChoice::Raw,
+        _ => panic!("no hooks {hooks}"),
+    }
 }
 
 /// Whether this is one of the small, slow machines of `cargo xtask kernels`.
@@ -234,8 +251,8 @@ impl Measured {
     pub(crate) fn misses(&self) -> Option<u64> {
         let misses = &self.0["ledger"]["program_misses"];
         assert!(misses.is_u64() || misses.is_null(), "{misses}");
-        // Kernels from 5.12 on do; those have the hooks by BTF.
-        assert_eq!(misses.is_u64(), hooks().contains(&"btf".to_owned()));
+        // Kernels from 5.12 on do, and the oldest that is tested after 5.10 is one of them.
+        assert_eq!(misses.is_u64(), task_storage());
         misses.as_u64()
     }
 
@@ -302,7 +319,7 @@ pub(crate) fn loaded_programs() -> usize {
     our_programs().len()
 }
 
-/// How many of our programs an attached syscost has: with BTF four on the hooks and the one that
+/// How many of our programs an attached syscost has: with task storage four on the hooks and the one that
 /// lists open calls, without task storage one more for exec.
 pub(crate) fn programs_with(_hooks: &str) -> usize {
     5
@@ -311,10 +328,14 @@ pub(crate) fn programs_with(_hooks: &str) -> usize {
 /// The programs of ours that are loaded into the kernel, by name.
 pub(crate) fn our_programs() -> Vec<(String, ProgramInfo)> {
     // The kernel keeps 15 characters of a name.
-    const OURS: [&str; 8] = [
+    const OURS: [&str; 12] = [
         "open_calls",
         "thread_totals",
+        "dead_groups",
         "sys_enter",
+        "sys_enter_perf",
+        "sys_exit_perf",
+        "exit_perf",
         "sys_exit",
         "sys_exit_cmpxch",
         "process_fork",

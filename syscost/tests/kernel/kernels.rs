@@ -1,9 +1,10 @@
 //! What differs between kernels is what is said of them. `cargo xtask kernels` runs this on several.
 
-use syscost::probe::{HookChoice, Probe, Request};
+use syscost::probe::{HookChoice, Hooks, Probe, Request};
 
 use crate::harness::{
-    announce, eventually, hooks, loaded_programs, our_programs, programs_with, run, syscost,
+    announce, choice, eventually, hooks, loaded_programs, our_programs, programs_with, run,
+    syscost, task_storage,
 };
 
 fn attach(choice: HookChoice) -> anyhow::Result<Probe> {
@@ -12,11 +13,22 @@ fn attach(choice: HookChoice) -> anyhow::Result<Probe> {
 
 #[test]
 fn this_kernel_has_the_hooks_that_are_said_of_it() {
-    let has = |name: &str| hooks().iter().any(|hooks| hooks == name);
     let btf = attach(HookChoice::Btf);
-    assert_eq!(btf.is_ok(), has("btf"), "{:?}", btf.err());
-    let raw = attach(HookChoice::Raw);
-    assert_eq!(raw.is_ok(), has("raw"), "{:?}", raw.err());
+    assert_eq!(btf.is_ok(), task_storage(), "{:?}", btf.err());
+    for hooks in hooks().iter().map(String::as_str).chain(["raw"]) {
+        attach(choice(hooks)).unwrap();
+    }
+}
+
+#[test]
+fn the_best_hooks_are_chosen_unasked() {
+    let best = &hooks()[0];
+    let chosen = match attach(HookChoice::Auto).unwrap().hooks() {
+        Hooks::Btf { .. } => "btf",
+        Hooks::Perf => "perf",
+        Hooks::Raw { .. } => "raw",
+    };
+    assert_eq!(chosen, best);
 }
 
 #[test]
@@ -28,8 +40,7 @@ fn check_explains_what_this_kernel_cannot_give() {
     assert_eq!(report.status.code(), Some(0), "{}", report.stdout);
     let told = |words: &str| report.stdout.contains(words);
     assert_eq!(ledger.program_misses.is_none(), told("not counted by this kernel"));
-    let without_task_storage = !hooks().iter().any(|hooks| hooks == "btf");
-    assert_eq!(without_task_storage, told("no task storage"), "{}", report.stdout);
+    assert_eq!(!task_storage(), told("no task storage"), "{}", report.stdout);
 }
 
 /// How much work the verifier had with each program; `cargo xtask kernels` compares the numbers with
@@ -38,8 +49,7 @@ fn check_explains_what_this_kernel_cannot_give() {
 fn the_verifier_accepts_every_program() {
     eventually("what ran before is gone", || loaded_programs() == 0);
     for hooks in hooks() {
-        let choice = if hooks == "btf" { HookChoice::Btf } else { HookChoice::Raw };
-        let probe = attach(choice).unwrap();
+        let probe = attach(choice(&hooks)).unwrap();
         let mut programs = our_programs();
         assert_eq!(programs.len(), programs_with(&hooks));
         programs.sort_by(|(one, _), (other, _)| one.cmp(other));

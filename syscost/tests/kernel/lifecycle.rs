@@ -2,7 +2,9 @@
 
 use nix::sys::signal::{Signal, kill};
 
-use crate::harness::{Stat, Target, emulated, eventually, hooks, measure, run, skipped, syscost};
+use crate::harness::{
+    Stat, Target, emulated, eventually, hooks, measure, run, skipped, syscost, task_storage,
+};
 
 #[test]
 fn exec_from_a_thread_that_does_not_lead_keeps_the_account() {
@@ -160,7 +162,7 @@ fn more_threads_than_the_hash_has_room_for_are_a_loss_that_is_named() {
 
 #[test]
 fn calls_in_flight_are_listed_with_age_and_arguments() {
-    if !hooks().contains(&"btf".to_owned()) {
+    if !task_storage() {
         return skipped("open calls cannot be listed without task storage");
     }
     let mut target = Target::start(&["dying", "8"]);
@@ -189,7 +191,7 @@ fn calls_in_flight_are_listed_with_age_and_arguments() {
 
 #[test]
 fn a_call_begun_before_attaching_is_listed_as_at_least_as_old() {
-    if !hooks().contains(&"btf".to_owned()) {
+    if !task_storage() {
         return skipped("open calls cannot be listed without task storage");
     }
     let mut target = Target::start(&["blocked"]);

@@ -107,7 +107,8 @@ fn cap_bpf_and_cap_perfmon_are_enough() {
     assert!(status.contains("Uid:\t65534\t65534\t65534\t65534\n"), "{status}");
     assert_eq!(capabilities(&status), [two; 5], "inheritable to ambient");
 
-    for hooks in hooks() {
+    // What perf's tracepoints are called is root's to know.
+    for hooks in hooks().into_iter().filter(|hooks| hooks != "perf") {
         // Its own process, another user's, and root's.
         for uid in [NOBODY, SOMEBODY, 0] {
             let mut target = everybodys.target(uid, &["calls", "4", "10000"]);
@@ -177,7 +178,7 @@ fn root_keeps_nothing_and_goes_on_counting() {
         let measured = stat.stop();
         measured.assert_exact();
         assert_eq!(measured.count("getppid"), 40_000, "{hooks}");
-        assert_eq!(measured.0["in_flight"].is_array(), hooks == "btf", "listed without any power");
+        assert_eq!(measured.0["in_flight"].is_array(), hooks != "raw", "listed without any power");
         // Read from the kernel at the end, long after.
         assert_eq!(measured.misses().unwrap_or(0), 0);
         assert_eq!(measured.0["threads"], 1);

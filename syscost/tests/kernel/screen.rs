@@ -13,8 +13,8 @@ use nix::{
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 
 use crate::harness::{
-    Target, assert_nothing_left, await_unloaded, capabilities, eventually, hooks, loaded_programs,
-    may_be_kept, programs_of, skipped,
+    Target, assert_nothing_left, await_unloaded, capabilities, eventually, loaded_programs,
+    may_be_kept, programs_of, skipped, task_storage,
 };
 
 /// A program in a terminal that can be read and typed to.
@@ -244,7 +244,7 @@ fn assert_laid_aside(pid: Pid) {
 
 #[test]
 fn without_a_target_the_processes_are_listed_and_one_is_chosen_and_left_again() {
-    if !hooks().contains(&"btf".to_owned()) {
+    if !task_storage() {
         return skipped("groups take Linux 5.11 with BTF");
     }
     let target = Target::start(&["busy"]);
@@ -276,7 +276,7 @@ fn without_a_target_the_processes_are_listed_and_one_is_chosen_and_left_again() 
 
 #[test]
 fn a_process_that_is_gone_when_it_is_chosen_is_told_of_and_the_list_goes_on() {
-    if !hooks().contains(&"btf".to_owned()) {
+    if !task_storage() {
         return skipped("groups take Linux 5.11 with BTF");
     }
     let target = Target::start(&["busy"]);

@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 
 use crate::{
     cgroup::Cgroup,
-    harness::{Measured, Stat, Target, hooks, installed, run, skipped, syscost},
+    harness::{Measured, Stat, Target, hooks, installed, run, skipped, syscost, task_storage},
 };
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_syscost-target");
@@ -344,7 +344,7 @@ fn what_the_terminal_would_send_reaches_the_command() {
 /// Ids inside a PID namespace are other ones than the kernel's own.
 #[test]
 fn inside_a_pid_namespace_its_pids_are_given_and_shown() {
-    if !hooks().contains(&"btf".to_owned()) {
+    if !task_storage() {
         return skipped("the ids of a PID namespace take Linux 5.11");
     }
     if !installed("unshare") {

@@ -1,0 +1,29 @@
+//! What the tracepoints of perf hand over: a record with fields at fixed places, and no registers.
+
+use aya_ebpf::{
+    EbpfContext, bindings::pt_regs, helpers::generated::bpf_task_pt_regs,
+    programs::TracePointContext,
+};
+
+use crate::task;
+
+/// `id` of raw_syscalls:sys_enter (include/trace/events/syscalls.h), behind the 8 bytes that all
+/// records begin with.
+pub(crate) const SYS_ENTER_ID: usize = 8;
+/// `ret` of raw_syscalls:sys_exit, behind the same and its `id`.
+pub(crate) const SYS_EXIT_RET: usize = 16;
+
+/// The field `at` bytes into the record.
+#[inline(always)]
+pub(crate) fn field(ctx: &TracePointContext, at: usize) -> u64 {
+    // SAFETY: the verifier checks the place against the longest record there is, and those above
+    // are in the records of their tracepoints.
+    unsafe { ctx.as_ptr().cast::<u8>().add(at).cast::<u64>().read_volatile() }
+}
+
+/// The registers that the running thread came in with.
+#[inline(always)]
+pub(crate) fn regs() -> *const pt_regs {
+    // SAFETY: the running task is live.
+    unsafe { bpf_task_pt_regs(task::current()) as *const pt_regs }
+}
