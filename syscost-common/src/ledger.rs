@@ -10,7 +10,8 @@
 pub enum Counter {
     /// Calls entered.
     Enters = 0,
-    /// Exits whose enter should have been seen but was not (e.g. a call denied by seccomp).
+    /// Exits without an enter: of calls that were not made, because seccomp denied them or a tracer
+    /// replaced their number by -1.
     OrphanExits = 1,
     /// Exits of calls that were already open when the probes were attached, or when their thread
     /// came into scope.

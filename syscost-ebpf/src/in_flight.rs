@@ -45,7 +45,7 @@ pub(crate) fn on_task(ctx: *mut Context) {
         // Never seen, so in a call since before attaching, or busy without any. A thread that
         // waits was brought there by a call or by a page fault, which leaves no number.
         None => {
-            let nr = read(regs, frozen!(MACHINE.regs_nr)) as i32;
+            let nr = read_int(regs, frozen!(MACHINE.regs_nr));
             if record.runnable != 0 || nr < 0 || !scope_of::contains(task) {
                 return;
             }
@@ -71,6 +71,13 @@ pub(crate) fn on_task(ctx: *mut Context) {
     record.ids = task::shown_ids(task);
     // SAFETY: plain integers without padding.
     unsafe { write(meta, (&raw const record).cast(), size_of::<InFlight>()) };
+}
+
+/// The number of a call is a long on x86 and an int on arm64; its low half is the same.
+#[inline(always)]
+fn read_int(regs: *const pt_regs, offset: u32) -> i32 {
+    // SAFETY: as below.
+    unsafe { regs.cast::<u8>().add(offset as usize).cast::<i32>().read_volatile() }
 }
 
 #[inline(always)]

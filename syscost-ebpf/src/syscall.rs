@@ -8,6 +8,10 @@ use syscost_common::{
 
 use crate::{atomic::Raise, diagnostics, filter, record, restart, scope, threads::Threads};
 
+/// The number of a call that will not be made: a tracer has taken the program's away (ptrace(2)), or
+/// the program gave none that could be. Its exit is one without an enter, as after a seccomp denial.
+const NO_CALL: i32 = -1;
+
 #[inline(always)]
 pub(crate) fn on_enter<T: Threads>(
     ctx: &impl EbpfContext,
@@ -26,8 +30,12 @@ pub(crate) fn on_enter<T: Threads>(
         diagnostics::report(ctx, Counter::ExitsMissed, nr, call.kind.into());
         record::count(Counter::ExitsMissed);
     }
-    let kind = thread.kind_of(nr);
     call.origin = ORIGIN_SEEN;
+    if nr as i32 == NO_CALL {
+        call.entered_at = 0;
+        return;
+    }
+    let kind = thread.kind_of(nr);
     if call.interrupted.stack_pointer != 0 && restart::resume(call, kind, T::stack_pointer(regs()))
     {
         return;

@@ -3,7 +3,7 @@
 use syscost::probe::{Probe, Request, map_bytes_at_most};
 use syscost_common::cell::{self, Cell};
 
-use crate::harness::{Stat, Target, choice, hooks, measure};
+use crate::harness::{Stat, Target, choice, hooks, measure, newborn_exits};
 
 #[test]
 fn every_call_of_one_thread_is_counted() {
@@ -93,7 +93,7 @@ fn threads_that_come_and_go_are_counted_whole() {
         measured.assert_exact();
         assert_eq!(measured.count("getppid"), 5_000, "{hooks}");
         // Each of them leaves its parent's clone without having entered it, and dies in exit.
-        assert_eq!(measured.ledger("newborn_exits"), 500);
+        assert_eq!(measured.ledger("newborn_exits"), newborn_exits(500));
         assert_eq!(measured.ledger("ended_without_exit"), 501);
         assert_eq!(measured.ledger("orphan_exits"), 0);
         assert_eq!(measured.ledger("in_flight"), 0);
@@ -141,6 +141,34 @@ fn a_32_bit_call_is_a_row_of_its_own() {
         assert_eq!(row["nr"], 20);
         assert_eq!(row["count"], 300);
         assert_eq!(measured.count("writev"), 0, "number 20 of the native table");
+    }
+}
+
+/// Whether the kernel makes x32 calls or refuses them, they are x32 calls.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn an_x32_call_is_a_row_of_its_own() {
+    let number = ((1 << 30) + 39).to_string();
+    for hooks in hooks() {
+        let measured = measure(&["numbers", &number, &number, "5"], &hooks);
+        measured.assert_exact();
+        let row = measured.rows().find(|row| row["abi"] == "x32").expect("an x32 row");
+        assert_eq!(row["name"], "getpid", "{hooks}");
+        assert_eq!(row["nr"], 39);
+        assert_eq!(row["count"], 5);
+        assert!(row["errors"] == 0 || row["errnos"]["ENOSYS"] == 5, "{row}");
+        assert!(measured.rows().all(|row| row["name"] != "getpid" || row["abi"] == "x32"));
+    }
+}
+
+#[test]
+fn number_minus_one_is_no_call() {
+    for hooks in hooks() {
+        let measured =
+            measure(&["numbers", "18446744073709551615", "18446744073709551615", "5"], &hooks);
+        measured.assert_exact();
+        assert_eq!(measured.count("out-of-range"), 0, "{hooks}");
+        assert_eq!(measured.ledger("orphan_exits"), 5);
     }
 }
 

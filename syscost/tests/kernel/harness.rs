@@ -41,6 +41,12 @@ pub(crate) fn choice(hooks: &str) -> HookChoice {
     }
 }
 
+/// How many exits without an enter `children` make, threads or processes, when they are born: on
+/// x86 each leaves its parent's call, on arm64 none does (`ret_from_fork`).
+pub(crate) fn newborn_exits(children: u64) -> u64 {
+    if cfg!(target_arch = "x86_64") { children } else { 0 }
+}
+
 /// Whether this is one of the small, slow machines of `cargo xtask kernels`.
 pub(crate) fn emulated() -> bool {
     std::env::var_os("SYSCOST_TEST_EMULATED").is_some()

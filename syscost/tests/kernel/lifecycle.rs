@@ -1,9 +1,12 @@
 //! Threads and processes begin and end, in every order, and nothing is mispaired.
 
+use std::time::Instant;
+
 use nix::sys::signal::{Signal, kill};
 
 use crate::harness::{
-    Stat, Target, emulated, eventually, hooks, measure, run, skipped, syscost, task_storage,
+    Stat, Target, emulated, eventually, hooks, measure, newborn_exits, run, skipped, syscost,
+    task_storage,
 };
 
 #[test]
@@ -40,10 +43,10 @@ fn calls_open_when_attaching_are_named_and_not_counted() {
     for hooks in hooks() {
         let measured = measure(&["blocked"], &hooks);
         measured.assert_exact();
-        // The first thread was in `read`. Those in `pause` leave it only to die.
+        // The first thread was in `read`. Those in `ppoll` leave it only to die.
         assert_eq!(measured.ledger("open_at_attach"), 4, "{hooks}");
         assert_eq!(measured.ledger("orphan_exits"), 0);
-        assert_eq!(measured.count("pause"), 0);
+        assert_eq!(measured.count("ppoll"), 0);
     }
 }
 
@@ -52,8 +55,8 @@ fn threads_that_die_inside_a_call_are_named_and_leave_nothing() {
     for hooks in hooks() {
         let measured = measure(&["dying", "8"], &hooks);
         measured.assert_exact();
-        assert_eq!(measured.count("pause"), 0);
-        // Eight in `pause`, which the kernel leaves to kill them and never returns from, and the
+        assert_eq!(measured.count("ppoll"), 0);
+        // Eight in `ppoll`, which the kernel leaves to kill them and never returns from, and the
         // first thread in `exit_group`.
         assert_eq!(measured.ledger("ended_without_exit"), 9, "{hooks}");
         assert_eq!(measured.ledger("interrupted"), 8);
@@ -67,7 +70,7 @@ fn what_is_in_flight_is_counted_while_it_is() {
     let stat = Stat::attach(target.pid(), &[]);
     target.work();
     await_in_read(&target);
-    // Eight threads are in `pause`, the first in `read`.
+    // Eight threads are in `ppoll`, the first in `read`.
     let measured = stat.stop();
     measured.assert_exact();
     assert_eq!(measured.ledger("in_flight"), 9);
@@ -99,11 +102,47 @@ fn a_call_that_seccomp_denies_is_no_call() {
 }
 
 #[test]
+fn of_a_process_under_a_seccomp_supervisor_the_calls_that_are_made_count() {
+    for hooks in hooks() {
+        let measured = measure(&["supervised", "70", "30"], &hooks);
+        measured.assert_exact();
+        // What the supervisor answers is exited without having been entered.
+        assert_eq!(measured.count("getpriority"), 30, "{hooks}");
+        assert_eq!(measured.errors("getpriority"), 0);
+        assert_eq!(measured.ledger("orphan_exits"), 70);
+    }
+}
+
+#[test]
+fn a_pid_that_is_used_again_inherits_no_open_call() {
+    for hooks in hooks() {
+        let mut target = Target::start(&["reuse", "30", "7"]);
+        let begin = Instant::now();
+        let stat = Stat::attach(target.pid(), &["--hooks", &hooks, "-f"]);
+        target.work();
+        target.end();
+        let measured = stat.finish();
+        measured.assert_exact();
+        assert_eq!(measured.count("getppid"), 30 * 7, "{hooks}");
+        assert_eq!(measured.ledger("newborn_exits"), newborn_exits(30));
+        assert_eq!(measured.ledger("exits_missed"), 0);
+        assert_eq!(measured.ledger("orphan_exits"), 0);
+        // Each was killed in its `ppoll`, and the process itself has ended.
+        assert_eq!(measured.ledger("interrupted") + measured.count("ppoll"), 30);
+        assert_eq!(measured.ledger("ended_without_exit"), 31, "{:#}", measured.0["ledger"]);
+        // No call of one was taken for that of the next: none lasted longer than all of it.
+        let longest = measured.row("getppid").unwrap()["max_ns"].as_u64().unwrap();
+        assert!(u128::from(longest) < begin.elapsed().as_nanos() / 30);
+    }
+}
+
+#[test]
 fn a_vfork_is_the_parents_call_alone() {
     for hooks in hooks() {
         let measured = measure(&["vforks", "50"], &hooks);
         measured.assert_exact();
-        assert_eq!(measured.count("vfork"), 50, "{hooks}");
+        let call = if cfg!(target_arch = "x86_64") { "vfork" } else { "clone" };
+        assert_eq!(measured.count(call), 50, "{hooks}");
         assert_eq!(measured.count("wait4"), 50);
         assert_eq!(measured.ledger("newborn_exits"), 0);
         assert_eq!(measured.ledger("ended_without_exit"), 1);
@@ -123,7 +162,7 @@ fn after_100_000_short_lived_threads_nothing_is_left_behind() {
         // be full, and say so.
         measured.assert_exact();
         assert_eq!(measured.count("getppid"), 2 * THREADS, "{hooks}");
-        assert_eq!(measured.ledger("newborn_exits"), THREADS);
+        assert_eq!(measured.ledger("newborn_exits"), newborn_exits(THREADS));
         assert_eq!(measured.ledger("ended_without_exit"), THREADS + 1);
         assert_eq!(measured.ledger("orphan_exits"), 0);
         assert_eq!(measured.ledger("in_flight"), 0);
@@ -139,7 +178,7 @@ fn of_10_000_threads_at_once_every_call_is_counted() {
         let measured = measure(&["crowd", "10000", "3"], &hooks);
         measured.assert_exact();
         assert_eq!(measured.count("getppid"), 60_000, "{hooks}");
-        assert_eq!(measured.ledger("newborn_exits"), 10_000);
+        assert_eq!(measured.ledger("newborn_exits"), newborn_exits(10_000));
     }
 }
 
@@ -173,7 +212,7 @@ fn calls_in_flight_are_listed_with_age_and_arguments() {
     let calls = measured.0["in_flight"].as_array().expect("they are listed").clone();
     assert_eq!(calls.len(), 9, "{calls:?}");
     let named = |name: &str| calls.iter().filter(|call| call["name"] == name).count();
-    assert_eq!((named("pause"), named("read")), (8, 1));
+    assert_eq!((named("ppoll"), named("read")), (8, 1));
     let read = calls.iter().find(|call| call["name"] == "read").unwrap();
     assert_eq!(read["tid"], target.pid());
     assert_eq!(read["args"][0], "0x0", "from stdin");
@@ -182,7 +221,7 @@ fn calls_in_flight_are_listed_with_age_and_arguments() {
         assert_eq!(call["waiting"], true);
         assert!(call["age_ns"].as_u64() <= measured.0["attached_ns"].as_u64());
     }
-    // The target slept 300 ms after it had started the last of those in `pause`.
+    // The target slept 300 ms after it had started the last of those in `ppoll`.
     let ages: Vec<u64> = calls.iter().map(|call| call["age_ns"].as_u64().unwrap()).collect();
     assert!(ages.is_sorted_by(|older, newer| older >= newer), "oldest first: {ages:?}");
     assert!(ages[7] >= 300_000_000, "{ages:?}");
@@ -197,13 +236,13 @@ fn a_call_begun_before_attaching_is_listed_as_at_least_as_old() {
     let mut target = Target::start(&["blocked"]);
     let measured = run_stat(target.pid(), "300ms");
     let calls = measured["in_flight"].as_array().expect("they are listed").clone();
-    // Three threads in `pause`, the first one in `read`.
+    // Three threads in `ppoll`, the first one in `read`.
     assert_eq!(calls.len(), 4, "{calls:?}");
     for call in &calls {
         assert_eq!(call["age_exact"], false);
         assert_eq!(call["age_ns"], measured["attached_ns"]);
     }
-    assert_eq!(calls.iter().filter(|call| call["name"] == "pause").count(), 3);
+    assert_eq!(calls.iter().filter(|call| call["name"] == "ppoll").count(), 3);
     target.work();
     target.end();
 }

@@ -2,6 +2,8 @@
 //! equal, not close. They need root; `cargo xtask test` runs them.
 
 mod cgroup;
+#[cfg(target_arch = "x86_64")]
+mod compat;
 mod counts;
 mod filters;
 mod groups;

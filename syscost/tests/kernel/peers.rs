@@ -42,8 +42,7 @@ fn strace_counts_the_same() {
 #[test]
 fn a_target_that_strace_traces_as_well_is_counted_exactly() {
     if !installed("strace") {
-        println!("strace is not installed: not tried");
-        return;
+        return skipped("strace is not installed");
     }
     for hooks in hooks() {
         let mut target = Target::start(&MODE);
@@ -55,6 +54,28 @@ fn a_target_that_strace_traces_as_well_is_counted_exactly() {
         measured.assert_exact();
         assert_eq!(measured.count("getppid"), 2_000, "{hooks}");
         assert_eq!(measured.errors("getpgid"), 200);
+        strace.wait().unwrap();
+    }
+}
+
+#[test]
+fn calls_that_a_tracer_takes_away_are_none() {
+    if !installed("strace") {
+        return skipped("strace is not installed");
+    }
+    for hooks in hooks() {
+        let mut target = Target::start(&MODE);
+        let inject = ["--inject=getpgid:error=ESRCH"];
+        let mut strace = attach_strace_with(&target, Path::new("/dev/null"), &inject);
+        let stat = Stat::attach(target.pid(), &["--hooks", &hooks]);
+        target.work();
+        target.end();
+        let measured = stat.finish();
+        measured.assert_exact();
+        assert_eq!(measured.count("getpgid"), 0, "{hooks}");
+        assert_eq!(measured.count("out-of-range"), 0);
+        assert_eq!(measured.ledger("orphan_exits"), 200);
+        assert_eq!(measured.count("getppid"), 2_000);
         strace.wait().unwrap();
     }
 }
@@ -83,9 +104,14 @@ fn by_strace() -> Counts {
 
 /// Attaches `strace -c` to all five threads of a target.
 fn attach_strace(target: &Target, report: &Path) -> Child {
+    attach_strace_with(target, report, &[])
+}
+
+fn attach_strace_with(target: &Target, report: &Path, args: &[&str]) -> Child {
     let strace = Command::new("strace")
         .args(["-c", "-f", "-o"])
         .arg(report)
+        .args(args)
         .args(["-p", &target.pid().to_string()])
         .stdin(Stdio::null())
         .stderr(Stdio::null())

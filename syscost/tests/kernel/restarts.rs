@@ -55,6 +55,23 @@ fn a_handlers_call_of_the_same_kind_is_not_mistaken_for_the_restart() {
     }
 }
 
+/// The outer call is given up for failed, because only one interrupted call of a thread is kept.
+#[test]
+fn a_handler_that_is_interrupted_itself_is_counted_and_named() {
+    for hooks in hooks() {
+        let measured = measure(&["nested", "10"], &hooks);
+        measured.assert_consistent();
+        assert_eq!(measured.ledger("restarts_guessed"), 10, "{hooks}");
+        assert_eq!(measured.0["exact"], false);
+        // One outer and ten inner ones; each guess made one of two.
+        assert_eq!(measured.count("readv"), 11 + 10);
+        assert_eq!(measured.row("readv").unwrap()["errnos"]["EINTR"], 10);
+        assert_eq!(measured.count("rt_sigreturn"), 20);
+        assert_eq!(measured.count("getppid"), 10);
+        assert_eq!(measured.ledger("in_flight"), 0);
+    }
+}
+
 #[test]
 fn a_sleep_that_is_stopped_and_continued_is_one_sleep() {
     for hooks in hooks() {

@@ -2,7 +2,7 @@
 
 use std::{os::unix::process::CommandExt, process::Command};
 
-use super::{done, getppid, ready};
+use super::{done, getppid, ready, wait_for_ever};
 
 /// A process that makes `each` calls from its first instruction on, and then `width` children which
 /// do the same, down to `depth` below the first one.
@@ -79,11 +79,45 @@ fn fork() -> i32 {
     child
 }
 
+/// One after the other, `children` processes with the same PID make `each` calls and are killed in
+/// the middle of another one.
+pub(crate) fn reuse(children: u64, each: u64) {
+    ready();
+    let mut pid = 0;
+    for _ in 0..children {
+        let child = clone3_as(pid);
+        if child == 0 {
+            (0..each).for_each(|_| getppid());
+            wait_for_ever();
+        }
+        pid = child;
+        let path = format!("/proc/{pid}/syscall");
+        let waits = format!("{} ", libc::SYS_ppoll);
+        while !std::fs::read_to_string(&path).expect("our child").starts_with(&waits) {
+            std::thread::yield_now();
+        }
+        // SAFETY: our own child.
+        assert_eq!(unsafe { libc::kill(pid, libc::SIGKILL) }, 0);
+        wait(pid);
+    }
+    done();
+}
+
 /// The newest way to fork, without the runtime's knowledge.
 fn clone3() -> i32 {
+    clone3_as(0)
+}
+
+/// The same; `pid` is the one that the child is to have, if not 0.
+fn clone3_as(pid: i32) -> i32 {
+    let wanted = [pid];
     // SAFETY: plain integers, for which zeroes are valid.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
     args.exit_signal = libc::SIGCHLD as u64;
+    if pid != 0 {
+        args.set_tid = wanted.as_ptr() as u64;
+        args.set_tid_size = 1;
+    }
     // SAFETY: the kernel reads the arguments; without flags the child has memory of its own.
     let child =
         unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>()) };

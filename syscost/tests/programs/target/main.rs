@@ -18,6 +18,7 @@ use std::{
 };
 
 mod families;
+mod seccomp;
 mod signals;
 
 fn main() {
@@ -32,7 +33,10 @@ fn main() {
         "churn" => churn(number(0), number(1)),
         "forks" => forks(number(0), number(1)),
         "vforks" => vforks(number(0)),
-        "denied" => denied(number(0)),
+        "denied" => seccomp::denied(number(0)),
+        "supervised" => seccomp::supervised(number(0), number(1)),
+        "reuse" => families::reuse(number(0), number(1)),
+        "nested" => signals::nested(number(0)),
         "crowd" => crowd(number(0), number(1)),
         "sleep" => sleep(number(0), number(1)),
         "blocked" => blocked(),
@@ -160,36 +164,6 @@ fn vfork_and_exit() -> i32 {
     }
 }
 
-/// `times` calls of `getpriority` are denied by a seccomp filter, with EPERM.
-fn denied(times: u64) {
-    let statement = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
-    let number_at = 0;
-    let mut program = [
-        statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, number_at),
-        libc::sock_filter {
-            code: (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16,
-            jt: 0,
-            jf: 1,
-            k: libc::SYS_getpriority as u32,
-        },
-        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
-        statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
-    ];
-    let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
-    // SAFETY: the kernel copies the filter, which lives.
-    let refused = unsafe {
-        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-            | libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter)
-    };
-    assert_eq!(refused, 0, "seccomp is there");
-    ready();
-    for _ in 0..times {
-        // SAFETY: takes integers and touches no memory.
-        assert_eq!(unsafe { libc::syscall(libc::SYS_getpriority, 0, 0) }, -1);
-    }
-    done();
-}
-
 /// `threads` threads live at the same time and make `each` calls each, before and after all live.
 fn crowd(threads: u64, each: u64) {
     ready();
@@ -239,13 +213,10 @@ fn sleep(times: u64, ms: u64) {
     done();
 }
 
-/// Three threads are blocked in `pause` before "ready", and stay.
+/// Three threads are blocked in `ppoll` before "ready", and stay.
 fn blocked() {
     for _ in 0..3 {
-        thread::spawn(|| {
-            // SAFETY: takes nothing.
-            unsafe { libc::syscall(libc::SYS_pause) }
-        });
+        thread::spawn(wait_for_ever);
     }
     // Long enough for them to get there; being late would fail the test, not pass it.
     thread::sleep(std::time::Duration::from_millis(300));
@@ -253,14 +224,11 @@ fn blocked() {
     done();
 }
 
-/// `threads` threads enter `pause` while measured; the process then exits around them.
+/// `threads` threads enter `ppoll` while measured; the process then exits around them.
 fn dying(threads: u64) {
     ready();
     for _ in 0..threads {
-        thread::spawn(|| {
-            // SAFETY: takes nothing.
-            unsafe { libc::syscall(libc::SYS_pause) }
-        });
+        thread::spawn(wait_for_ever);
     }
     thread::sleep(std::time::Duration::from_millis(300));
     done();
@@ -342,6 +310,12 @@ fn busy() {
 fn panicking_screen() {
     let _term = syscost::view::tui::Term::open().expect("a terminal");
     panic!("on purpose");
+}
+
+/// In `ppoll` on nothing; not every machine has `pause`.
+fn wait_for_ever() {
+    // SAFETY: no descriptors, no time limit, no signals: nothing is read or written.
+    unsafe { libc::syscall(libc::SYS_ppoll, 0, 0, 0, 0, 0) };
 }
 
 fn getppid() {

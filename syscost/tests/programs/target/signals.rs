@@ -21,7 +21,7 @@ pub(crate) fn interrupted(times: u64, how: &str) {
     let (read, write) = pipe();
     EMPTY.store(nonblocking_pipe(), SeqCst);
     let handler = if how == "same" { same as extern "C" fn(i32) } else { plain };
-    handle(handler, how != "retry");
+    handle(libc::SIGUSR1, handler, how != "retry");
     // SAFETY: takes nothing.
     let reader = unsafe { libc::gettid() };
     ready();
@@ -41,6 +41,46 @@ pub(crate) fn interrupted(times: u64, how: &str) {
     while readv(read) != 1 {}
     helper.join().expect("the helper");
     done();
+}
+
+/// Blocks in one `readv`; `times` signals interrupt it, and in each handler another signal
+/// interrupts a `readv` of the handler's own. All of them return in the end, with their bytes.
+pub(crate) fn nested(times: u64) {
+    let ((outer, outer_in), (inner, inner_in)) = (pipe(), pipe());
+    EMPTY.store(inner, SeqCst);
+    handle(libc::SIGUSR1, blocking, true);
+    handle(libc::SIGUSR2, plain, true);
+    // SAFETY: takes nothing.
+    let reader = unsafe { libc::gettid() };
+    // SAFETY: the thread lives until the last byte is written.
+    let signal = move |signal: i32| unsafe {
+        libc::syscall(libc::SYS_tgkill, libc::getpid(), reader, signal)
+    };
+    // SAFETY: writes one byte that lives.
+    let give = |end| unsafe { libc::write(end, c"x".as_ptr().cast(), 1) };
+    ready();
+    let helper = thread::spawn(move || {
+        for handled in 0..times {
+            wait_until_in_readv_of(reader, outer);
+            signal(libc::SIGUSR1);
+            wait_until_in_readv_of(reader, inner);
+            signal(libc::SIGUSR2);
+            while HANDLED.load(SeqCst) == handled {
+                thread::yield_now();
+            }
+            wait_until_in_readv_of(reader, inner);
+            give(inner_in);
+        }
+        wait_until_in_readv_of(reader, outer);
+        give(outer_in);
+    });
+    while readv(outer) != 1 {}
+    helper.join().expect("the helper");
+    done();
+}
+
+extern "C" fn blocking(_signal: i32) {
+    assert_eq!(readv(EMPTY.load(SeqCst)), 1);
 }
 
 extern "C" fn plain(_signal: i32) {
@@ -70,13 +110,22 @@ fn wait_until_in_readv(tid: i32) {
     }
 }
 
-fn handle(handler: extern "C" fn(i32), restart: bool) {
+/// The same, with this descriptor: the first argument.
+fn wait_until_in_readv_of(tid: i32, fd: i32) {
+    let path = format!("/proc/self/task/{tid}/syscall");
+    let call = format!("{} {fd:#x} ", libc::SYS_readv);
+    while !std::fs::read_to_string(&path).expect("a task of ours").starts_with(&call) {
+        thread::yield_now();
+    }
+}
+
+fn handle(signal: i32, handler: extern "C" fn(i32), restart: bool) {
     // SAFETY: an all-zero action is valid; the handler only makes system calls and counts.
     unsafe {
         let mut action: libc::sigaction = MaybeUninit::zeroed().assume_init();
         action.sa_sigaction = handler as libc::sighandler_t;
         action.sa_flags = if restart { libc::SA_RESTART } else { 0 };
-        assert_eq!(libc::sigaction(libc::SIGUSR1, &raw const action, null_mut()), 0);
+        assert_eq!(libc::sigaction(signal, &raw const action, null_mut()), 0);
     }
 }
 

@@ -96,7 +96,7 @@ fn parts(ledger: &Ledger) -> [(&'static str, Vec<Entry>); 3] {
                 part("= recorded", ledger.matched, "of a call seen entering"),
                 part("+ open at attach", ledger.open_at_attach, "of a call begun before tracing"),
                 part("+ newborn", ledger.newborn_exits, "a child's side of fork, vfork, clone"),
-                part("+ orphan", ledger.orphan_exits, "no enter seen, e.g. denied by seccomp"),
+                part("+ orphan", ledger.orphan_exits, "not made: seccomp or a tracer forbade it"),
                 part("+ filtered", ledger.filtered, "as above"),
                 part("+ interrupted", ledger.interrupted, "by a signal, of a call not done yet"),
                 loss("+ discarded", Some(ledger.discarded), "as above"),
