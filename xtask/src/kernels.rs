@@ -3,15 +3,23 @@
 //! Nothing is installed. Kernels and tools are Debian packages, unpacked under the target folder; the
 //! programs are linked statically and go into an initrd, beside a shell that starts them.
 
+mod arch;
+mod build;
 mod initrd;
 mod machine;
 mod packages;
 mod verifier;
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -21,12 +29,15 @@ use crate::{
     sh,
     test::{Counts, parse_result, skipped_here},
 };
+use arch::Arch;
+use build::{Programs, build};
 use machine::Machine;
-use packages::Package;
+use packages::{Emulator, Package};
 
 /// A kernel to test on.
 struct Kernel {
     label: &'static str,
+    arch: Arch,
     package: Package,
     /// The hooks that this kernel must have, see `tests/kernel/harness.rs`.
     hooks: &'static str,
@@ -36,11 +47,13 @@ struct Kernel {
     without: &'static [&'static str],
 }
 
-/// The oldest kernel that is supported, two in wide use, and one where programs can be preempted.
-const KERNELS: [Kernel; 4] = [
+/// The oldest kernel that is supported, two in wide use, one where programs can be preempted, and
+/// another processor.
+static KERNELS: [Kernel; 5] = [
     Kernel {
         label: "5.10",
-        package: Package::numbered("linux-image-5.10.0-", "-cloud-amd64"),
+        arch: Arch::Amd64,
+        package: Package::numbered("linux-image-5.10.0-", "-cloud-amd64", Arch::Amd64),
         // No task storage for tracing programs, and no compare-exchange.
         hooks: "raw",
         may_lose: "",
@@ -48,21 +61,24 @@ const KERNELS: [Kernel; 4] = [
     },
     Kernel {
         label: "6.1",
-        package: Package::numbered("linux-image-6.1.0-", "-cloud-amd64"),
+        arch: Arch::Amd64,
+        package: Package::numbered("linux-image-6.1.0-", "-cloud-amd64", Arch::Amd64),
         hooks: "btf,raw",
         may_lose: "",
         without: &[],
     },
     Kernel {
         label: "6.12",
-        package: Package::numbered("linux-image-6.12.", "+deb13-cloud-amd64"),
+        arch: Arch::Amd64,
+        package: Package::numbered("linux-image-6.12.", "+deb13-cloud-amd64", Arch::Amd64),
         hooks: "btf,raw",
         may_lose: "",
         without: &[],
     },
     Kernel {
         label: "7.x",
-        package: Package::numbered("linux-binary-7.", "+deb14-cloud-amd64"),
+        arch: Arch::Amd64,
+        package: Package::numbered("linux-binary-7.", "+deb14-cloud-amd64", Arch::Amd64),
         hooks: "perf",
         may_lose: "btf,raw",
         // Who may not read what perf's tracepoints are called has none of them, nor has a kernel
@@ -73,12 +89,18 @@ const KERNELS: [Kernel; 4] = [
             "privileges::diagnostics_need_no_more_than_that",
         ],
     },
+    Kernel {
+        label: "6.1-arm64",
+        arch: Arch::Arm64,
+        package: Package::numbered("linux-image-6.1.0-", "-cloud-arm64", Arch::Arm64),
+        hooks: "btf,raw",
+        may_lose: "",
+        without: &[],
+    },
 ];
 
 /// A kernel that has not powered off by then is stuck; the slowest takes a third of it.
-const TIME_LIMIT: Duration = Duration::from_secs(300);
-
-const TARGET: &str = "x86_64-unknown-linux-gnu";
+const TIME_LIMIT: Duration = Duration::from_secs(600);
 
 /// `cargo xtask kernels [--kernel LABEL]… [--accept] [FILTER…]`
 pub(crate) fn run(args: &[&str]) -> Result<ExitCode> {
@@ -97,33 +119,23 @@ pub(crate) fn run(args: &[&str]) -> Result<ExitCode> {
         }
     }
     if let Some(unknown) = labels.iter().find(|label| KERNELS.iter().all(|k| k.label != **label)) {
-        let known = KERNELS.map(|kernel| kernel.label).join(", ");
+        let known = KERNELS.iter().map(|kernel| kernel.label).collect::<Vec<_>>().join(", ");
         bail!("there is no kernel `{unknown}` here, only {known}");
     }
-    let mut wanted: Vec<&Kernel> = KERNELS.iter().collect();
+    let mut wanted: Vec<&'static Kernel> = KERNELS.iter().collect();
     wanted.retain(|kernel| labels.is_empty() || labels.contains(&kernel.label));
 
     let folder = sh::target_dir()?.join("kernels");
-    let mut packages: Vec<(&str, &Package)> =
-        wanted.iter().map(|kernel| (kernel.label, &kernel.package)).collect();
-    packages.push(("busybox", &packages::BUSYBOX));
-    packages::fetch(&folder, &packages)?;
-    let emulator = packages::emulator(&folder)?;
-    let programs = build()?;
-
-    let mut outcomes = Vec::new();
-    for kernel in wanted {
-        let mut outcome = run_on(kernel, &folder, &emulator, &programs, &filters)?;
-        // An emulator that hangs says nothing about the tests; one that does so twice does.
-        if !outcome.ended {
-            println!("{:>5} | once more", kernel.label);
-            outcome = run_on(kernel, &folder, &emulator, &programs, &filters)?;
+    let mut machines = Vec::new();
+    for arch in [Arch::Amd64, Arch::Arm64] {
+        if wanted.iter().any(|kernel| kernel.arch == arch) {
+            machines.push(Inside::prepare(arch, &folder, &wanted)?);
         }
-        outcomes.push(outcome);
     }
+    let outcomes = run_all(&wanted, &folder, &machines, &filters)?;
     let mut good = true;
     println!(
-        "\n{:<8}{:<10}{:>8}{:>8}{:>8}{:>9}",
+        "\n{:<10}{:<10}{:>8}{:>8}{:>8}{:>9}",
         "kernel", "hooks", "passed", "failed", "skipped", "seconds"
     );
     for outcome in &outcomes {
@@ -131,7 +143,7 @@ pub(crate) fn run(args: &[&str]) -> Result<ExitCode> {
         let seconds = outcome.took.as_secs();
         let kernel = outcome.kernel;
         println!(
-            "{:<8}{:<10}{passed:>8}{failed:>8}{skipped:>8}{seconds:>9}{}",
+            "{:<10}{:<10}{passed:>8}{failed:>8}{skipped:>8}{seconds:>9}{}",
             kernel.label,
             kernel.hooks,
             if outcome.ended_well { "" } else { "  FAILED" }
@@ -157,48 +169,81 @@ struct Outcome {
     verified: Vec<verifier::Count>,
 }
 
-/// What runs inside.
-struct Programs {
-    tests: PathBuf,
-    /// The tests know these by their absolute paths.
-    others: Vec<PathBuf>,
+/// What all machines of an architecture have in common.
+struct Inside {
+    arch: Arch,
+    emulator: Emulator,
+    busybox: PathBuf,
+    programs: Programs,
 }
 
-fn build() -> Result<Programs> {
-    let folder = sh::target_dir()?.join("static");
-    let mut cargo = sh::cargo();
-    // The emulated machine has no libraries.
-    cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
-    cargo.env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", "-Ctarget-feature=+crt-static");
-    cargo.args(["test", "--no-run", "--release", "--target", TARGET, "--target-dir"]).arg(&folder);
-    cargo.args(["--package", "syscost", "--features", "kernel-tests", "--test", "kernel"]);
-    let messages = sh::capture(cargo.args(["--message-format", "json-render-diagnostics"]))?;
-    let executables: Vec<PathBuf> = messages
-        .lines()
-        .filter_map(|line| line.split_once(r#""executable":""#)?.1.split_once('"'))
-        .map(|(path, _)| PathBuf::from(path))
-        .collect();
-    let is_test = |path: &Path| path.parent().is_some_and(|parent| parent.ends_with("deps"));
-    let (tests, others): (Vec<_>, Vec<_>) = executables.into_iter().partition(|path| is_test(path));
-    let [tests] = tests.try_into().ok().context("cargo built no kernel tests, or several")?;
-    Ok(Programs { tests, others })
+impl Inside {
+    fn prepare(arch: Arch, folder: &Path, kernels: &[&'static Kernel]) -> Result<Self> {
+        let busybox = format!("busybox-{}", arch.debian());
+        let mut packages: Vec<(String, Package)> = kernels
+            .iter()
+            .filter(|kernel| kernel.arch == arch)
+            .map(|kernel| (kernel.label.to_owned(), kernel.package))
+            .collect();
+        packages.push((busybox.clone(), Package::busybox(arch)));
+        packages::fetch(folder, &packages)?;
+        Ok(Self {
+            arch,
+            emulator: packages::emulator(folder, arch)?,
+            busybox: packages::file_in(&folder.join(busybox), "busybox")?,
+            programs: build(arch, folder)?,
+        })
+    }
+}
+
+/// Runs the tests on all kernels, as many at a time as there are processors for them: each machine
+/// takes one.
+fn run_all(
+    kernels: &[&'static Kernel],
+    folder: &Path,
+    machines: &[Inside],
+    filters: &[&str],
+) -> Result<Vec<Outcome>> {
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let next = AtomicUsize::new(0);
+    let outcomes = Mutex::new(BTreeMap::new());
+    let work = || -> Result<()> {
+        loop {
+            let index = next.fetch_add(1, SeqCst);
+            let Some(kernel) = kernels.get(index) else { return Ok(()) };
+            let inside = machines.iter().find(|inside| inside.arch == kernel.arch);
+            let inside = inside.context("nothing is prepared for this kernel")?;
+            let mut outcome = run_on(kernel, folder, inside, filters)?;
+            // An emulator that hangs says nothing about the tests; one that does so twice does.
+            if !outcome.ended {
+                println!("{:>9} | once more", kernel.label);
+                outcome = run_on(kernel, folder, inside, filters)?;
+            }
+            outcomes.lock().expect("no other thread panics").insert(index, outcome);
+        }
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> =
+            (0..processors.min(kernels.len())).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|worker| worker.join().expect("it does not panic"))
+    })?;
+    Ok(outcomes.into_inner().expect("all are done").into_values().collect())
 }
 
 fn run_on(
     kernel: &'static Kernel,
     folder: &Path,
-    emulator: &packages::Emulator,
-    programs: &Programs,
+    inside: &Inside,
     filters: &[&str],
 ) -> Result<Outcome> {
     let label = kernel.label;
     let begin = Instant::now();
     let image = packages::file_in(&folder.join(label), "vmlinuz")?;
-    let busybox = packages::file_in(&folder.join("busybox"), "busybox")?;
+    let programs = &inside.programs;
     let initrd = folder.join(format!("{label}.initrd"));
     let mut files = initrd::Initrd::default();
     files.add("/init", 0o755, init(kernel, filters).into_bytes());
-    files.add("/bin/busybox", 0o755, fs::read(busybox)?);
+    files.add("/bin/busybox", 0o755, fs::read(&inside.busybox)?);
     files.add("/kernel-tests", 0o755, fs::read(&programs.tests)?);
     for program in &programs.others {
         files.add(&program.to_string_lossy(), 0o755, fs::read(program)?);
@@ -215,9 +260,9 @@ fn run_on(
         verified: Vec::new(),
     };
     let (mut verdict, mut skipped) = (None, 0);
-    let mut machine = Machine::start(emulator, &image, &initrd, TIME_LIMIT)?;
+    let mut machine = Machine::start(&inside.emulator, &image, &initrd, TIME_LIMIT)?;
     while let Some(line) = machine.line() {
-        println!("{label:>5} | {line}");
+        println!("{label:>9} | {line}");
         if let Some(result) = parse_result(&line) {
             outcome.counts += result;
             if filters.is_empty() {
@@ -233,7 +278,7 @@ fn run_on(
     }
     (0..skipped).for_each(|_| outcome.counts.skip_one());
     if verdict.is_none() {
-        println!("{label:>5} | the machine did not get to the end of the tests");
+        println!("{label:>9} | the machine did not get to the end of the tests");
     }
     outcome.ended = verdict.is_some();
     outcome.ended_well = verdict == Some(true) && outcome.counts.failed == 0;

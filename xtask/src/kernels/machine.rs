@@ -31,10 +31,12 @@ impl Machine {
         // Emulated even where the processor could do it: everywhere the same, and no privilege. Both
         // processors in one thread: with a thread each, one now and then goes on executing code that
         // the other has patched, as the kernel does with tracepoints, and the machine hangs.
-        command.args(["-accel", "tcg,thread=single", "-cpu", "max", "-smp", "2", "-m", "1024"]);
+        let arch = emulator.arch();
+        command.args(["-accel", "tcg,thread=single", "-smp", "2", "-m", "1024"]);
+        command.args(arch.machine());
         command.args(["-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio"]);
         command.arg("-no-reboot").arg("-kernel").arg(kernel).arg("-initrd").arg(initrd);
-        command.args(["-append", "console=ttyS0 panic=-1 quiet"]);
+        command.arg("-append").arg(format!("console={} panic=-1 quiet", arch.console()));
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

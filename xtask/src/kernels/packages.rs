@@ -10,18 +10,26 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
+use super::arch::Arch;
 use crate::sh;
 
 /// A package by the beginning and the end of its name; the newest that there is.
+#[derive(Clone, Copy)]
 pub(super) struct Package {
     prefix: &'static str,
     suffix: &'static str,
+    arch: Arch,
 }
 
 impl Package {
     /// Between `prefix` and `suffix` there are a version's numbers and dots, or nothing.
-    pub(super) const fn numbered(prefix: &'static str, suffix: &'static str) -> Self {
-        Self { prefix, suffix }
+    pub(super) const fn numbered(prefix: &'static str, suffix: &'static str, arch: Arch) -> Self {
+        Self { prefix, suffix, arch }
+    }
+
+    /// A shell and its tools in one static file.
+    pub(super) const fn busybox(arch: Arch) -> Self {
+        Self::numbered("busybox-static", "", arch)
     }
 
     /// The newest of the names that are meant.
@@ -37,9 +45,6 @@ impl Package {
     }
 }
 
-/// A shell and its tools in one static file.
-pub(super) const BUSYBOX: Package = Package::numbered("busybox-static", "");
-
 /// Where the kernels are: of each release, and of its updates.
 const SUITES: [&str; 5] = ["bullseye", "bullseye-security", "trixie", "trixie-security", "forky"];
 
@@ -49,7 +54,7 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 const FILES: [&str; 2] = ["*/vmlinuz*", "*bin/busybox"];
 
 /// Unpacks each package into the folder of its label, unless it is there already.
-pub(super) fn fetch(folder: &Path, packages: &[(&str, &Package)]) -> Result<()> {
+pub(super) fn fetch(folder: &Path, packages: &[(String, Package)]) -> Result<()> {
     let missing: Vec<_> =
         packages.iter().filter(|(label, _)| !folder.join(label).is_dir()).collect();
     if missing.is_empty() {
@@ -60,12 +65,13 @@ pub(super) fn fetch(folder: &Path, packages: &[(&str, &Package)]) -> Result<()> 
     let names = sh::capture(apt.command("apt-cache").arg("pkgnames"))?;
     for (label, package) in missing {
         let Some(name) = package.newest(names.lines()) else {
-            let Package { prefix, suffix } = package;
+            let Package { prefix, suffix, .. } = package;
             bail!("the Debian mirror has no package {prefix}…{suffix}, for {label}");
         };
         let archives = apt.folder.join(label);
         recreate(&archives)?;
-        sh::run(apt.command("apt-get").current_dir(&archives).args(["-q", "download", name]))?;
+        let name = format!("{name}:{}", package.arch.debian());
+        sh::run(apt.command("apt-get").current_dir(&archives).args(["-q", "download", &name]))?;
         let unpacked = folder.join(format!("{label}.new"));
         recreate(&unpacked)?;
         for archive in fs::read_dir(&archives)? {
@@ -94,48 +100,34 @@ pub(super) fn file_in(folder: &Path, name: &str) -> Result<PathBuf> {
     bail!("no {name} in {}: delete that folder to have it made anew", folder.display())
 }
 
+/// The first folder in `folder`.
+pub(super) fn folder_in(folder: &Path) -> Result<PathBuf> {
+    let mut entries = fs::read_dir(folder)?.flatten().map(|entry| entry.path());
+    let found = entries.find(|path| path.is_dir());
+    found.with_context(|| format!("no folder in {}: delete that to have it anew", folder.display()))
+}
+
 /// How to start qemu.
 pub(super) struct Emulator {
+    arch: Arch,
     /// Where it is unpacked; `None` when it is installed.
     unpacked: Option<PathBuf>,
 }
 
-const QEMU: &str = "qemu-system-x86_64";
-
 /// The installed qemu; or else one that is unpacked beside the kernels, with all it depends on.
-pub(super) fn emulator(folder: &Path) -> Result<Emulator> {
-    if sh::which(QEMU).is_some() {
-        return Ok(Emulator { unpacked: None });
-    }
-    let place = folder.join("qemu");
-    if !place.is_dir() {
-        let apt = Apt::new(folder)?;
-        apt.update()?;
-        let archives = apt.folder.join("qemu");
-        recreate(&archives.join("partial"))?;
-        let mut command = apt.command("apt-get");
-        // Only downloaded: its dependencies may not agree with what is installed, nor need they.
-        command.args(["-q", "-y", "--download-only", "--no-install-recommends", "-o"]);
-        command.arg(format!("Dir::Cache::archives={}/", archives.display()));
-        sh::run(command.args(["install", "qemu-system-x86"]))?;
-        let unpacked = folder.join("qemu.new");
-        recreate(&unpacked)?;
-        for archive in fs::read_dir(&archives)? {
-            let archive = archive?.path();
-            if archive.extension().is_some_and(|extension| extension == "deb") {
-                unpack(&archive, &unpacked, &[])?;
-            }
-        }
-        fs::rename(&unpacked, &place)?;
-        fs::remove_dir_all(&archives)?;
-    }
-    Ok(Emulator { unpacked: Some(place) })
+pub(super) fn emulator(folder: &Path, arch: Arch) -> Result<Emulator> {
+    let qemu = arch.qemu();
+    let installed = sh::which(qemu).is_some();
+    let unpacked =
+        if installed { None } else { Some(unpack_all(folder, qemu, &[arch.qemu_package()])?) };
+    Ok(Emulator { arch, unpacked })
 }
 
 impl Emulator {
     pub(super) fn command(&self) -> Command {
-        let Some(place) = &self.unpacked else { return Command::new(QEMU) };
-        let mut command = Command::new(place.join("usr/bin").join(QEMU));
+        let qemu = self.arch.qemu();
+        let Some(place) = &self.unpacked else { return Command::new(qemu) };
+        let mut command = Command::new(place.join("usr/bin").join(qemu));
         let libraries = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"];
         let libraries = libraries.map(|folder| place.join(folder).display().to_string());
         command.env("LD_LIBRARY_PATH", libraries.join(":"));
@@ -144,6 +136,77 @@ impl Emulator {
         }
         command
     }
+
+    pub(super) const fn arch(&self) -> Arch {
+        self.arch
+    }
+}
+
+/// What it takes to build for another processor.
+pub(super) struct Cross {
+    /// Where rustc's own libraries for it are.
+    pub(super) rust: PathBuf,
+    /// Where the linker and the C library are; `None` when they are installed.
+    pub(super) gcc: Option<PathBuf>,
+}
+
+/// The linker for arm64, by way of the compiler that knows its libraries.
+pub(super) const CROSS_GCC: &str = "aarch64-linux-gnu-gcc";
+
+/// Rust's libraries of the version that the installed compiler has, and a linker.
+pub(super) fn cross(folder: &Path, arch: Arch) -> Result<Cross> {
+    const LIBRARIES: &str = "libstd-rust-web-dev";
+    let version = sh::ask("dpkg-query", &["-W", "-f=${Version}", LIBRARIES])
+        .with_context(|| format!("{LIBRARIES} is not installed: run `cargo xtask setup`"))?;
+    let rust = folder.join(format!("rust-{}-{version}", arch.debian()));
+    if !rust.is_dir() {
+        let apt = Apt::new(folder)?;
+        apt.update()?;
+        let archives = apt.folder.join("rust");
+        recreate(&archives)?;
+        let package = format!("{LIBRARIES}:{}={version}", arch.debian());
+        sh::run(apt.command("apt-get").current_dir(&archives).args(["-q", "download", &package]))?;
+        unpack_archives(&archives, &rust)?;
+    }
+    let installed = sh::which(CROSS_GCC).is_some();
+    let packages = [CROSS_GCC_PACKAGE, "libc6-dev-arm64-cross"];
+    let gcc = if installed { None } else { Some(unpack_all(folder, CROSS_GCC, &packages)?) };
+    Ok(Cross { rust, gcc })
+}
+
+const CROSS_GCC_PACKAGE: &str = "gcc-aarch64-linux-gnu";
+
+/// Unpacks packages with all they depend on and the machine does not have, unless that was done.
+fn unpack_all(folder: &Path, label: &str, packages: &[&str]) -> Result<PathBuf> {
+    let place = folder.join(label);
+    if !place.is_dir() {
+        let apt = Apt::new(folder)?;
+        apt.update()?;
+        let archives = apt.folder.join(label);
+        recreate(&archives.join("partial"))?;
+        let mut command = apt.command("apt-get");
+        // Only downloaded: its dependencies may not agree with what is installed, nor need they.
+        command.args(["-q", "-y", "--download-only", "--no-install-recommends", "-o"]);
+        command.arg(format!("Dir::Cache::archives={}/", archives.display()));
+        sh::run(command.arg("install").args(packages))?;
+        unpack_archives(&archives, &place)?;
+    }
+    Ok(place)
+}
+
+/// Unpacks all packages in `archives`, which then goes.
+fn unpack_archives(archives: &Path, place: &Path) -> Result<()> {
+    let unpacked = place.with_extension("new");
+    recreate(&unpacked)?;
+    for archive in fs::read_dir(archives)? {
+        let archive = archive?.path();
+        if archive.extension().is_some_and(|extension| extension == "deb") {
+            unpack(&archive, &unpacked, &[])?;
+        }
+    }
+    // Renamed when it is whole.
+    fs::rename(&unpacked, place)?;
+    Ok(fs::remove_dir_all(archives)?)
 }
 
 /// apt with sources and state of its own.
@@ -182,6 +245,7 @@ impl Apt {
             // The folder is ours, which apt's own user may not be able to enter.
             "APT::Sandbox::User=".to_owned(),
             "APT::Architecture=amd64".to_owned(),
+            "APT::Architectures=amd64,arm64".to_owned(),
             // Of the tools, those made for this release; of the kernels, all.
             format!("APT::Default-Release={}", self.release),
             "Acquire::Languages=none".to_owned(),
@@ -215,7 +279,8 @@ fn sources(uris: &str, release: &str) -> Result<String> {
     for suite in own.iter().map(String::as_str).chain(SUITES) {
         let mirror = if suite.ends_with("-security") { security.as_ref() } else { Some(&archive) };
         if let Some(mirror) = mirror {
-            let line = format!("deb [signed-by={KEYRING}] {mirror} {suite} main\n");
+            let line =
+                format!("deb [arch=amd64,arm64 signed-by={KEYRING}] {mirror} {suite} main\n");
             if !sources.contains(&line) {
                 sources += &line;
             }
@@ -263,10 +328,10 @@ mod tests {
             "linux-image-6.1.0-0.deb11.52-cloud-amd64",
             "linux-image-6.12.9-cloud-amd64",
         ];
-        let package = Package::numbered("linux-image-6.1.0-", "-cloud-amd64");
+        let package = Package::numbered("linux-image-6.1.0-", "-cloud-amd64", Arch::Amd64);
         assert_eq!(package.newest(names.into_iter()), Some(names[1]));
         assert_eq!(
-            BUSYBOX.newest(["busybox", "busybox-static"].into_iter()),
+            Package::busybox(Arch::Arm64).newest(["busybox", "busybox-static"].into_iter()),
             Some("busybox-static")
         );
         assert_eq!(package.newest([].into_iter()), None);

@@ -1,0 +1,71 @@
+//! The kernel tests and syscost, linked statically for a machine that has no libraries.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result};
+
+use super::{arch::Arch, packages};
+use crate::{sh, toolchain::DEBIAN_RUSTC};
+
+/// What runs inside.
+pub(super) struct Programs {
+    pub(super) tests: PathBuf,
+    /// The tests know these by their absolute paths.
+    pub(super) others: Vec<PathBuf>,
+}
+
+/// Builds them for `arch`; what a foreign one takes is unpacked below `folder`.
+pub(super) fn build(arch: Arch, folder: &Path) -> Result<Programs> {
+    let mut cargo = sh::cargo();
+    let mut rustflags = "-Ctarget-feature=+crt-static".to_owned();
+    cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    let variable = |name: &str| {
+        format!("CARGO_TARGET_{}_{name}", arch.target().to_uppercase().replace('-', "_"))
+    };
+    if arch == Arch::Arm64 {
+        let cross = packages::cross(folder, arch)?;
+        cargo.env("RUSTC", DEBIAN_RUSTC).env(variable("LINKER"), linker(folder, &cross)?);
+        rustflags += &format!(" --sysroot={}", cross.rust.join("usr").display());
+    }
+    cargo.env(variable("RUSTFLAGS"), rustflags);
+    let place = sh::target_dir()?.join("static");
+    cargo.args(["test", "--no-run", "--release", "--target", arch.target(), "--target-dir"]);
+    cargo.arg(&place).args(["--package", "syscost", "--features", "kernel-tests"]);
+    cargo.args(["--test", "kernel", "--message-format", "json-render-diagnostics"]);
+    let messages = sh::capture(&mut cargo)?;
+    let executables: Vec<PathBuf> = messages
+        .lines()
+        .filter_map(|line| line.split_once(r#""executable":""#)?.1.split_once('"'))
+        .map(|(path, _)| PathBuf::from(path))
+        .collect();
+    let is_test = |path: &Path| path.parent().is_some_and(|parent| parent.ends_with("deps"));
+    let (tests, others): (Vec<_>, Vec<_>) = executables.into_iter().partition(|path| is_test(path));
+    let [tests] = tests.try_into().ok().context("cargo built no kernel tests, or several")?;
+    Ok(Programs { tests, others })
+}
+
+/// A script that calls the unpacked compiler, which would look for its parts where it is installed.
+fn linker(folder: &Path, cross: &packages::Cross) -> Result<PathBuf> {
+    let Some(root) = &cross.gcc else {
+        return Ok(PathBuf::from(packages::CROSS_GCC));
+    };
+    let usr = root.join("usr");
+    let gcc = packages::file_in(&usr.join("bin"), &format!("{}-", packages::CROSS_GCC))?;
+    let parts = packages::folder_in(&usr.join("lib/gcc-cross/aarch64-linux-gnu"))?;
+    let script = folder.join("arm64-cc");
+    let (usr, gcc, parts) = (usr.display(), gcc.display(), parts.display());
+    let text = format!(
+        "#!/bin/sh\nexport LD_LIBRARY_PATH='{usr}/lib/x86_64-linux-gnu'\nexec '{gcc}' \
+         '-B{usr}/aarch64-linux-gnu/lib' '-B{parts}' '-L{usr}/aarch64-linux-gnu/lib' \"$@\"\n"
+    );
+    fs::write(&script, text).with_context(|| format!("cannot write {}", script.display()))?;
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
+    // A compiler that does not start would be found out by cargo, at great length.
+    sh::capture(Command::new(&script).arg("--version")).context("the unpacked gcc is broken")?;
+    Ok(script)
+}
