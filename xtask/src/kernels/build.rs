@@ -55,7 +55,7 @@ fn linker(folder: &Path, cross: &packages::Cross) -> Result<PathBuf> {
         return Ok(PathBuf::from(packages::CROSS_GCC));
     };
     let usr = root.join("usr");
-    let gcc = packages::file_in(&usr.join("bin"), &format!("{}-", packages::CROSS_GCC))?;
+    let gcc = usr.join("bin").join(packages::CROSS_GCC);
     let parts = packages::folder_in(&usr.join("lib/gcc-cross/aarch64-linux-gnu"))?;
     let script = folder.join("arm64-cc");
     let (usr, gcc, parts) = (usr.display(), gcc.display(), parts.display());
