@@ -1,4 +1,4 @@
-//! A model for eyes and pipes. Each view reads a [`Model`] and writes bytes; none asks the kernel,
+//! A model for eyes and pipes. Each view reads a [`Model`](crate::model::Model) and writes bytes; none asks the kernel,
 //! the clock or `/proc` for more.
 
 pub mod csv;
