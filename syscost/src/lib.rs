@@ -3,6 +3,7 @@
 //! This library exists for the program of the same name and its tests. `ARCHITECTURE.md` says how
 //! the parts fit together.
 
+pub mod calibrate;
 pub mod cli;
 pub mod decode;
 pub mod demo;

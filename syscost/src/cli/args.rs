@@ -38,6 +38,7 @@ EXAMPLES
   syscost stat -p 1234 -d 5           measure it for 5 seconds, then print a table
   syscost stat -p 1234 -d 5 --json    the same for programs, with every histogram
   syscost check                       can this machine trace, and if not, why?
+  syscost calibrate                   what does a system call cost here?
   syscost demo                        run a small program to try it on";
 
 const TOP_EXAMPLES: &str = "\
@@ -69,6 +70,11 @@ const CHECK_EXAMPLES: &str = "\
 EXAMPLES
   syscost check                       what works here, what does not, and what to do
   syscost check --json                the same for programs";
+
+const CALIBRATE_EXAMPLES: &str = "\
+EXAMPLES
+  syscost calibrate                   every figure, and what it means; best on an idle machine
+  syscost calibrate --json | jq .direct.syscall_ns.median";
 
 const DEMO_EXAMPLES: &str = "\
 EXAMPLES
@@ -137,6 +143,12 @@ pub(super) enum CommandArgs {
         after_help = [CHECK_EXAMPLES, EXIT_CODES].join("\n\n")
     )]
     Check(CheckArgs),
+    /// Measure what crossing into the kernel costs on this machine; takes some seconds
+    #[command(
+        override_usage = "syscost calibrate [--json]",
+        after_help = [CALIBRATE_EXAMPLES, EXIT_CODES].join("\n\n")
+    )]
+    Calibrate(CalibrateArgs),
     /// Run a small program that reads, writes, sleeps and fails, to try syscost on
     #[command(
         override_usage = "syscost demo [--seconds N]",
@@ -242,6 +254,14 @@ pub(super) struct StatArgs {
     pub(super) target: TargetArgs,
     #[command(flatten)]
     pub(super) filter: FilterArgs,
+}
+
+/// `calibrate`.
+#[derive(ClapArgs)]
+pub(super) struct CalibrateArgs {
+    /// Print JSON: one object, described in docs/calibration.md
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 /// `check`.

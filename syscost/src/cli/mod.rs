@@ -21,7 +21,8 @@ use hint::stop;
 
 use crate::decode::printable::printable;
 pub use plan::{
-    CheckPlan, ColorChoice, Common, DemoPlan, Format, GroupBy, HookChoice, Plan, StatPlan, TopPlan,
+    CalibratePlan, CheckPlan, ColorChoice, Common, DemoPlan, Format, GroupBy, HookChoice, Plan,
+    StatPlan, TopPlan,
 };
 pub use target::TargetPlan;
 

@@ -5,8 +5,8 @@ use std::{ffi::OsStr, path::PathBuf, time::Duration};
 
 use super::{
     args::{
-        Args, CheckArgs, CommandArgs, CommonArgs, DemoArgs, FilterArgs, StatArgs, TopArgs, groups,
-        sort_keys, sort_keys_of_groups,
+        Args, CalibrateArgs, CheckArgs, CommandArgs, CommonArgs, DemoArgs, FilterArgs, StatArgs,
+        TopArgs, groups, sort_keys, sort_keys_of_groups,
     },
     duration,
     number::positive,
@@ -32,6 +32,8 @@ pub enum Plan {
     Stat(StatPlan),
     /// Say whether this machine can trace.
     Check(CheckPlan),
+    /// Measure what crossings cost on this machine.
+    Calibrate(CalibratePlan),
     /// Run a small program to try syscost on.
     Demo(DemoPlan),
 }
@@ -98,6 +100,15 @@ pub struct CheckPlan {
     pub common: Common,
 }
 
+/// `syscost calibrate`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CalibratePlan {
+    /// Whether programs will read the answer.
+    pub json: bool,
+    /// What goes for every command.
+    pub common: Common,
+}
+
 /// `syscost demo`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DemoPlan {
@@ -144,6 +155,9 @@ impl Plan {
             CommandArgs::Top(top) => Self::Top(TopPlan::new(top, common)?),
             CommandArgs::Stat(stat) => Self::Stat(StatPlan::new(stat, common)?),
             CommandArgs::Check(CheckArgs { json }) => Self::Check(CheckPlan { json, common }),
+            CommandArgs::Calibrate(CalibrateArgs { json }) => {
+                Self::Calibrate(CalibratePlan { json, common })
+            }
             CommandArgs::Demo(DemoArgs { seconds }) => {
                 Self::Demo(DemoPlan { duration: time("--seconds", seconds.as_deref())?, common })
             }
@@ -156,6 +170,7 @@ impl Plan {
             Self::Top(plan) => plan.common,
             Self::Stat(plan) => plan.common,
             Self::Check(plan) => plan.common,
+            Self::Calibrate(plan) => plan.common,
             Self::Demo(plan) => plan.common,
         }
     }

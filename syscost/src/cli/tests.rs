@@ -363,14 +363,15 @@ fn help(command: Option<&str>) -> String {
 #[test]
 fn help_texts() {
     insta::assert_snapshot!("help", help(None));
-    for command in ["top", "stat", "check", "demo"] {
+    for command in ["top", "stat", "check", "calibrate", "demo"] {
         insta::assert_snapshot!(format!("help_{command}"), help(Some(command)));
     }
 }
 
 #[test]
 fn every_help_has_examples_and_exit_codes_and_fits() {
-    for command in [None, Some("top"), Some("stat"), Some("check"), Some("demo")] {
+    for command in [None, Some("top"), Some("stat"), Some("check"), Some("calibrate"), Some("demo")]
+    {
         let help = help(command);
         assert!(help.contains("EXAMPLES\n") && help.contains("EXIT CODES\n"), "{command:?}");
         assert!(help.lines().all(|line| line.chars().count() <= 100), "{command:?}");

@@ -3,6 +3,7 @@
 //! Pure: a model is made from one sample, or from two of the same run. Knows no clock, no map, no
 //! file and no screen.
 
+pub mod calibration;
 pub mod column;
 pub mod counted;
 pub mod group;

@@ -1,5 +1,6 @@
 //! Carries out a plan: the loops that bring source, views and the user together.
 
+mod calibrate;
 mod check;
 mod child;
 mod find;
@@ -32,6 +33,7 @@ pub fn run(plan: Plan) -> Result<u8> {
         Plan::Top(plan) => runtime()?.block_on(top::run(&plan)),
         Plan::Stat(plan) => runtime()?.block_on(stat::run(&plan)),
         Plan::Check(plan) => check::run(&plan),
+        Plan::Calibrate(plan) => calibrate::run(&plan),
         Plan::Demo(plan) => demo::run(plan.duration).map(|()| exit::OK),
     };
     match done.as_ref().err().and_then(find::exit_code) {

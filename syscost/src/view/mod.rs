@@ -1,6 +1,7 @@
 //! A model for eyes and pipes. Each view reads a [`Model`](crate::model::Model) and writes bytes; none asks the kernel,
 //! the clock or `/proc` for more.
 
+pub mod calibration;
 pub mod csv;
 pub mod format;
 pub mod json;

@@ -3,6 +3,7 @@
 use std::{
     io::Read,
     os::unix::process::CommandExt,
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -160,6 +161,36 @@ fn check_says_that_tracing_works() {
     let json = run(syscost().args(["check", "--json"]));
     let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
     assert_eq!(json["works"], true);
+}
+
+#[test]
+fn calibrating_measures_all_there_is_and_keeps_it() {
+    let kept = Path::new("/run/syscost/calibration.json");
+    let _ = std::fs::remove_file(kept);
+    let ended = run(syscost().args(["calibrate", "--json"]));
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    let value: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    let positive = |value: &serde_json::Value| value["median"].as_f64().unwrap() > 0.0;
+    let direct = &value["direct"];
+    for figure in ["syscall_ns", "clock_syscall_ns", "clock_vdso_ns"] {
+        assert!(positive(&direct[figure]), "{figure}: {direct}");
+    }
+    assert_eq!(direct["tax"]["because"], serde_json::Value::Null);
+    assert!(direct["tax"]["bystander_ns"].is_object());
+    let sets = value["indirect"].as_array().unwrap();
+    let sizes: Vec<_> = sets.iter().map(|set| set["working_set_bytes"].as_u64().unwrap()).collect();
+    assert_eq!(sizes, [8 << 10, 24 << 10, 128 << 10, 512 << 10]);
+    for set in sets {
+        assert!(positive(&set["alone_ns"]));
+        assert_eq!(set["after"].as_array().unwrap().len(), 4);
+    }
+    // Either there are counters, or it is said why not.
+    let counted = value["counters"]["user_ipc"].as_array().unwrap().len();
+    assert_eq!(counted, if value["counters"]["because"].is_null() { 5 } else { 0 });
+    let text = std::fs::read_to_string(kept).unwrap();
+    let kept: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(kept["calibration"]["direct"], *direct);
+    eventually("its programs are gone", || loaded_programs() == 0);
 }
 
 #[test]

@@ -1,0 +1,98 @@
+//! Calls into the kernel, and how long they take by themselves.
+
+use std::{fs::File, io, io::Write, os::fd::AsRawFd, time::Instant};
+
+use anyhow::{Context, Result};
+
+/// A call that user work is done after.
+pub(super) struct Call {
+    name: &'static str,
+    /// How much it reads; 0 for `getppid`.
+    bytes: usize,
+    file: File,
+    buffer: Vec<u8>,
+}
+
+impl Call {
+    /// From one that does next to nothing to one that moves as much as a first-level cache holds.
+    pub(super) fn all() -> Result<Vec<Self>> {
+        let calls = [
+            ("getppid", 0),
+            ("read of 64 B", 64),
+            ("read of 4 KiB", 4 << 10),
+            ("read of 64 KiB", 64 << 10),
+        ];
+        let new = |(name, bytes): (&'static str, usize)| {
+            let mut file = tempfile::tempfile().context("cannot create a file to read from")?;
+            file.write_all(&vec![7; bytes]).context("cannot write the file to read from")?;
+            Ok(Self { name, bytes, file, buffer: vec![0; bytes] })
+        };
+        calls.into_iter().map(new).collect()
+    }
+
+    pub(super) const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Makes it. The file is in the page cache: nothing waits for a disk.
+    #[inline(always)]
+    pub(super) fn make(&mut self) {
+        if self.bytes == 0 {
+            null_syscall();
+            return;
+        }
+        let (fd, to) = (self.file.as_raw_fd(), self.buffer.as_mut_ptr().cast());
+        // SAFETY: the buffer has room for so many bytes.
+        let read = unsafe { libc::pread(fd, to, self.bytes, 0) };
+        debug_assert_eq!(read, self.bytes as isize, "{}", io::Error::last_os_error());
+    }
+}
+
+/// `getppid` by the instruction itself, without a library around it.
+#[inline(always)]
+fn null_syscall() {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: takes nothing and touches no memory; the instruction changes these registers.
+    unsafe {
+        std::arch::asm!("syscall", inout("rax") libc::SYS_getppid => _, out("rcx") _,
+            out("r11") _, options(nostack));
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: takes nothing and touches no memory.
+    unsafe {
+        std::arch::asm!("svc 0", in("x8") libc::SYS_getppid, lateout("x0") _, options(nostack));
+    }
+}
+
+/// What a null system call takes, ns.
+pub(super) fn null_syscall_ns(calls: u32) -> f64 {
+    per_call_ns(calls, null_syscall)
+}
+
+/// What reading the clock takes by a system call, ns.
+pub(super) fn clock_by_syscall_ns(calls: u32) -> f64 {
+    per_call_ns(calls, || {
+        let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: the kernel writes one timespec to the place given.
+        unsafe { libc::syscall(libc::SYS_clock_gettime, libc::CLOCK_MONOTONIC, &raw mut now) };
+        std::hint::black_box(now.tv_nsec);
+    })
+}
+
+/// What reading the clock takes as programs do it, ns.
+pub(super) fn clock_by_vdso_ns(calls: u32) -> f64 {
+    per_call_ns(calls, || {
+        let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: as above.
+        unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+        std::hint::black_box(now.tv_nsec);
+    })
+}
+
+fn per_call_ns(calls: u32, mut call: impl FnMut()) -> f64 {
+    let begin = Instant::now();
+    for _ in 0..calls {
+        call();
+    }
+    begin.elapsed().as_nanos() as f64 / f64::from(calls)
+}
