@@ -15,8 +15,10 @@ use super::{
     watch::{Around, Next, notes, watch},
 };
 use crate::{
+    calibrate,
     cli::{ColorChoice, TargetPlan, TopPlan, exit},
     group::GroupBy,
+    model::calibration::Spread,
     source::Live,
     target::{
         Target,
@@ -50,7 +52,7 @@ async fn show(plan: &TopPlan, target: &TargetPlan) -> Result<u8> {
     let mut ui = UiState::new(no_color(plan));
     let around = Around { term: &mut term, signals: &mut signals, child: &mut child };
     let notes = notes(&source);
-    let watched = watch(source, plan.interval, notes, &mut ui, around).await;
+    let watched = watch(source, plan.interval, crossing_ns(), notes, &mut ui, around).await;
     drop(term);
     // Nobody watches any more: what was started to be watched ends.
     child.signal(Signal::SIGTERM);
@@ -76,7 +78,8 @@ async fn browse(plan: &TopPlan) -> Result<u8> {
         let notes = notes(&source).into_iter().chain(failed.take()).collect();
         let around = Around { term: &mut term, signals: &mut signals, child: &mut child };
         // The list's programs go before the process's come: nobody pays for both.
-        let Next::Attach(pid) = watch(source, plan.interval, notes, &mut list, around).await?
+        let Next::Attach(pid) =
+            watch(source, plan.interval, crossing_ns(), notes, &mut list, around).await?
         else {
             return Ok(exit::OK);
         };
@@ -86,7 +89,8 @@ async fn browse(plan: &TopPlan) -> Result<u8> {
                 let mut ui = UiState::chosen(no_color(plan));
                 let notes = self::notes(&source);
                 let around = Around { term: &mut term, signals: &mut signals, child: &mut child };
-                let next = watch(source, plan.interval, notes, &mut ui, around).await?;
+                let next =
+                    watch(source, plan.interval, crossing_ns(), notes, &mut ui, around).await?;
                 if !matches!(next, Next::Leave) {
                     return Ok(exit::OK);
                 }
@@ -94,6 +98,11 @@ async fn browse(plan: &TopPlan) -> Result<u8> {
         }
         source = attaching.list(plan)?;
     }
+}
+
+/// What a crossing costs, if that was measured since the machine was started.
+fn crossing_ns() -> Option<Spread> {
+    Some(calibrate::load()?.direct.syscall_ns)
 }
 
 fn no_color(plan: &TopPlan) -> bool {

@@ -7,7 +7,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::{KEEP_UP, child::Child, signals::Signals};
 use crate::{
-    model::Model,
+    model::{Model, calibration::Spread},
     probe::Hooks,
     sample::Sample,
     source::{Live, Source},
@@ -48,6 +48,7 @@ pub(super) fn notes(source: &Live) -> Vec<String> {
 pub(super) async fn watch(
     mut source: impl Source,
     every: Duration,
+    crossing_ns: Option<Spread>,
     mut notes: Vec<String>,
     ui: &mut UiState,
     Around { term, signals, child }: Around<'_>,
@@ -56,7 +57,7 @@ pub(super) async fn watch(
     let own_notes = notes.len();
     let mut tick = interval(every.min(KEEP_UP));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut history = History::begin(source.sample()?, every);
+    let mut history = History::begin(source.sample()?, every, crossing_ns);
     let mut exited = false;
     let (width, height) = term.size()?;
     ui.resize(width, height);
@@ -112,12 +113,13 @@ struct History {
     latest: Sample,
     previous: Option<Sample>,
     interval_ns: u64,
+    crossing_ns: Option<Spread>,
 }
 
 impl History {
-    fn begin(first: Sample, interval: Duration) -> Self {
+    fn begin(first: Sample, interval: Duration, crossing_ns: Option<Spread>) -> Self {
         let interval_ns = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
-        Self { latest: first, previous: None, interval_ns }
+        Self { latest: first, previous: None, interval_ns, crossing_ns }
     }
 
     /// Takes in a sample. `false` when it is only to keep up with the counters: the interval is
@@ -150,6 +152,6 @@ impl History {
             Some(previous) => Model::interval(&self.latest, previous),
             None => since_attach.clone(),
         };
-        tui::Live { interval, since_attach, notes: notes.to_vec() }
+        tui::Live { interval, since_attach, crossing_ns: self.crossing_ns, notes: notes.to_vec() }
     }
 }

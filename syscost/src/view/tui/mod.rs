@@ -19,7 +19,7 @@ mod update;
 #[cfg(test)]
 mod tests;
 
-use crate::model::{Model, Window};
+use crate::model::{Model, Window, calibration::Spread};
 pub use action::{Action, Effect};
 pub use input::{Event, Input};
 pub use render::render;
@@ -36,6 +36,8 @@ pub struct Live {
     pub interval: Model,
     /// Everything since the probes were attached.
     pub since_attach: Model,
+    /// What a crossing costs on this machine by itself, ns; `None` where nobody has calibrated.
+    pub crossing_ns: Option<Spread>,
     /// What else a person should know, in a few words each.
     pub notes: Vec<String>,
 }

@@ -157,8 +157,35 @@ fn draw_notes(page: &mut Page<'_>, ui: &UiState, live: &Live) {
     if let Some(why) = why_inexact(live).filter(|why| !said(page, ui, live, why)) {
         notes.push((format!(">= is a lower bound: {why}"), theme.mark));
     }
+    notes.extend(boundary(ui, live).map(|boundary| (boundary, theme.dim)));
     notes.extend(live.notes.iter().map(|note| (printable(note).into_owned(), theme.dim)));
     page.line(2, joined(notes, theme, page.area.width));
+}
+
+/// What crossing into the kernel and back costs by itself: calls times what a null call takes here.
+/// An estimate, set beside the latencies: it lies mostly before and after what they measure.
+fn boundary(ui: &UiState, live: &Live) -> Option<String> {
+    let crossing = live.crossing_ns?;
+    let model = live.model(ui.window);
+    let exact = model.ledger.exact();
+    let each = format!(
+        "{}±{}",
+        format::ns_f64(crossing.median),
+        format::ns_f64((crossing.high - crossing.low) / 2.0)
+    );
+    let at_least = if exact { "" } else { ">=" };
+    Some(match ui.window {
+        Window::Interval => {
+            let rate = model.basis().per_sec(model.total.calls);
+            let cost = format::ns_f64(rate * crossing.median);
+            format!("boundary ≈ {at_least}{cost}/s ({at_least}{} × {each})", format::rate(rate))
+        }
+        Window::SinceAttach => {
+            let calls = model.total.calls;
+            let cost = format::ns_f64(calls as f64 * crossing.median);
+            format!("boundary ≈ {at_least}{cost} ({at_least}{} × {each})", format::count(calls))
+        }
+    })
 }
 
 /// Whether the first line has room for the reason.

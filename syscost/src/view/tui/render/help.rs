@@ -26,6 +26,12 @@ static READING: &[(&str, &str)] = &[
     ),
     ("–", "nothing was collected; 0 always means zero"),
     ("latency", "from entering the kernel to leaving it: work and waiting alike"),
+    (
+        "boundary",
+        "what crossing into the kernel and back costs by itself: calls times what a call that does \
+         nothing takes here, if `syscost calibrate` has measured it since the last boot. An estimate, \
+         most of it before and after what latency measures",
+    ),
     ("in flight", "entered and not finished: a call is counted when it returns"),
     (
         "▁▃█▂ ·",

@@ -146,6 +146,7 @@ fn live(before: &Sample, now: &Sample) -> Live {
     Live {
         interval: Model::interval(now, before),
         since_attach: Model::since_attach(now),
+        crossing_ns: None,
         notes: Vec::new(),
     }
 }

@@ -4,6 +4,7 @@ use ratatui::{Terminal, backend::TestBackend, buffer::Buffer, style::Color};
 use syscost_common::ledger::Counter;
 
 use super::fixture::{EPOLL_WAIT, READ, SECOND, host, server, server_with, silent, with_syscalls};
+use crate::model::calibration::Spread;
 use crate::view::tui::{Action, Filter, Live, Screen, UiState, render, update};
 
 pub(super) fn draw(ui: &UiState, live: &Live, (width, height): (u16, u16)) -> Buffer {
@@ -63,6 +64,15 @@ fn processes() {
 #[test]
 fn calls_of_a_chosen_process() {
     check_from("calls_chosen", &UiState::chosen(false), &server(), &[]);
+}
+
+#[test]
+fn calls_on_a_calibrated_machine() {
+    let crossing_ns = Some(Spread { median: 214.2, low: 212.0, high: 216.0 });
+    let calibrated = Live { crossing_ns, ..server() };
+    check("calibrated", &calibrated, &[]);
+    let inexact = Live { crossing_ns, ..lossy() };
+    check("calibrated_inexact", &inexact, &[Action::ToggleWindow]);
 }
 
 #[test]
