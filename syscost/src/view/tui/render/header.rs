@@ -157,7 +157,11 @@ fn draw_notes(page: &mut Page<'_>, ui: &UiState, live: &Live) {
     if let Some(why) = why_inexact(live).filter(|why| !said(page, ui, live, why)) {
         notes.push((format!(">= is a lower bound: {why}"), theme.mark));
     }
-    notes.extend(boundary(ui, live).map(|boundary| (boundary, theme.dim)));
+    // Whole or not at all: half a number is a wrong one.
+    let used: usize = notes.iter().map(|(note, _)| note.chars().count() + 3).sum();
+    let room = usize::from(page.area.width).saturating_sub(used + 2);
+    let boundary = boundary(ui, live).filter(|boundary| boundary.chars().count() <= room);
+    notes.extend(boundary.map(|boundary| (boundary, theme.dim)));
     notes.extend(live.notes.iter().map(|note| (printable(note).into_owned(), theme.dim)));
     page.line(2, joined(notes, theme, page.area.width));
 }
