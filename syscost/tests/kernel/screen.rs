@@ -300,7 +300,8 @@ fn ctrl_c_reaches_the_command_and_its_status_is_ours() {
     let script = "trap 'echo interrupted; exit 5' INT; while :; do sleep 0.05; done";
     let args = ["-i", "100ms", "--", "sh", "-c", script];
     let mut terminal = Terminal::open(env!("CARGO_BIN_EXE_syscost"), &args, &[]);
-    terminal.shows(&["SYSCALL", "EXACT"]);
+    // Asleep, and so behind its trap.
+    terminal.shows(&["SYSCALL", "nanosleep", "EXACT"]);
     terminal.types("\u{3}");
     terminal.shows(&["EXITED"]);
     terminal.types("q");
@@ -314,7 +315,8 @@ fn ctrl_c_reaches_the_command_and_its_status_is_ours() {
 fn a_second_ctrl_c_ends_the_screen_and_the_command() {
     let args = ["-i", "100ms", "--", "sh", "-c", "trap '' INT; while :; do sleep 0.05; done"];
     let mut terminal = Terminal::open(env!("CARGO_BIN_EXE_syscost"), &args, &[]);
-    terminal.shows(&["SYSCALL", "EXACT"]);
+    // Asleep, and so behind its trap.
+    terminal.shows(&["SYSCALL", "nanosleep", "EXACT"]);
     terminal.types("\u{3}");
     thread::sleep(std::time::Duration::from_millis(200));
     terminal.shows(&["SYSCALL", "EXACT"]);
