@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{stats::Summary, worker::Worker};
+use crate::{stats::spread, worker::Worker};
 
 pub(crate) struct Appetite {
     /// From starting the program to its first line of data, ms.
@@ -26,7 +26,7 @@ pub(crate) fn measure(starts: usize, watch: Duration) -> Result<Appetite> {
         first_samples.push(first_sample_ms()?);
     }
     let (resident_mib, cpu_pct) = at_one_hertz(watch)?;
-    Ok(Appetite { first_sample_ms: Summary::of(&first_samples).median, resident_mib, cpu_pct })
+    Ok(Appetite { first_sample_ms: spread(&first_samples).median, resident_mib, cpu_pct })
 }
 
 fn first_sample_ms() -> Result<f64> {

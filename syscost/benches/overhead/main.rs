@@ -15,7 +15,7 @@ use std::{env, io::IsTerminal, process::ExitCode, time::Duration};
 
 use anyhow::{Result, ensure};
 use contender::Contender;
-use stats::Summary;
+use stats::{quartiles, spread};
 use worker::Worker;
 
 fn main() -> ExitCode {
@@ -84,20 +84,20 @@ fn run(args: &[String]) -> Result<bool> {
     let empty = index_of(&contenders, Contender::Empty);
     println!("| per call | added ns (median) | quartiles | × two-clock floor |");
     println!("|---|---:|---:|---:|");
-    let alone = Summary::of(&untraced);
-    println!("| untraced `getppid` | ({:.0}) | {} | |", alone.median, alone.quartiles());
+    let alone = spread(&untraced);
+    println!("| untraced `getppid` | ({:.0}) | {} | |", alone.median, quartiles(alone));
     for (index, contender) in contenders.iter().enumerate() {
         if added[index].is_empty() {
             println!("| {} | – | | |", contender.name());
             continue;
         }
-        let summary = Summary::of(&added[index]);
-        let ratio = summary.median / Summary::of(&added[floor]).median;
+        let summary = spread(&added[index]);
+        let ratio = summary.median / spread(&added[floor]).median;
         println!(
             "| {} | {:.0} | {} | {ratio:.2} |",
             contender.name(),
             summary.median,
-            summary.quartiles(),
+            quartiles(summary),
         );
     }
 

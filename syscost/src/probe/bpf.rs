@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io,
+    io::{self, Read},
     mem::{offset_of, size_of, zeroed},
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
 };
@@ -88,12 +88,25 @@ fn link_iterator(program: BorrowedFd<'_>, only: Option<&LinkInfo>) -> io::Result
     unsafe { call(bpf_cmd::BPF_LINK_CREATE, &mut attr).map(|fd| OwnedFd::from_raw_fd(fd)) }
 }
 
-/// A run of an attached iterator: reading the file runs it.
-pub(super) fn run_iterator(link: BorrowedFd<'_>) -> io::Result<File> {
+/// What an iterator's program writes, one after the other.
+///
+/// # Safety
+/// Valid for any bytes.
+pub(super) unsafe trait Record: Copy {}
+
+/// Runs an attached iterator, and reads all that its program writes.
+pub(super) fn run_iterator<R: Record>(link: BorrowedFd<'_>) -> io::Result<Vec<R>> {
     let mut attr = nothing_given();
     attr.iter_create.link_fd = link.as_raw_fd() as u32;
     // SAFETY: the command reads two integers, and returns a descriptor opened for us.
-    unsafe { call(bpf_cmd::BPF_ITER_CREATE, &mut attr).map(|fd| File::from_raw_fd(fd)) }
+    let mut run =
+        unsafe { call(bpf_cmd::BPF_ITER_CREATE, &mut attr).map(|fd| File::from_raw_fd(fd)) }?;
+    let mut bytes = Vec::new();
+    run.read_to_end(&mut bytes)?;
+    let records = bytes.chunks_exact(size_of::<R>());
+    // SAFETY: as long as the record, which is valid for any bytes; they may be unaligned.
+    let read = |bytes: &[u8]| unsafe { std::ptr::read_unaligned(bytes.as_ptr().cast()) };
+    Ok(records.map(read).collect())
 }
 
 fn nothing_given() -> bpf_attr {

@@ -3,8 +3,6 @@
 
 use std::{
     collections::BTreeMap,
-    io::Read,
-    mem::size_of,
     os::fd::{AsFd, OwnedFd},
 };
 
@@ -158,11 +156,13 @@ impl Groups {
     /// Not by looking the map's elements up: while that is done, newer kernels skip the programs
     /// of perf's tracepoints on the CPU (`bpf_disable_instrumentation`, include/linux/bpf.h).
     fn dead(&self) -> Result<BTreeMap<Key, Group>> {
-        Ok(read_all::<Dead>(&self.dead, "groups")?.map(|dead| (dead.key, dead.group)).collect())
+        let dead =
+            bpf::run_iterator::<Dead>(self.dead.as_fd()).context("cannot list the groups")?;
+        Ok(dead.into_iter().map(|dead| (dead.key, dead.group)).collect())
     }
 
     fn living(&self) -> Result<Vec<ThreadTotals>> {
-        Ok(read_all::<ThreadTotals>(&self.threads, "threads")?.collect())
+        bpf::run_iterator(self.threads.as_fd()).context("cannot list the threads")
     }
 }
 
@@ -174,24 +174,10 @@ struct Dead {
     group: Group,
 }
 
-/// A record of integers only, valid for any bytes.
-trait Record: Copy {}
-impl Record for Dead {}
-impl Record for ThreadTotals {}
-
-/// All that an iterator writes.
-fn read_all<R: Record>(link: &OwnedFd, what: &str) -> Result<impl Iterator<Item = R>> {
-    let mut bytes = Vec::new();
-    bpf::run_iterator(link.as_fd())
-        .and_then(|mut run| run.read_to_end(&mut bytes))
-        .with_context(|| format!("cannot list the {what}"))?;
-    let records = bytes.len() / size_of::<R>();
-    Ok((0..records).map(move |index| {
-        let record = &bytes[index * size_of::<R>()..][..size_of::<R>()];
-        // SAFETY: as long as the record, which is valid for any bytes; they may be unaligned.
-        unsafe { std::ptr::read_unaligned(record.as_ptr().cast()) }
-    }))
-}
+// SAFETY: integers only.
+unsafe impl bpf::Record for Dead {}
+// SAFETY: as above.
+unsafe impl bpf::Record for ThreadTotals {}
 
 /// The group that the kernel's programs would put a dying thread's calls in.
 fn key_of(by: GroupBy, thread: &ThreadTotals) -> Key {

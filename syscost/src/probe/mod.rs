@@ -16,8 +16,6 @@ mod scope;
 
 use std::{
     fs,
-    io::Read,
-    mem::size_of,
     os::fd::{AsFd, OwnedFd},
 };
 
@@ -361,11 +359,8 @@ impl Probe {
     /// The calls that are open now, in no particular order; `None` where this kernel cannot list
     /// them, and once the programs are detached.
     pub fn open_calls(&self) -> Option<Vec<OpenCallSample>> {
-        let mut bytes = Vec::new();
-        let mut run = bpf::run_iterator(self.open_calls.as_ref()?.as_fd()).ok()?;
-        run.read_to_end(&mut bytes).ok()?;
-        let records = bytes.chunks_exact(size_of::<InFlight>());
-        Some(records.filter_map(OpenCallSample::from_record).collect())
+        let records: Vec<InFlight> = bpf::run_iterator(self.open_calls.as_ref()?.as_fd()).ok()?;
+        Some(records.iter().filter_map(OpenCallSample::from_record).collect())
     }
 
     /// The calls by who made them; `None` where that was not asked for.
@@ -403,11 +398,11 @@ impl Probe {
     }
 }
 
+// SAFETY: integers only.
+unsafe impl bpf::Record for InFlight {}
+
 impl OpenCallSample {
-    fn from_record(bytes: &[u8]) -> Option<Self> {
-        assert_eq!(bytes.len(), size_of::<InFlight>());
-        // SAFETY: as long as the record, which is integers only; the bytes may be unaligned.
-        let record: InFlight = unsafe { std::ptr::read_unaligned(bytes.as_ptr().cast()) };
+    fn from_record(record: &InFlight) -> Option<Self> {
         let (abi, nr) = kind::unpack(record.kind)?;
         Some(Self {
             thread: ThreadName {

@@ -1,7 +1,7 @@
 //! The PID namespace that this process lives in, where that is not the root one: the kernel's
 //! programs tell tasks by the ids that the root one gives them.
 
-use std::{fs, io::Read, mem::size_of, os::fd::AsFd, os::unix::fs::MetadataExt};
+use std::{fs, os::fd::AsFd, os::unix::fs::MetadataExt};
 
 use anyhow::{Context, Result, anyhow};
 use aya::{Btf, programs::Iter};
@@ -26,6 +26,9 @@ pub(super) struct Namespace {
     pub(super) ino: u64,
     tasks: Vec<TaskIds>,
 }
+
+// SAFETY: integers only.
+unsafe impl bpf::Record for TaskIds {}
 
 /// Whether this process lives in the root PID namespace.
 pub(super) fn is_root() -> bool {
@@ -78,9 +81,5 @@ fn tasks(offsets: Offsets) -> Result<Vec<TaskIds>> {
     let program: &mut Iter = load::typed(&mut ebpf, "task_ids")?;
     program.load("task", &btf).context("cannot load the iterator over tasks")?;
     let link = bpf::link_task_iterator(program.fd()?.as_fd(), bpf::Tasks::All)?;
-    let mut bytes = Vec::new();
-    bpf::run_iterator(link.as_fd())?.read_to_end(&mut bytes)?;
-    let records = bytes.chunks_exact(size_of::<TaskIds>());
-    // SAFETY: as long as the record, which is integers only; the bytes may be unaligned.
-    Ok(records.map(|record| unsafe { std::ptr::read_unaligned(record.as_ptr().cast()) }).collect())
+    Ok(bpf::run_iterator(link.as_fd())?)
 }
