@@ -72,14 +72,7 @@ pub(super) fn fetch(folder: &Path, packages: &[(String, Package)]) -> Result<()>
         recreate(&archives)?;
         let name = format!("{name}:{}", package.arch.debian());
         sh::run(apt.command("apt-get").current_dir(&archives).args(["-q", "download", &name]))?;
-        let unpacked = folder.join(format!("{label}.new"));
-        recreate(&unpacked)?;
-        for archive in fs::read_dir(&archives)? {
-            unpack(&archive?.path(), &unpacked, &FILES)?;
-        }
-        // Renamed when it is whole.
-        fs::rename(&unpacked, folder.join(label))?;
-        fs::remove_dir_all(&archives)?;
+        unpack_archives(&archives, &folder.join(label), &FILES)?;
     }
     Ok(())
 }
@@ -166,7 +159,7 @@ pub(super) fn cross(folder: &Path, arch: Arch) -> Result<Cross> {
         recreate(&archives)?;
         let package = format!("{LIBRARIES}:{}={version}", arch.debian());
         sh::run(apt.command("apt-get").current_dir(&archives).args(["-q", "download", &package]))?;
-        unpack_archives(&archives, &rust)?;
+        unpack_archives(&archives, &rust, &[])?;
     }
     let installed = sh::which(CROSS_GCC).is_some();
     let packages = [CROSS_GCC_PACKAGE, "libc6-dev-arm64-cross"];
@@ -189,19 +182,21 @@ fn unpack_all(folder: &Path, label: &str, packages: &[&str]) -> Result<PathBuf> 
         command.args(["-q", "-y", "--download-only", "--no-install-recommends", "-o"]);
         command.arg(format!("Dir::Cache::archives={}/", archives.display()));
         sh::run(command.arg("install").args(packages))?;
-        unpack_archives(&archives, &place)?;
+        unpack_archives(&archives, &place, &[])?;
     }
     Ok(place)
 }
 
-/// Unpacks all packages in `archives`, which then goes.
-fn unpack_archives(archives: &Path, place: &Path) -> Result<()> {
-    let unpacked = place.with_extension("new");
+/// Unpacks what matches `patterns` of all packages in `archives`, which then goes.
+fn unpack_archives(archives: &Path, place: &Path, patterns: &[&str]) -> Result<()> {
+    let mut unpacked = place.as_os_str().to_owned();
+    unpacked.push(".new");
+    let unpacked = PathBuf::from(unpacked);
     recreate(&unpacked)?;
     for archive in fs::read_dir(archives)? {
         let archive = archive?.path();
         if archive.extension().is_some_and(|extension| extension == "deb") {
-            unpack(&archive, &unpacked, &[])?;
+            unpack(&archive, &unpacked, patterns)?;
         }
     }
     // Renamed when it is whole.
