@@ -1,32 +1,39 @@
 //! The programs that `cargo xtask bench` compares syscost with: nothing at all, and the least that
-//! a latency tracer must do.
+//! a latency tracer must do. They are of the type that syscost's own are, so that only what they do
+//! differs.
 #![no_std]
 #![no_main]
 
 use aya_ebpf::{
     Global,
     helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns},
-    macros::raw_tracepoint,
-    programs::RawTracePointContext,
+    macros::btf_tracepoint,
+    programs::BtfTracePointContext,
 };
 
 /// The process whose calls `floor_*` times.
 #[unsafe(no_mangle)]
 static TARGET_TGID: Global<u32> = Global::new(0);
 
-#[raw_tracepoint(tracepoint = "sys_enter")]
-fn empty_enter(_ctx: RawTracePointContext) {}
+#[btf_tracepoint(function = "sys_enter")]
+fn empty_enter(_ctx: BtfTracePointContext) {}
 
-#[raw_tracepoint(tracepoint = "sys_exit")]
-fn empty_exit(_ctx: RawTracePointContext) {}
+#[btf_tracepoint(function = "sys_exit")]
+fn empty_exit(_ctx: BtfTracePointContext) {}
 
-#[raw_tracepoint(tracepoint = "sys_enter")]
-fn floor_enter(_ctx: RawTracePointContext) {
+#[btf_tracepoint(function = "sched_switch")]
+fn empty_switch(_ctx: BtfTracePointContext) {}
+
+#[btf_tracepoint(function = "sched_wakeup")]
+fn empty_wakeup(_ctx: BtfTracePointContext) {}
+
+#[btf_tracepoint(function = "sys_enter")]
+fn floor_enter(_ctx: BtfTracePointContext) {
     read_clock();
 }
 
-#[raw_tracepoint(tracepoint = "sys_exit")]
-fn floor_exit(_ctx: RawTracePointContext) {
+#[btf_tracepoint(function = "sys_exit")]
+fn floor_exit(_ctx: BtfTracePointContext) {
     read_clock();
 }
 

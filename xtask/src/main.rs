@@ -24,7 +24,7 @@ usage: cargo xtask COMMAND
   kernels [--kernel LABEL] [--accept] [FILTER]
                          the kernel tests on other kernels, emulated (Debian);
                          --accept records how much work the verifier had
-  bench [--quick] [--floor-check]
+  bench [--quick | --rounds N] [--no-peers] [--only NAME,...]
                          measure what tracing costs the traced program (needs root)
   setup [--bench]        install what building the kernel programs takes (Debian);
                          --bench adds the tools the benchmark compares with

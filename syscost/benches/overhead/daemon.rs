@@ -2,38 +2,44 @@
 
 use std::{
     io::{BufRead, BufReader},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{stats::spread, worker::Worker};
+use crate::{requirement, stats::spread, work::Work, worker::Worker};
 
-pub(crate) struct Appetite {
-    /// From starting the program to its first line of data, ms.
-    pub first_sample_ms: f64,
-    /// VmRSS after that, MiB.
-    pub resident_mib: f64,
-    /// CPU time at one sample a second, percent of one core.
-    pub cpu_pct: f64,
-}
+/// What `--only` takes.
+pub(crate) const ID: &str = "daemon";
 
-/// Starts the program `starts` times, and watches the last one for `watch`.
-pub(crate) fn measure(starts: usize, watch: Duration) -> Result<Appetite> {
+/// How long it is watched at one sample a second.
+const WATCH: Duration = Duration::from_secs(10);
+
+/// Measures and prints; `starts` is how often the program is started. `false` when a requirement is
+/// missed.
+pub(crate) fn run(starts: usize) -> Result<bool> {
     let mut first_samples = Vec::new();
     for _ in 0..starts {
         first_samples.push(first_sample_ms()?);
     }
-    let (resident_mib, cpu_pct) = at_one_hertz(watch)?;
-    Ok(Appetite { first_sample_ms: spread(&first_samples).median, resident_mib, cpu_pct })
+    let mut met =
+        requirement::print("start to first sample", spread(&first_samples).median, 250.0, "ms");
+    let of_process = at_one_hertz(|pid| vec!["-p".to_owned(), pid.to_string()])?;
+    let of_host = at_one_hertz(|_| vec!["-a".to_owned()])?;
+    let resident = of_process.resident_mib.max(of_host.resident_mib);
+    met &= requirement::print("resident memory after attaching", resident, 30.0, "MiB");
+    let unit = "% of one core";
+    met &= requirement::print("daemon at 1 Hz, of a process", of_process.cpu_pct, 0.5, unit);
+    met &= requirement::print("daemon at 1 Hz, of the host", of_host.cpu_pct, 0.5, unit);
+    Ok(met)
 }
 
+/// From starting the program to its first line of data, ms.
 fn first_sample_ms() -> Result<f64> {
-    let mut worker = Worker::start()?;
-    worker.ns_per_call(1)?;
+    let worker = Worker::start(Work::Calls)?;
     let begin = Instant::now();
-    let mut syscost = syscost(worker.pid(), &["--json", "-i", "10ms"])?;
+    let mut syscost = syscost(&["-p", &worker.pid().to_string(), "-i", "10ms"])?;
     let mut line = String::new();
     BufReader::new(syscost.stdout.take().context("no stdout")?).read_line(&mut line)?;
     let elapsed = begin.elapsed();
@@ -43,26 +49,46 @@ fn first_sample_ms() -> Result<f64> {
     Ok(elapsed.as_secs_f64() * 1e3 - 10.0)
 }
 
-fn at_one_hertz(watch: Duration) -> Result<(f64, f64)> {
-    let mut worker = Worker::start()?;
-    let mut syscost = syscost(worker.pid(), &["--json", "-i", "1s"])?;
+struct Appetite {
+    /// VmRSS once attached.
+    resident_mib: f64,
+    /// CPU time of all its threads.
+    cpu_pct: f64,
+}
+
+/// `target` makes the arguments that say whose calls, out of the worker's PID.
+fn at_one_hertz(target: impl FnOnce(u32) -> Vec<String>) -> Result<Appetite> {
+    let mut worker = Worker::start(Work::Mix)?;
+    let target = target(worker.pid());
+    let mut args: Vec<&str> = target.iter().map(String::as_str).collect();
+    args.extend(["-i", "1s"]);
+    let mut syscost = syscost(&args)?;
     let pid = syscost.id() as i32;
     let stdout = syscost.stdout.take().context("no stdout")?;
     let lines = std::thread::spawn(move || BufReader::new(stdout).lines().count());
-    worker.ns_per_call(2_000_000)?;
+    // What it takes to start is not what it takes to run.
+    busy_for(&mut worker, Duration::from_secs(2))?;
     let before = cpu_ns(pid)?;
-    let begin = Instant::now();
-    while begin.elapsed() < watch {
-        worker.ns_per_call(100_000)?;
-    }
-    let elapsed_ns = begin.elapsed().as_nanos() as f64;
+    let watched = busy_for(&mut worker, WATCH)?;
     let used_ns = (cpu_ns(pid)? - before) as f64;
     let status = procfs::process::Process::new(pid)?.status()?;
     let resident_kib = status.vmrss.context("no VmRSS")?;
     syscost.kill()?;
     syscost.wait()?;
-    ensure!(lines.join().is_ok_and(|lines| lines > 0), "syscost printed nothing");
-    Ok((resident_kib as f64 / 1024.0, used_ns * 100.0 / elapsed_ns))
+    let lines = lines.join().unwrap_or_default();
+    ensure!(lines as u64 >= WATCH.as_secs(), "syscost printed only {lines} lines");
+    Ok(Appetite {
+        resident_mib: resident_kib as f64 / 1024.0,
+        cpu_pct: used_ns * 100.0 / watched.as_nanos() as f64,
+    })
+}
+
+fn busy_for(worker: &mut Worker, at_least: Duration) -> Result<Duration> {
+    let begin = Instant::now();
+    while begin.elapsed() < at_least {
+        worker.ns(Work::Mix.batch())?;
+    }
+    Ok(begin.elapsed())
 }
 
 /// CPU time of all threads, ns: the first number of `schedstat`, finer than the ticks of `stat`.
@@ -75,9 +101,9 @@ fn cpu_ns(pid: i32) -> Result<u64> {
     Ok(sum)
 }
 
-fn syscost(pid: u32, args: &[&str]) -> Result<std::process::Child> {
+fn syscost(args: &[&str]) -> Result<Child> {
     Command::new(env!("CARGO_BIN_EXE_syscost"))
-        .args(["stat", "-p", &pid.to_string()])
+        .args(["stat", "--json"])
         .args(args)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -1,6 +1,6 @@
 //! Medians and quartiles: what a noisy machine lets one say.
 
-use syscost::model::calibration::Spread;
+use syscost::spread::Spread;
 
 /// The middle and the spread of some measurements; not a number where there are none.
 pub(crate) fn spread(values: &[f64]) -> Spread {
@@ -11,10 +11,4 @@ pub(crate) fn spread(values: &[f64]) -> Spread {
 /// The quartiles, for a table.
 pub(crate) fn quartiles(spread: Spread) -> String {
     format!("{:.0}–{:.0}", spread.low, spread.high)
-}
-
-/// The median of the ratios of two series measured in the same rounds.
-pub(crate) fn ratio(of: &[f64], to: &[f64]) -> f64 {
-    let ratios: Vec<f64> = of.iter().zip(to).map(|(of, to)| of / to).collect();
-    spread(&ratios).median
 }

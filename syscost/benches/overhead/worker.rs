@@ -4,7 +4,6 @@ use std::{
     env,
     io::{BufRead, BufReader, Write, stdin, stdout},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    time::Instant,
 };
 
 use anyhow::{Context, Result};
@@ -13,18 +12,18 @@ use nix::{
     unistd::Pid,
 };
 
-/// Calls in a batch, of anything that costs less than a µs.
-pub(crate) const BATCH: u32 = 200_000;
+use crate::work::{Doer, Work};
 
-/// A process that times batches of calls when asked to.
+/// A process on one CPU that times its work when asked to.
 pub(crate) struct Worker {
+    work: Work,
     child: Child,
     requests: ChildStdin,
     answers: BufReader<ChildStdout>,
 }
 
 impl Worker {
-    pub(crate) fn start() -> Result<Self> {
+    pub(crate) fn start(work: Work) -> Result<Self> {
         let mut child = Command::new(env::current_exe()?)
             .arg("--worker")
             .stdin(Stdio::piped())
@@ -33,16 +32,19 @@ impl Worker {
             .context("cannot start the worker")?;
         let requests = child.stdin.take().context("the worker has no stdin")?;
         let answers = BufReader::new(child.stdout.take().context("the worker has no stdout")?);
-        Ok(Self { child, requests, answers })
+        let mut worker = Self { work, child, requests, answers };
+        // Answers once it is on its CPU and has what it needs.
+        worker.ns(work.batch())?;
+        Ok(worker)
     }
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// The mean cost of a call, in a batch of `calls`.
-    pub(crate) fn ns_per_call(&mut self, calls: u32) -> Result<f64> {
-        writeln!(self.requests, "{calls}").context("the worker is gone")?;
+    /// What each of `count` takes, ns.
+    pub(crate) fn ns(&mut self, count: u32) -> Result<f64> {
+        writeln!(self.requests, "{} {count}", self.work.word()).context("the worker is gone")?;
         let mut answer = String::new();
         self.answers.read_line(&mut answer)?;
         answer.trim().parse().with_context(|| format!("the worker said {answer:?}"))
@@ -59,17 +61,17 @@ impl Drop for Worker {
 /// The worker's side.
 pub(crate) fn serve() {
     pin_to_last_cpu();
+    let mut doer = Doer::default();
     for request in stdin().lines().map_while(Result::ok) {
-        let calls: u32 = request.parse().expect("a number of calls");
-        let begin = Instant::now();
-        for _ in 0..calls {
-            // SAFETY: takes nothing and touches no memory.
-            unsafe { libc::syscall(libc::SYS_getppid) };
-        }
-        let answer = begin.elapsed().as_nanos() as f64 / f64::from(calls);
-        println!("{answer}");
+        let (work, count) = parse(&request).expect("a kind of work, and how much of it");
+        println!("{}", doer.ns(work, count));
         stdout().flush().expect("someone listens");
     }
+}
+
+fn parse(request: &str) -> Option<(Work, u32)> {
+    let (word, count) = request.split_once(' ')?;
+    Some((Work::from_word(word)?, count.parse().ok()?))
 }
 
 fn pin_to_last_cpu() {

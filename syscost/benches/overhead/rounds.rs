@@ -1,0 +1,97 @@
+//! The measurements, interleaved: every round has every contender once, in turn, right between two
+//! untraced batches of its own, so that a noisy moment hits all alike.
+
+use std::io::IsTerminal;
+
+use anyhow::Result;
+
+use crate::{
+    contender::{CONTENDERS, Contender},
+    options::Options,
+    work::Work,
+    worker::Worker,
+};
+
+/// Peers that take seconds to attach have fewer rounds.
+const PEERS_EVERY: usize = 3;
+
+/// What was measured of one contender.
+pub(crate) struct Series {
+    pub contender: &'static Contender,
+    /// The same work with nobody there, ns.
+    pub untraced: Vec<f64>,
+    /// What the contender adds, ns, by round; `None` where it was not measured.
+    pub added: Vec<Option<f64>>,
+    /// Why there is nothing, or no more.
+    pub failed: Option<String>,
+}
+
+impl Series {
+    pub(crate) fn added(&self) -> Vec<f64> {
+        self.added.iter().flatten().copied().collect()
+    }
+
+    /// How many times as much as `other` this adds, by round.
+    pub(crate) fn ratios_to(&self, other: &Self) -> Vec<f64> {
+        let rounds = self.added.iter().zip(&other.added);
+        rounds.filter_map(|(this, other)| Some((*this)? / (*other)?)).collect()
+    }
+}
+
+pub(crate) fn measure(options: &Options) -> Result<Vec<Series>> {
+    let wanted = |contender: &&Contender| {
+        options.wants(contender.id) && (options.peers() || contender.peer().is_none())
+    };
+    let new = |contender: &'static Contender| Series {
+        contender,
+        untraced: Vec::new(),
+        added: Vec::new(),
+        failed: contender.missing(),
+    };
+    let mut all: Vec<Series> = CONTENDERS.iter().filter(wanted).map(new).collect();
+    let mut calls = Worker::start(Work::Calls)?;
+    let mut switches = Worker::start(Work::Switches)?;
+    let progress = std::io::stderr().is_terminal();
+    for round in 0..options.rounds() {
+        for series in &mut all {
+            let contender = series.contender;
+            if progress {
+                eprint!("\rround {}/{}: {:<48}", round + 1, options.rounds(), contender.name);
+            }
+            let due = contender.peer().is_none() || round % PEERS_EVERY == 0;
+            let worker = match contender.work {
+                Work::Switches => &mut switches,
+                _ => &mut calls,
+            };
+            let added = if due { series.measure_once(worker)? } else { None };
+            series.added.push(added);
+        }
+    }
+    if progress {
+        eprint!("\r{:72}\r", "");
+    }
+    Ok(all)
+}
+
+impl Series {
+    /// What the contender adds now; `None` when it failed, now or before.
+    fn measure_once(&mut self, worker: &mut Worker) -> Result<Option<f64>> {
+        if self.failed.is_some() {
+            return Ok(None);
+        }
+        let before = worker.ns(self.contender.work.batch())?;
+        let traced = match self.contender.ns(worker) {
+            Ok(traced) => traced,
+            // A peer may be broken here; that is no reason to know nothing of the others.
+            Err(error) if self.contender.peer().is_some() => {
+                self.failed = Some(format!("{error:#}"));
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let after = worker.ns(self.contender.work.batch())?;
+        let untraced = before.min(after);
+        self.untraced.push(untraced);
+        Ok(Some(traced - untraced))
+    }
+}

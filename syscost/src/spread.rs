@@ -1,0 +1,45 @@
+//! The middle of several measurements, and how far apart they are.
+
+use serde::{Deserialize, Serialize};
+
+/// A median with its quartiles.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Spread {
+    /// The median.
+    pub median: f64,
+    /// The first quartile: a quarter of the measurements are below.
+    pub low: f64,
+    /// The third quartile: a quarter of the measurements are above.
+    pub high: f64,
+}
+
+impl Spread {
+    /// Of `values`; `None` without any.
+    pub fn of(values: &[f64]) -> Option<Self> {
+        let mut sorted = values.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let last = sorted.len().checked_sub(1)?;
+        let at = |share: f64| sorted[(share * last as f64).round() as usize];
+        Some(Self { median: at(0.5), low: at(0.25), high: at(0.75) })
+    }
+
+    /// So many times as much.
+    pub fn times(self, n: f64) -> Self {
+        Self { median: self.median * n, low: self.low * n, high: self.high * n }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spread_is_median_and_quartiles() {
+        let spread = Spread::of(&[5.0, 1.0, 4.0, 2.0, 3.0]).unwrap();
+        assert_eq!((spread.low, spread.median, spread.high), (2.0, 3.0, 4.0));
+        let one = Spread::of(&[7.0]).unwrap();
+        assert_eq!((one.low, one.median, one.high), (7.0, 7.0, 7.0));
+        assert_eq!(Spread::of(&[]), None);
+        assert_eq!(spread.times(2.0).high, 8.0);
+    }
+}
