@@ -3,10 +3,10 @@
 //! Cells lie in one mmap-able array, indexed by [`index`]. A slot is a column of cells, one per
 //! possible CPU, handed to a syscall kind when it first occurs.
 
-use crate::hist::BUCKETS;
+use crate::hist::{BUCKETS, PART_BUCKETS};
 
 /// Slots of a host. Slot 0 is shared by the kinds that found no slot left.
-pub const SLOTS: u32 = 160;
+pub const SLOTS: u32 = 156;
 
 /// The slot of the kinds that found none of their own.
 pub const OVERFLOW_SLOT: u32 = 0;
@@ -30,14 +30,45 @@ pub struct Cell {
     /// `u64::MAX` minus the shortest latency in ns; 0 when there was none. Kept as a
     /// complement so that zeroed memory is empty and both extremes only ever grow.
     pub min_complement_ns: u64,
+    /// What the latencies consist of, indexed by [`PartOf`].
+    pub parts: [Part; PARTS],
     /// Calls per latency bucket, see [`crate::hist`]. Their sum is the number of calls.
     pub buckets: [u32; BUCKETS],
     /// Failed calls per errno. Their sum is the number of failed calls.
     pub errnos: [u32; ERRNOS],
 }
 
-const _: () = assert!(size_of::<Cell>() == 24 + 4 * BUCKETS + 4 * ERRNOS);
-const _: () = assert!(size_of::<Cell>() == 2936);
+const _: () = assert!(size_of::<Cell>() == 24 + 3 * 568 + 4 * BUCKETS + 4 * ERRNOS);
+const _: () = assert!(size_of::<Cell>() == 4640);
+
+/// Which part of a latency; its value is the index into [`Cell::parts`]. The three add up to the
+/// latency of each call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum PartOf {
+    /// The thread was on a CPU.
+    OnCpu = 0,
+    /// It could have run and waited for a CPU.
+    Runq = 1,
+    /// It waited for something else.
+    Blocked = 2,
+}
+
+/// The number of parts.
+pub const PARTS: usize = 3;
+
+/// One part of the latencies of a cell's calls.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Part {
+    /// Sum over the calls, ns.
+    pub sum_ns: u64,
+    /// Calls per bucket, see [`crate::hist::PART`]. On the CPU: every call whose parts are known. Of
+    /// the others: the calls with any; whoever never left the CPU is not counted as 0.
+    pub buckets: [u32; PART_BUCKETS],
+}
+
+const _: () = assert!(size_of::<Part>() == 568);
 
 /// The place of (`cpu`, `slot`) in the array of cells.
 #[inline(always)]

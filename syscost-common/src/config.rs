@@ -48,6 +48,11 @@ pub struct Offsets {
     pub task_cred: u32,
     /// `cred.uid`.
     pub cred_uid: u32,
+    /// `task_struct.bpf_storage`: null while no program keeps anything with the task.
+    pub task_bpf_storage: u32,
+    /// `task_struct.sched_info.run_delay`: ns that the task has waited for a CPU; 0 where the kernel
+    /// keeps no such account.
+    pub task_run_delay: u32,
 }
 
 impl Offsets {
@@ -74,6 +79,8 @@ impl Offsets {
         kn_id: 0,
         task_cred: 0,
         cred_uid: 0,
+        task_bpf_storage: 0,
+        task_run_delay: 0,
     };
 }
 

@@ -3,7 +3,7 @@
 //! Each thread adds up its own calls in its own storage, where nobody else writes. When it dies,
 //! its totals move to the totals of its group.
 
-use crate::open_call::ThreadIds;
+use crate::{cell::PARTS, open_call::ThreadIds};
 
 /// No totals are kept.
 pub const NONE: u32 = 0;
@@ -29,6 +29,10 @@ pub struct Totals {
     pub errors: u64,
     /// Sum of their latencies, ns.
     pub total_ns: u64,
+    /// What those whose parts are known consist of, ns; indexed by [`crate::cell::PartOf`].
+    pub parts_ns: [u64; PARTS],
+    /// Finished calls whose parts are known.
+    pub parted: u64,
 }
 
 /// Which group: by process the tgid and its start, by thread the tid and its start, by cgroup its
@@ -48,7 +52,7 @@ pub struct Group {
     pub comm: crate::comm::Comm,
 }
 
-const _: () = assert!(size_of::<Group>() == 40);
+const _: () = assert!(size_of::<Group>() == 72);
 
 /// What the iterator over threads writes for each thread with totals.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,4 +70,4 @@ pub struct ThreadTotals {
     pub totals: Totals,
 }
 
-const _: () = assert!(size_of::<ThreadTotals>() == 72);
+const _: () = assert!(size_of::<ThreadTotals>() == 104);

@@ -1,5 +1,7 @@
 //! The ledger: one counter for every way an event can end, so that calls add up.
 
+use crate::detail::Knobs;
+
 /// A counter of the ledger; its value is the index into [`Ledger::counters`].
 ///
 /// Every enter that the programs see is counted in `Enters`. Every exit they see is counted in
@@ -47,15 +49,30 @@ pub enum Counter {
     GroupsFull = 15,
     /// Followed children that live: raised when one is forked, lowered when it is dead.
     Children = 16,
+    /// Times a thread went on after waiting although its wake-up was not seen, on a kernel whose
+    /// scheduler keeps no account either: what it waited for a CPU after that is taken for blocked.
+    WakeupsMissed = 17,
+    /// Calls recorded for several, where calls are sampled; each counts its weight in `Matched`.
+    Sampled = 18,
+    /// Calls entered that another one of the sample stands for; they are not in `Enters`.
+    SampledOut = 19,
+    /// Calls recorded without what their latency consists of, though these hooks can tell: context
+    /// switches were not seen all along.
+    Unparted = 20,
 }
 
 /// The number of counters.
-pub const COUNTERS: usize = 24;
+pub const COUNTERS: usize = 22;
 
-/// The counters of one CPU, each only ever written by that CPU. Three cache lines.
+/// The counters of one CPU, each only ever written by that CPU, and the settings, which user space
+/// writes to all CPUs alike: one look-up finds both. Three cache lines.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 pub struct Ledger {
+    /// How much detail is collected.
+    pub knobs: Knobs,
+    /// Not 0 once enters are seen: until then, exits without one are of calls that began before.
+    pub sees_enters: u64,
     /// Indexed by [`Counter`].
     pub counters: [u64; COUNTERS],
 }

@@ -8,10 +8,12 @@
 pub mod cell;
 pub mod comm;
 pub mod config;
+pub mod detail;
 pub mod filter;
 pub mod group;
 pub mod hist;
 pub mod kind;
 pub mod ledger;
+pub mod off_cpu;
 pub mod open_call;
 pub mod scope;

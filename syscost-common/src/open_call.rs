@@ -1,6 +1,10 @@
 //! The open call of a thread: entered, not yet exited.
 
-use crate::group::Totals;
+use crate::{
+    detail::Knobs,
+    group::Totals,
+    off_cpu::{Away, OffCpu},
+};
 
 /// What is kept for each thread from its first event on, updated in place by that thread alone.
 /// All-zero bytes are a thread that was never seen.
@@ -14,13 +18,21 @@ pub struct OpenCall {
     pub kind: u32,
     /// How the thread came to be known: one of the `ORIGIN_*` constants.
     pub origin: u32,
+    /// The settings when it was entered: what is seen of it, and how many calls it stands for.
+    pub knobs: Knobs,
+    /// [`OpenCall::off`] when it was entered.
+    pub off_before: OffCpu,
+    /// How long the thread was off the CPU, over all calls.
+    pub off: OffCpu,
+    /// Since when it is off the CPU, while it is.
+    pub away: Away,
     /// A call that a signal took out of the kernel, and that may be entered again.
     pub interrupted: Interrupted,
     /// The thread's finished calls, where groups are asked for.
     pub totals: Totals,
 }
 
-const _: () = assert!(size_of::<OpenCall>() == 72);
+const _: () = assert!(size_of::<OpenCall>() == 224);
 
 /// A call that left the kernel with one of ERESTARTSYS to ERESTART_RESTARTBLOCK: neither finished
 /// nor in the kernel. All-zero bytes are none.
@@ -37,6 +49,12 @@ pub struct Interrupted {
     pub left_at: u64,
     /// The user stack pointer of the call; 0 when there is none.
     pub stack_pointer: u64,
+    /// The settings when it was first entered.
+    pub knobs: Knobs,
+    /// [`OpenCall::off`] when it was first entered.
+    pub off_before: OffCpu,
+    /// The same when it left the kernel.
+    pub off_at_leaving: OffCpu,
     /// Its kind.
     pub kind: u32,
     /// Explicit padding: kernel memory holds nothing undefined.
@@ -51,6 +69,8 @@ pub const ORIGIN_NEWBORN: u32 = 1;
 pub const ORIGIN_SEEN: u32 = 2;
 /// Has entered a call that the filter leaves out: its exit counts nowhere.
 pub const ORIGIN_LEFT_OUT: u32 = 3;
+/// Has entered a call that another one of a sample stands for: its exit counts nowhere.
+pub const ORIGIN_SAMPLED_OUT: u32 = 4;
 
 /// How many threads the hash by tid has room for, on kernels without task storage.
 pub const MAX_OPEN_BY_TID: u32 = 16384;

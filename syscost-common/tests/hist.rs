@@ -3,14 +3,18 @@
 use histogram::Histogram;
 use proptest::{collection::vec, prelude::*};
 use syscost_common::hist::{
-    BUCKETS, GROUPING_POWER, LINEAR, MAX_VALUE_POWER, bucket_bounds, bucket_index,
+    BUCKETS, LATENCY, PART, PART_BUCKETS, Scheme, bucket_bounds, bucket_index, part_index_of_bucket,
 };
 
-const MAX_VALUE: u64 = 1 << MAX_VALUE_POWER;
+const SCHEMES: [Scheme; 2] = [LATENCY, PART];
 
 /// The histogram that the crate would make with the same parameters.
-fn reference() -> Histogram {
-    Histogram::new(GROUPING_POWER as u8, MAX_VALUE_POWER as u8).unwrap()
+fn reference(scheme: Scheme) -> Histogram {
+    Histogram::new(scheme.grouping_power as u8, scheme.max_value_power as u8).unwrap()
+}
+
+fn max_value(scheme: Scheme) -> u64 {
+    1 << scheme.max_value_power
 }
 
 /// Values of every magnitude: uniform ones would nearly all have 64 bits.
@@ -20,60 +24,80 @@ fn any_latency() -> impl Strategy<Value = u64> {
 
 #[test]
 fn buckets_tile_all_values_without_gap_or_overlap() {
-    let mut next = 0;
-    for index in 0..BUCKETS {
-        let (low, high) = bucket_bounds(index);
-        assert_eq!(low, next, "bucket {index}");
-        assert!(low <= high, "bucket {index}");
-        next = high.wrapping_add(1);
+    for scheme in SCHEMES {
+        let mut next = 0;
+        for index in 0..scheme.buckets() {
+            let (low, high) = scheme.bounds(index);
+            assert_eq!(low, next, "{scheme:?} {index}");
+            assert!(low <= high, "{scheme:?} {index}");
+            next = high.wrapping_add(1);
+        }
+        // The last one is open above: one past its end is one past the largest number.
+        assert_eq!(next, 0);
+        assert!(scheme.bounds(scheme.buckets() - 1).0 < max_value(scheme));
     }
-    // The last one is open above: one past its end is one past the largest number.
-    assert_eq!(next, 0);
-    assert!(bucket_bounds(BUCKETS - 1).0 < MAX_VALUE);
 }
 
 #[test]
 fn every_value_of_a_bucket_leads_back_to_it() {
-    for index in 0..BUCKETS {
-        let (low, high) = bucket_bounds(index);
-        for value in [low, low + (high - low) / 2, high] {
-            assert_eq!(bucket_index(value), index, "{value}");
+    for scheme in SCHEMES {
+        for index in 0..scheme.buckets() {
+            let (low, high) = scheme.bounds(index);
+            for value in [low, low + (high - low) / 2, high] {
+                assert_eq!(scheme.index(value), index, "{scheme:?} {value}");
+            }
         }
     }
 }
 
 #[test]
 fn buckets_are_those_of_the_histogram_crate() {
-    let reference = reference();
-    assert_eq!(BUCKETS, 592);
-    assert_eq!(reference.as_slice().len(), BUCKETS);
-    for (index, bucket) in reference.iter().enumerate() {
-        let (low, high) = bucket_bounds(index);
-        // The crate has no open bucket: its last one ends at the largest value it takes.
-        assert_eq!((bucket.start(), bucket.end()), (low, high.min(MAX_VALUE - 1)));
+    assert_eq!((BUCKETS, PART_BUCKETS), (592, 140));
+    for scheme in SCHEMES {
+        let reference = reference(scheme);
+        assert_eq!(reference.as_slice().len(), scheme.buckets());
+        for (index, bucket) in reference.iter().enumerate() {
+            let (low, high) = scheme.bounds(index);
+            // The crate has no open bucket: its last one ends at the largest value it takes.
+            assert_eq!((bucket.start(), bucket.end()), (low, high.min(max_value(scheme) - 1)));
+        }
     }
 }
 
 #[test]
 fn small_values_have_a_bucket_each() {
-    for value in 0..LINEAR {
-        assert_eq!(bucket_bounds(bucket_index(value)), (value, value));
+    for scheme in SCHEMES {
+        for value in 0..scheme.linear() {
+            assert_eq!(scheme.bounds(scheme.index(value)), (value, value));
+        }
     }
 }
 
 #[test]
-fn no_bucket_is_wider_than_a_sixteenth_of_its_values() {
-    for index in 1..BUCKETS - 1 {
+fn no_bucket_is_wider_than_its_share_of_its_values() {
+    for (scheme, parts) in [(LATENCY, 16), (PART, 4)] {
+        for index in 1..scheme.buckets() - 1 {
+            let (low, high) = scheme.bounds(index);
+            let width = high - low + 1;
+            // Those of width 1 know their value and have no error.
+            assert!(width == 1 || width * parts <= low, "{scheme:?} {index}: {low}..={high}");
+        }
+    }
+}
+
+#[test]
+fn a_part_has_the_bucket_that_takes_in_that_of_the_latency() {
+    for index in 0..BUCKETS {
         let (low, high) = bucket_bounds(index);
-        let width = high - low + 1;
-        // Those of width 1 know their value and have no error.
-        assert!(width == 1 || width * 16 <= low, "bucket {index}: {low}..={high}");
+        let part = part_index_of_bucket(index);
+        assert_eq!((PART.index(low), PART.index(high)), (part, part), "{index}");
     }
 }
 
 #[test]
 fn only_very_long_calls_share_the_open_bucket() {
-    for value in [MAX_VALUE - 1, MAX_VALUE, MAX_VALUE + 1, u64::MAX] {
+    let max = max_value(LATENCY);
+    for value in [max - 1, max, max + 1, u64::MAX] {
         assert_eq!(bucket_index(value), BUCKETS - 1);
     }
     // A minute of waiting is nothing unusual.
@@ -98,6 +122,8 @@ proptest! {
         prop_assert!(index < BUCKETS);
         let (low, high) = bucket_bounds(index);
         prop_assert!(low <= value && value <= high);
+        let (low, high) = PART.bounds(PART.index(value));
+        prop_assert!(low <= value && value <= high);
     }
 
     #[test]
@@ -115,14 +141,16 @@ proptest! {
 proptest! {
     #[test]
     fn the_index_is_that_of_the_histogram_crate(values in vec(any_latency(), 1..500)) {
-        let mut reference = reference();
-        let mut counts = vec![0; BUCKETS];
-        for value in values {
-            counts[bucket_index(value)] += 1;
-            // Beyond its range the crate has no answer; here the last bucket takes the rest.
-            reference.increment(value.min(MAX_VALUE - 1)).unwrap();
+        for scheme in SCHEMES {
+            let mut reference = reference(scheme);
+            let mut counts = vec![0; scheme.buckets()];
+            for value in &values {
+                counts[scheme.index(*value)] += 1;
+                // Beyond its range the crate has no answer; here the last bucket takes the rest.
+                reference.increment((*value).min(max_value(scheme) - 1)).unwrap();
+            }
+            prop_assert_eq!(reference.as_slice(), counts);
         }
-        prop_assert_eq!(reference.as_slice(), counts);
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub(crate) unsafe fn add32(place: *mut u32, by: u32) {
     unsafe { asm!("lock *(u32 *)({0} + 0) += {1}", in(reg) place, in(wreg) by, options(nostack)) };
 }
 
-/// A way to keep the highest value seen.
+/// A way to keep the highest value seen, right where one program preempts another.
 pub(crate) trait Raise {
     /// Sets `*place` to `value` if that is more.
     ///

@@ -13,11 +13,14 @@ mod groups;
 mod in_flight;
 mod iterator;
 mod kind;
+mod ledger;
 mod maps;
 mod namespace;
+mod own;
 mod perf;
 mod record;
 mod restart;
+mod sched;
 mod scope;
 mod scope_of;
 mod syscall;
@@ -39,6 +42,17 @@ fn sys_enter(ctx: BtfTracePointContext) {
 #[btf_tracepoint(function = "sys_exit")]
 fn sys_exit(ctx: BtfTracePointContext) {
     syscall::on_exit::<ByTask, ByExchange>(&ctx, || ctx.arg(0), ctx.arg(1));
+}
+
+#[btf_tracepoint(function = "sched_switch")]
+fn sched_switch(ctx: BtfTracePointContext) {
+    let preempt: u64 = ctx.arg(0);
+    sched::on_switch(preempt != 0, &ByTask(ctx.arg(1)), &ByTask(ctx.arg(2)));
+}
+
+#[btf_tracepoint(function = "sched_wakeup")]
+fn sched_wakeup(ctx: BtfTracePointContext) {
+    sched::on_wakeup(&ByTask(ctx.arg(0)));
 }
 
 #[btf_tracepoint(function = "sched_process_fork")]

@@ -12,7 +12,7 @@ use aya_ebpf::{
 };
 use syscost_common::{comm::Comm, ledger::Counter, open_call::OpenCall};
 
-use crate::{frozen::frozen, groups, maps::MACHINE, task, threads::Threads};
+use crate::{frozen::frozen, groups, maps::MACHINE, sched, task, threads::Threads};
 
 /// The open call of each thread. Freed with the task, so that a reused tid inherits nothing.
 /// Written by the thread itself. No memory: counted in `OpenCallsFull`.
@@ -36,6 +36,8 @@ impl ByTask {
 }
 
 impl Threads for ByTask {
+    const SEES_SWITCHES: bool = true;
+
     #[inline(always)]
     fn current() -> Self {
         Self(task::current())
@@ -87,6 +89,11 @@ impl Threads for ByTask {
     #[inline(always)]
     fn open_call_or_new(&self) -> Option<&mut OpenCall> {
         self.get(BPF_LOCAL_STORAGE_GET_F_CREATE)
+    }
+
+    #[inline(always)]
+    fn settle(&self, call: &mut OpenCall) {
+        sched::settle(self, call);
     }
 
     #[inline(always)]

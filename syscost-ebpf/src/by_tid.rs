@@ -14,9 +14,8 @@ use syscost_common::{
 
 use crate::{
     frozen::frozen,
-    kind,
+    kind, ledger,
     maps::{MACHINE, OFFSETS},
-    record,
     threads::Threads,
 };
 
@@ -43,6 +42,8 @@ impl ByTid {
 }
 
 impl Threads for ByTid {
+    const SEES_SWITCHES: bool = false;
+
     #[inline(always)]
     fn current() -> Self {
         let ids = bpf_get_current_pid_tgid();
@@ -108,6 +109,9 @@ impl Threads for ByTid {
     }
 
     #[inline(always)]
+    fn settle(&self, _call: &mut OpenCall) {}
+
+    #[inline(always)]
     fn forget(&self, _call: Option<&mut OpenCall>) {
         // Nothing is kept of a thread that made no call while attached.
         let _ = OPEN_BY_TID.remove(&self.tid);
@@ -156,7 +160,7 @@ pub(crate) fn on_exec(old_tid: u32) {
     let Some(call) = former.open_call().map(|call| *call) else { return };
     match thread.open_call_or_new() {
         Some(place) => *place = call,
-        None => record::count(Counter::OpenCallsFull),
+        None => ledger::count(Counter::OpenCallsFull),
     }
     former.forget(None);
 }

@@ -9,6 +9,7 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use syscost_common::{
+    cell::PARTS,
     group::{
         BY_CGROUP, BY_COMM, BY_PROCESS, BY_THREAD, Group, Key, MAX_GROUPS, NONE, OTHER,
         ThreadTotals, Totals,
@@ -21,8 +22,9 @@ use crate::{
     atomic,
     by_task::ByTask,
     iterator::{Context, ElementContext, write},
+    ledger,
     maps::GROUP_BY,
-    record, task,
+    task,
     threads::Threads,
 };
 
@@ -53,7 +55,7 @@ pub(crate) fn keep(task: *mut task_struct, call: &mut OpenCall) {
     if let Some(group) = GROUPS.get_ptr_mut(&key) {
         return add(group, &totals);
     }
-    record::count(Counter::GroupsFull);
+    ledger::count(Counter::GroupsFull);
     if let Some(other) = GROUPS.get_ptr_mut(&OTHER) {
         add(other, &totals);
     }
@@ -66,6 +68,10 @@ fn add(group: *mut Group, totals: &Totals) {
         atomic::add64(&raw mut (*group).totals.calls, totals.calls);
         atomic::add64(&raw mut (*group).totals.errors, totals.errors);
         atomic::add64(&raw mut (*group).totals.total_ns, totals.total_ns);
+        atomic::add64(&raw mut (*group).totals.parted, totals.parted);
+        for part in 0..PARTS {
+            atomic::add64(&raw mut (*group).totals.parts_ns[part], totals.parts_ns[part]);
+        }
     }
 }
 

@@ -39,9 +39,17 @@ pub(crate) static SCOPE: Frozen<Scope> = Frozen::new(Scope {
 pub(crate) static FILTER: Frozen<Filter> =
     Frozen::new(Filter { kinds: 0, failed: 0, by_errno: 0, reserved: 0, errnos: [0; ERRNO_WORDS] });
 
-/// What totals are kept by; a constant of [`syscost_common::group`].
+/// What totals are kept by; a constant of [`syscost_common::group`]. Its first value must not be that
+/// of a constant whose address is taken, see `PREEMPTED`.
 #[unsafe(no_mangle)]
 pub(crate) static GROUP_BY: Global<u32> = Global::new(group::NONE);
+
+/// Not 0: this kernel may preempt a thread inside a program, so that another one runs on the same CPU
+/// meanwhile.
+// A value that no constant in the programs has. To LLVM this is a constant as well: one of equal bytes
+// whose address is taken is put in its place, and would change with what user space sets here.
+#[unsafe(no_mangle)]
+pub(crate) static PREEMPTED: Global<u32> = Global::new(0x5ca1_ab1e);
 
 /// What differs between machines in how syscalls are made.
 #[unsafe(no_mangle)]
@@ -78,6 +86,7 @@ pub(crate) static FREE_SLOTS: Queue<u32, { SLOTS as usize }> = Queue::new();
 #[btf_map]
 pub(crate) static SLOT_OWNERS: HashMap<u32, u32, { SLOTS as usize }> = HashMap::new();
 
-/// The ledger. Key: CPU. Written by the programs on that CPU. Sized like `CELLS`.
+/// The ledger. Key: CPU. Its counters are written by the programs on that CPU, its settings by user
+/// space, also while the programs run. Sized like `CELLS`.
 #[btf_map]
 pub(crate) static LEDGER: Array<Ledger, 1, MMAPABLE> = Array::new();

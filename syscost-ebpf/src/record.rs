@@ -1,85 +1,135 @@
-//! Recording: a call into its cell, an event into the ledger.
-//!
-//! Cells and ledgers belong to a CPU, but on recent kernels a program can be preempted by another
-//! one on the same CPU, so that every update is atomic.
+//! Recording: a call into its cell, which belongs to a CPU (`own`).
 
-use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_get_smp_processor_id};
+use aya_ebpf::bindings::BPF_NOEXIST;
 use syscost_common::{
-    cell::{self, Cell, ERRNOS, OVERFLOW_SLOT},
+    cell::{self, Cell, ERRNOS, OVERFLOW_SLOT, Part, PartOf},
     group::NONE,
-    hist::{BUCKETS, bucket_index},
+    hist::{BUCKETS, PART, PART_BUCKETS, bucket_index, part_index_of_bucket},
     kind::KINDS,
     ledger::Counter,
+    off_cpu::OffCpu,
     open_call::OpenCall,
 };
 
-use crate::atomic::{self, Raise};
 use crate::{
+    atomic::Raise,
     filter,
-    maps::{CELLS, FREE_SLOTS, GROUP_BY, LEDGER, SLOT_OF_KIND, SLOT_OWNERS},
+    ledger::Here,
+    maps::{CELLS, FREE_SLOTS, GROUP_BY, SLOT_OF_KIND, SLOT_OWNERS},
+    own,
 };
 
-/// Adds 1 to `counter`.
-#[inline(always)]
-pub(crate) fn count(counter: Counter) {
-    add(counter, 1);
+/// What is known of a call that a thread has finished.
+#[derive(Clone, Copy)]
+pub(crate) struct Finished {
+    pub(crate) kind: u32,
+    pub(crate) latency_ns: u64,
+    /// Whether context switches were seen all along. No `Option`: LLVM leaves what is behind a `None`
+    /// undefined, and spills it, which the verifier refuses.
+    pub(crate) seen: bool,
+    /// How much of the latency the thread was off the CPU, where that was seen.
+    pub(crate) off: OffCpu,
+    /// How many calls it stands for.
+    pub(crate) weight: u32,
+    pub(crate) ret: i64,
 }
 
-/// Takes 1 from `counter`: what it counted turned out to be something else.
+/// Records a call: its latency, what it consists of, and, if it failed, its errno.
 #[inline(always)]
-pub(crate) fn uncount(counter: Counter) {
-    // Over all CPUs the sum is right, though this CPU's share of it may wrap below zero.
-    add(counter, u64::MAX);
-}
-
-#[inline(always)]
-fn add(counter: Counter, by: u64) {
-    // The ledger has an entry for every possible CPU, so that this look-up does not fail.
-    let Some(ledger) = LEDGER.get_ptr_mut(cpu()) else { return };
-    // SAFETY: the pointer is to a live map value; the counter's index is below their number.
-    unsafe { atomic::add64(&raw mut (*ledger).counters[counter as usize], by) };
-}
-
-/// Records a call of `kind` that a thread has finished: its latency and, if it failed, its errno.
-#[inline(always)]
-pub(crate) fn call<R: Raise>(thread: &mut OpenCall, kind: u32, latency_ns: u64, ret: i64) {
+pub(crate) fn call<R: Raise>(here: Here, thread: &mut OpenCall, finished: Finished) {
+    let Finished { kind, latency_ns, seen, off, weight, ret } = finished;
     // Only -4095..=-1 are errors (IS_ERR_VALUE, include/linux/err.h).
     let negated = (ret as u64).wrapping_neg();
     let errno = if negated.wrapping_sub(1) < 4095 { negated } else { 0 };
     if !filter::wants(errno) {
-        return count(Counter::Filtered);
+        return here.count_by(Counter::Filtered, weight);
     }
-    count(Counter::Matched);
+    here.count_by(Counter::Matched, weight);
     if GROUP_BY.load() != NONE {
-        thread.totals.calls += 1;
-        thread.totals.errors += u64::from(errno != 0);
-        thread.totals.total_ns += latency_ns;
+        add_to_totals(thread, &finished, errno != 0);
     }
-    let slot = slot_of(kind);
-    // As above: there is a cell for every possible CPU and slot.
-    let Some(cell) = CELLS.get_ptr_mut(cell::index(cpu(), slot)) else { return };
+    let slot = slot_of(here, kind, weight);
+    // There is a cell for every possible CPU and slot.
+    let Some(cell) = CELLS.get_ptr_mut(cell::index(here.cpu, slot)) else { return };
+    let bucket = bucket_index(latency_ns);
     // The bucket last: a reader that sees the call counted sees the rest of it as well.
     // SAFETY: the pointers are to fields of a live map value.
     unsafe {
-        atomic::add64(&raw mut (*cell).sum_ns, latency_ns);
-        R::raise(&raw mut (*cell).max_ns, latency_ns);
-        R::raise(&raw mut (*cell).min_complement_ns, u64::MAX - latency_ns);
+        own::add64(&raw mut (*cell).sum_ns, latency_ns * u64::from(weight));
+        own::raise::<R>(&raw mut (*cell).max_ns, latency_ns);
+        own::raise::<R>(&raw mut (*cell).min_complement_ns, u64::MAX - latency_ns);
     }
-    let bucket = bucket_index(latency_ns);
+    if !seen {
+        // By hooks that cannot tell, nothing is missing.
+        if thread.knobs.detail != 0 {
+            here.count_by(Counter::Unparted, weight);
+        }
+        if weight > 1 {
+            here.count(Counter::Sampled);
+        }
+    } else if off.runq_ns | off.blocked_ns == 0 {
+        // The thread never left the CPU: nothing to divide.
+        part(cell, PartOf::OnCpu, latency_ns, part_index_of_bucket(bucket));
+    } else {
+        parts(cell, latency_ns, off.runq_ns, off.blocked_ns);
+    }
     if bucket < BUCKETS {
         // SAFETY: the pointer is to a live map value, and the index was just checked.
-        unsafe { atomic::add32((&raw mut (*cell).buckets).cast::<u32>().add(bucket), 1) };
+        unsafe { own::add32((&raw mut (*cell).buckets).cast::<u32>().add(bucket), weight) };
     }
     if errno != 0 {
-        failed(cell, errno);
+        failed(cell, errno, weight);
     }
 }
 
 #[inline(always)]
-fn failed(cell: *mut Cell, errno: u64) {
+fn add_to_totals(thread: &mut OpenCall, finished: &Finished, failed: bool) {
+    let Finished { latency_ns, seen, off, weight, .. } = *finished;
+    let totals = &mut thread.totals;
+    totals.calls += u64::from(weight);
+    totals.errors += u64::from(failed) * u64::from(weight);
+    totals.total_ns += latency_ns * u64::from(weight);
+    if seen {
+        let off = off.within(latency_ns);
+        totals.parted += 1;
+        totals.parts_ns[PartOf::OnCpu as usize] += latency_ns - off.runq_ns - off.blocked_ns;
+        totals.parts_ns[PartOf::Runq as usize] += off.runq_ns;
+        totals.parts_ns[PartOf::Blocked as usize] += off.blocked_ns;
+    }
+}
+
+/// Divides the latency of a call that left the CPU. Out of line: it is rare where calls are many.
+#[inline(never)]
+fn parts(cell: *mut Cell, latency_ns: u64, runq_ns: u64, blocked_ns: u64) {
+    let off = OffCpu { runq_ns, blocked_ns }.within(latency_ns);
+    let on_cpu_ns = latency_ns - off.runq_ns - off.blocked_ns;
+    part(cell, PartOf::OnCpu, on_cpu_ns, PART.index(on_cpu_ns));
+    if off.runq_ns != 0 {
+        part(cell, PartOf::Runq, off.runq_ns, PART.index(off.runq_ns));
+    }
+    if off.blocked_ns != 0 {
+        part(cell, PartOf::Blocked, off.blocked_ns, PART.index(off.blocked_ns));
+    }
+}
+
+/// Adds a part of a call to its sum and its bucket.
+#[inline(always)]
+fn part(cell: *mut Cell, of: PartOf, ns: u64, bucket: usize) {
+    // SAFETY: the pointers are to fields of a live map value, and the index is checked.
+    unsafe {
+        let part: *mut Part = (&raw mut (*cell).parts).cast::<Part>().add(of as usize);
+        own::add64(&raw mut (*part).sum_ns, ns);
+        if bucket < PART_BUCKETS {
+            own::add32((&raw mut (*part).buckets).cast::<u32>().add(bucket), 1);
+        }
+    }
+}
+
+#[inline(always)]
+fn failed(cell: *mut Cell, errno: u64, weight: u32) {
     let known = if errno < ERRNOS as u64 { errno as usize } else { 0 };
     // SAFETY: the pointer is to a live map value, and the index was just bounded.
-    unsafe { atomic::add32((&raw mut (*cell).errnos).cast::<u32>().add(known), 1) };
+    unsafe { own::add32((&raw mut (*cell).errnos).cast::<u32>().add(known), weight) };
 }
 
 /// What the table of slots says of `kind`.
@@ -92,7 +142,7 @@ pub(crate) fn slot_entry(kind: u32) -> u32 {
 
 /// The slot of `kind`, handed out at its first occurrence.
 #[inline(always)]
-fn slot_of(kind: u32) -> u32 {
+fn slot_of(here: Here, kind: u32, weight: u32) -> u32 {
     let Some(cached) = SLOT_OF_KIND.get_ptr_mut(kind % KINDS) else { return OVERFLOW_SLOT };
     // SAFETY: the pointer is to a live map value; the only value ever stored here is the owner's.
     let slot = unsafe { cached.read_volatile() };
@@ -101,7 +151,7 @@ fn slot_of(kind: u32) -> u32 {
     }
     let slot = hand_out(kind);
     if slot == OVERFLOW_SLOT {
-        count(Counter::SlotsFull);
+        here.count_by(Counter::SlotsFull, weight);
     }
     // SAFETY: as above.
     unsafe { cached.write_volatile(slot) };
@@ -122,10 +172,4 @@ fn hand_out(kind: u32) -> u32 {
     let _ = FREE_SLOTS.push(&slot, 0);
     // SAFETY: as above.
     unsafe { SLOT_OWNERS.get(&kind) }.map_or(OVERFLOW_SLOT, |slot| *slot)
-}
-
-#[inline(always)]
-fn cpu() -> u32 {
-    // SAFETY: the helper has no preconditions.
-    unsafe { bpf_get_smp_processor_id() }
 }

@@ -9,12 +9,19 @@
 //! What is rare is out of line, so that it does not crowd the registers of the hot path.
 
 use syscost_common::{
-    kind::{AbiClass, pack},
+    kind::{AbiClass, NRS_PER_ABI, pack},
     ledger::Counter,
     open_call::{Interrupted, OpenCall},
 };
 
-use crate::{atomic::Raise, frozen::frozen, maps::MACHINE, record};
+use crate::{
+    atomic::Raise,
+    frozen::frozen,
+    ledger::{self, Here},
+    maps::MACHINE,
+    record::{self, Finished},
+    syscall::was_seen,
+};
 
 const EINTR: i64 = 4;
 
@@ -34,14 +41,23 @@ pub(crate) fn interrupt<R: Raise>(
     now: u64,
     stack_pointer: u64,
 ) {
+    let Some(here) = Here::find() else { return };
     if call.interrupted.stack_pointer != 0 {
         // A handler's call was interrupted by another handler.
-        record::count(Counter::RestartsGuessed);
+        here.count_by(Counter::RestartsGuessed, call.interrupted.knobs.one_in);
         end_with_eintr::<R>(call);
     }
-    record::count(Counter::Interrupted);
-    call.interrupted =
-        Interrupted { entered_at, left_at: now, stack_pointer, kind: call.kind, reserved: 0 };
+    here.count_by(Counter::Interrupted, call.knobs.one_in);
+    call.interrupted = Interrupted {
+        entered_at,
+        left_at: now,
+        stack_pointer,
+        kind: call.kind,
+        knobs: call.knobs,
+        off_before: call.off_before,
+        off_at_leaving: call.off,
+        reserved: 0,
+    };
 }
 
 /// Whether the call of `kind` that is being entered is the interrupted one; then it is open again,
@@ -54,8 +70,10 @@ pub(crate) fn resume(call: &mut OpenCall, kind: u32, stack_pointer: u64) -> bool
     {
         return false;
     }
-    record::count(Counter::Restarts);
+    ledger::count_by(Counter::Restarts, interrupted.knobs.one_in);
     call.kind = interrupted.kind;
+    call.knobs = interrupted.knobs;
+    call.off_before = interrupted.off_before;
     call.entered_at = interrupted.entered_at;
     call.interrupted.stack_pointer = 0;
     true
@@ -72,11 +90,16 @@ pub(crate) fn handler_returned<R: Raise>(call: &mut OpenCall, ret: i64, stack_po
 
 #[inline(never)]
 fn end_with_eintr<R: Raise>(call: &mut OpenCall) {
-    let interrupted = call.interrupted;
+    let Some(here) = Here::find() else { return };
+    let Interrupted { kind, knobs, entered_at, left_at, .. } = call.interrupted;
+    let Interrupted { off_before, off_at_leaving, .. } = call.interrupted;
     call.interrupted.stack_pointer = 0;
-    record::uncount(Counter::Interrupted);
-    let latency_ns = interrupted.left_at.saturating_sub(interrupted.entered_at);
-    record::call::<R>(call, interrupted.kind, latency_ns, -EINTR);
+    let weight = knobs.one_in;
+    here.uncount(Counter::Interrupted, weight);
+    let latency_ns = left_at.saturating_sub(entered_at);
+    let seen = was_seen(knobs, here.knobs());
+    let off = off_at_leaving.since(off_before);
+    record::call::<R>(here, call, Finished { kind, latency_ns, seen, off, weight, ret: -EINTR });
 }
 
 #[inline(always)]
@@ -90,8 +113,10 @@ fn is_restart_syscall(kind: u32) -> bool {
 /// Whether `kind` is a handler's return: its result is whatever the interrupted code had there.
 #[inline(always)]
 pub(crate) fn is_sigreturn(kind: u32) -> bool {
-    kind == pack(AbiClass::Native, frozen!(MACHINE.rt_sigreturn))
-        || kind == pack(AbiClass::X32, 513)
+    if kind < NRS_PER_ABI {
+        return kind == pack(AbiClass::Native, frozen!(MACHINE.rt_sigreturn));
+    }
+    kind == pack(AbiClass::X32, 513)
         // i386 and 32-bit Arm: sigreturn and rt_sigreturn.
         || kind == pack(AbiClass::Compat, 119)
         || kind == pack(AbiClass::Compat, 173)

@@ -15,7 +15,7 @@ use syscost_common::{
     scope::{CGROUP, COMM, FOLLOWED, HOST, MAX_TARGETS, PROCESS, PROCESSES, THREAD, THREADS, USER},
 };
 
-use crate::{frozen::frozen, maps::SCOPE, record, threads::Threads};
+use crate::{frozen::frozen, ledger, maps::SCOPE, threads::Threads};
 
 /// The processes, or the threads, that are measured. Key: tgid or tid; value: who entered it. Filled by user space before
 /// attaching; a followed child is added when it is forked, and what has died is removed. Full:
@@ -72,7 +72,7 @@ fn follow<T: Threads>(child: &T) -> bool {
         return false;
     }
     let added = TARGETS.insert(&child.tgid(), &FOLLOWED, BPF_ANY.into()).is_ok();
-    record::count(if added { Counter::Children } else { Counter::TargetsFull });
+    ledger::count(if added { Counter::Children } else { Counter::TargetsFull });
     added
 }
 
@@ -97,7 +97,7 @@ fn forget(tgid: u32) {
     let followed = unsafe { TARGETS.get(&tgid) }.is_some_and(|by| *by == FOLLOWED);
     // Two threads that exit at the same time may both find the process dead.
     if TARGETS.remove(&tgid).is_ok() && followed {
-        record::uncount(Counter::Children);
+        ledger::uncount(Counter::Children);
     }
 }
 

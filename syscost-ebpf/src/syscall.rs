@@ -1,12 +1,27 @@
 //! The life of a call: enter opens it, exit closes it and hands its latency on, death ends it.
 
-use aya_ebpf::{EbpfContext, bindings::pt_regs, helpers::bpf_ktime_get_ns};
+use aya_ebpf::{
+    EbpfContext,
+    bindings::pt_regs,
+    helpers::{bpf_ktime_get_ns, generated::bpf_get_prandom_u32},
+};
 use syscost_common::{
+    detail::{self, Knobs},
     ledger::Counter,
-    open_call::{ORIGIN_LEFT_OUT, ORIGIN_NEWBORN, ORIGIN_SEEN, ORIGIN_UNKNOWN, OpenCall},
+    off_cpu::OffCpu,
+    open_call::{
+        ORIGIN_LEFT_OUT, ORIGIN_NEWBORN, ORIGIN_SAMPLED_OUT, ORIGIN_SEEN, ORIGIN_UNKNOWN, OpenCall,
+    },
 };
 
-use crate::{atomic::Raise, diagnostics, filter, record, restart, scope, threads::Threads};
+use crate::{
+    atomic::Raise,
+    diagnostics, filter,
+    ledger::{self, Here},
+    record::{self, Finished},
+    restart, scope,
+    threads::Threads,
+};
 
 /// The number of a call that will not be made: a tracer has taken the program's away (ptrace(2)), or
 /// the program gave none that could be. Its exit is one without an enter, as after a seccomp denial.
@@ -24,11 +39,12 @@ pub(crate) fn on_enter<T: Threads>(
     }
     let Some(call) = thread.open_call_or_new() else {
         diagnostics::report(ctx, Counter::OpenCallsFull, nr, 0);
-        return record::count(Counter::OpenCallsFull);
+        return ledger::count(Counter::OpenCallsFull);
     };
+    let Some(here) = Here::find() else { return };
     if call.entered_at != 0 {
         diagnostics::report(ctx, Counter::ExitsMissed, nr, call.kind.into());
-        record::count(Counter::ExitsMissed);
+        here.count_by(Counter::ExitsMissed, call.knobs.one_in);
     }
     call.origin = ORIGIN_SEEN;
     if nr as i32 == NO_CALL {
@@ -36,9 +52,12 @@ pub(crate) fn on_enter<T: Threads>(
         return;
     }
     let kind = thread.kind_of(nr);
-    if call.interrupted.stack_pointer != 0 && restart::resume(call, kind, T::stack_pointer(regs()))
-    {
-        return;
+    if call.interrupted.stack_pointer != 0 {
+        // The handler may have been off the CPU, and its own call begins with what that adds up to.
+        thread.settle(call);
+        if restart::resume(call, kind, T::stack_pointer(regs())) {
+            return;
+        }
     }
     call.kind = kind;
     if filter::leaves_out(kind) {
@@ -46,7 +65,17 @@ pub(crate) fn on_enter<T: Threads>(
         call.origin = ORIGIN_LEFT_OUT;
         return;
     }
-    record::count(Counter::Enters);
+    let knobs = here.knobs();
+    if is_sampling(knobs) && !stands_for_others(knobs) {
+        call.entered_at = 0;
+        call.origin = ORIGIN_SAMPLED_OUT;
+        return here.count(Counter::SampledOut);
+    }
+    call.knobs = knobs;
+    if T::SEES_SWITCHES {
+        call.off_before = call.off;
+    }
+    here.count_by(Counter::Enters, knobs.one_in);
     // Last, so that the call is charged as little of our own time as possible.
     call.entered_at = now();
 }
@@ -61,7 +90,12 @@ pub(crate) fn on_exit<T: Threads, R: Raise>(
     if scope::is_constant() && !scope::contains(&thread) {
         return;
     }
-    // First, for the same reason.
+    let Some(here) = Here::find() else { return };
+    let knobs = here.knobs();
+    if is_sampling(knobs) && was_sampled_out(&thread) {
+        return;
+    }
+    // Before all that takes longer, for the same reason.
     let now = now();
     let open = thread.open_call();
     let is_open = matches!(&open, Some(call) if call.entered_at != 0);
@@ -70,10 +104,12 @@ pub(crate) fn on_exit<T: Threads, R: Raise>(
     }
     let Some(call) = open else {
         // Known from now on: only one call can have been open unseen.
-        if let Some(call) = thread.open_call_or_new() {
+        if here.sees_enters()
+            && let Some(call) = thread.open_call_or_new()
+        {
             call.origin = ORIGIN_SEEN;
         }
-        return record::count(T::exit_of_unknown());
+        return here.count(T::exit_of_unknown());
     };
     let entered_at = call.entered_at;
     if entered_at == 0 {
@@ -82,13 +118,15 @@ pub(crate) fn on_exit<T: Threads, R: Raise>(
         if origin == ORIGIN_LEFT_OUT {
             return left_out::<T, R>(call, regs, ret);
         }
-        return record::count(match origin {
+        return here.count(match origin {
+            ORIGIN_SAMPLED_OUT => return,
             ORIGIN_NEWBORN => Counter::NewbornExits,
             ORIGIN_UNKNOWN => Counter::OpenAtAttach,
             _ => Counter::OrphanExits,
         });
     }
     call.entered_at = 0;
+    thread.settle(call);
     let mut ret = ret as i64;
     if restart::is_interruption(ret) {
         return restart::interrupt::<R>(call, entered_at, now, T::stack_pointer(regs()));
@@ -103,9 +141,42 @@ pub(crate) fn on_exit<T: Threads, R: Raise>(
     }
     let Some(latency_ns) = now.checked_sub(entered_at) else {
         diagnostics::report(ctx, Counter::Discarded, now, entered_at);
-        return record::count(Counter::Discarded);
+        return here.count_by(Counter::Discarded, call.knobs.one_in);
     };
-    record::call::<R>(call, kind, latency_ns, ret);
+    let seen = T::SEES_SWITCHES && was_seen(call.knobs, knobs);
+    let off = if T::SEES_SWITCHES { call.off.since(call.off_before) } else { OffCpu::NONE };
+    let weight = call.knobs.one_in;
+    record::call::<R>(here, call, Finished { kind, latency_ns, seen, off, weight, ret });
+}
+
+/// Whether all context switches were seen between two moments with these settings.
+#[inline(always)]
+pub(crate) fn was_seen(then: Knobs, now: Knobs) -> bool {
+    then.detail == now.detail && detail::sees_switches(now.detail)
+}
+
+#[inline(always)]
+fn is_sampling(knobs: Knobs) -> bool {
+    knobs.one_in > 1
+}
+
+/// Whether the call that is being entered is the one that is measured. By chance: what comes in turn
+/// might always meet the same kind of call.
+#[inline(always)]
+fn stands_for_others(knobs: Knobs) -> bool {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_get_prandom_u32() & (knobs.one_in - 1) == 0 }
+}
+
+/// Whether the thread's call is not measured; spares it the clock.
+#[inline(always)]
+fn was_sampled_out<T: Threads>(thread: &T) -> bool {
+    let Some(call) = thread.open_call() else { return false };
+    if call.entered_at != 0 || call.origin != ORIGIN_SAMPLED_OUT {
+        return false;
+    }
+    call.origin = ORIGIN_SEEN;
+    true
 }
 
 /// A call that the filter leaves out has left the kernel. A handler's return says what became of
@@ -135,15 +206,16 @@ pub(crate) fn on_thread_exit<T: Threads>() {
         return;
     }
     scope::on_thread_exit(&thread);
+    let Some(here) = Here::find() else { return };
     let mut open = thread.open_call();
     if let Some(call) = &mut open {
         if call.entered_at != 0 {
             call.entered_at = 0;
-            record::count(Counter::EndedWithoutExit);
+            here.count_by(Counter::EndedWithoutExit, call.knobs.one_in);
         }
         if call.interrupted.stack_pointer != 0 {
             call.interrupted.stack_pointer = 0;
-            record::count(Counter::EndedWithoutExit);
+            here.count_by(Counter::EndedWithoutExit, call.interrupted.knobs.one_in);
         }
     }
     thread.forget(open);
@@ -158,6 +230,6 @@ pub(crate) fn on_fork<T: Threads>(child: &T) {
     }
     match child.open_call_or_new() {
         Some(call) => call.origin = ORIGIN_NEWBORN,
-        None => record::count(Counter::OpenCallsFull),
+        None => ledger::count(Counter::OpenCallsFull),
     }
 }

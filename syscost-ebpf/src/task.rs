@@ -128,6 +128,26 @@ pub(crate) fn is_runnable(task: *mut task_struct) -> bool {
     read(task.cast(), frozen!(OFFSETS.task_state)) == 0
 }
 
+/// How long `task` has waited for CPUs, ns, until it was last given one; `None` where the scheduler
+/// keeps no account.
+#[inline(always)]
+pub(crate) fn run_delay(task: *mut task_struct) -> Option<u64> {
+    let at = frozen!(OFFSETS.task_run_delay);
+    if at == 0 {
+        return None;
+    }
+    // SAFETY: a BTF pointer, as below.
+    Some(unsafe { task.cast::<u8>().add(at as usize).cast::<u64>().read_volatile() })
+}
+
+/// Whether any program keeps something with `task`. Spares most tasks a look-up; where the member is
+/// not known, all may.
+#[inline(always)]
+pub(crate) fn may_have_storage(task: *mut task_struct) -> bool {
+    let at = frozen!(OFFSETS.task_bpf_storage);
+    at == 0 || !pointer(task.cast(), at).is_null()
+}
+
 /// The kind of call `nr` that `task` has entered.
 #[inline(always)]
 pub(crate) fn kind_of(task: *mut task_struct, nr: u64) -> u32 {

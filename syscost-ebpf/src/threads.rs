@@ -5,6 +5,10 @@ use syscost_common::{comm::Comm, ledger::Counter, open_call::OpenCall};
 
 /// A way to identify the running thread and to keep its open call.
 pub(crate) trait Threads: Sized {
+    /// Whether context switches and wake-ups can be told of: by typed pointers to tasks that do not
+    /// run. Elsewhere what a latency consists of is not known.
+    const SEES_SWITCHES: bool;
+
     /// The running thread.
     fn current() -> Self;
 
@@ -34,6 +38,9 @@ pub(crate) trait Threads: Sized {
 
     /// The same, made when missing; `None` when there is no room.
     fn open_call_or_new(&self) -> Option<&mut OpenCall>;
+
+    /// Brings the time off the CPU up to date, for the thread that is running.
+    fn settle(&self, call: &mut OpenCall);
 
     /// Forgets the thread, which dies.
     fn forget(&self, call: Option<&mut OpenCall>);

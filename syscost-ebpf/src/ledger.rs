@@ -1,0 +1,90 @@
+//! The ledger of the CPU that the program runs on, and the settings that stand beside the counts.
+
+use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
+use syscost_common::{
+    detail::Knobs,
+    ledger::{Counter, Ledger},
+};
+
+use crate::{maps::LEDGER, own};
+
+/// This CPU. A program stays on its CPU, also where it is preempted.
+#[derive(Clone, Copy)]
+pub(crate) struct Here {
+    /// The CPU's number.
+    pub(crate) cpu: u32,
+    ledger: *mut Ledger,
+}
+
+impl Here {
+    /// `None` does not happen: the ledger has an entry for every possible CPU.
+    #[inline(always)]
+    pub(crate) fn find() -> Option<Self> {
+        // SAFETY: the helper has no preconditions.
+        let cpu = unsafe { bpf_get_smp_processor_id() };
+        Some(Self { cpu, ledger: LEDGER.get_ptr_mut(cpu)? })
+    }
+
+    /// The settings of this moment.
+    #[inline(always)]
+    pub(crate) fn knobs(self) -> Knobs {
+        // SAFETY: the pointer is to a live map value of plain integers.
+        unsafe { (&raw const (*self.ledger).knobs).read_volatile() }
+    }
+
+    /// Whether enters are seen yet. Exits are a moment before, so that no enter stays without its exit.
+    #[inline(always)]
+    pub(crate) fn sees_enters(self) -> bool {
+        // SAFETY: as above.
+        unsafe { (&raw const (*self.ledger).sees_enters).read_volatile() != 0 }
+    }
+
+    /// Adds 1 to `counter`.
+    #[inline(always)]
+    pub(crate) fn count(self, counter: Counter) {
+        self.add(counter, 1);
+    }
+
+    /// Adds `by` to `counter`.
+    #[inline(always)]
+    pub(crate) fn count_by(self, counter: Counter, by: u32) {
+        self.add(counter, by.into());
+    }
+
+    /// Takes `by` from `counter`: what it counted turned out to be something else.
+    #[inline(always)]
+    pub(crate) fn uncount(self, counter: Counter, by: u32) {
+        // Over all CPUs the sum is right, though this CPU's share of it may wrap below zero.
+        self.add(counter, u64::from(by).wrapping_neg());
+    }
+
+    #[inline(always)]
+    fn add(self, counter: Counter, by: u64) {
+        // SAFETY: the pointer is to a live map value; the counter's index is below their number.
+        unsafe { own::add64(&raw mut (*self.ledger).counters[counter as usize], by) };
+    }
+}
+
+/// Adds 1 to `counter`, where nothing else is asked of the ledger.
+#[inline(always)]
+pub(crate) fn count(counter: Counter) {
+    if let Some(here) = Here::find() {
+        here.count(counter);
+    }
+}
+
+/// Adds `by` to `counter`.
+#[inline(always)]
+pub(crate) fn count_by(counter: Counter, by: u32) {
+    if let Some(here) = Here::find() {
+        here.count_by(counter, by);
+    }
+}
+
+/// Takes 1 from `counter`.
+#[inline(always)]
+pub(crate) fn uncount(counter: Counter) {
+    if let Some(here) = Here::find() {
+        here.uncount(counter, 1);
+    }
+}

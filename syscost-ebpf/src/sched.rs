@@ -1,0 +1,135 @@
+//! Context switches and wake-ups: how long a thread is off the CPU while it is in a call, and whether
+//! it waits for something or for a CPU.
+//!
+//! Both run with interrupts off, under the lock of a run queue: nothing preempts them. A thread
+//! is woken up after it was switched out and before it is switched in, and its own programs do not run
+//! in between, so that what is kept of it has one writer at a time.
+
+use aya_ebpf::{bindings::task_struct, helpers::bpf_ktime_get_ns};
+use syscost_common::{
+    detail,
+    ledger::Counter,
+    off_cpu::Away,
+    open_call::OpenCall,
+    scope::{PROCESS, THREAD},
+};
+
+use crate::{
+    by_task::ByTask,
+    frozen::frozen,
+    ledger::{self, Here},
+    maps::SCOPE,
+    task,
+    threads::Threads,
+};
+
+/// The CPU goes from `prev` to `next`. `preempt`: `prev` did not ask for that.
+#[inline(always)]
+pub(crate) fn on_switch(preempt: bool, prev: &ByTask, next: &ByTask) {
+    if let Some(call) = kept(prev) {
+        leave(preempt, prev, call);
+    }
+    if let Some(call) = kept(next)
+        && call.away.since != 0
+    {
+        arrive(call);
+    }
+}
+
+/// What is kept of `thread`. Whether it is in scope was asked when it entered its call; here a cheap
+/// no spares almost all threads of the host the look-up.
+#[inline(always)]
+fn kept(thread: &ByTask) -> Option<&mut OpenCall> {
+    let may_be = match frozen!(SCOPE.mode) {
+        PROCESS => thread.tgid() == frozen!(SCOPE.id),
+        THREAD => thread.tid() == frozen!(SCOPE.id),
+        _ => task::may_have_storage(thread.0),
+    };
+    if may_be { thread.open_call() } else { None }
+}
+
+#[inline(always)]
+fn leave(preempt: bool, prev: &ByTask, call: &mut OpenCall) {
+    settle(prev, call);
+    // An interrupted call goes on in its handler.
+    if call.entered_at == 0 && call.interrupted.stack_pointer == 0 {
+        return;
+    }
+    let Some(here) = Here::find() else { return };
+    let preempted = preempt || task::is_runnable(prev.0);
+    call.away = Away {
+        since: now(),
+        woken_at: 0,
+        preempted: preempted.into(),
+        detail: here.knobs().detail,
+        run_delay: task::run_delay(prev.0).unwrap_or(0),
+        unsettled_ns: 0,
+    };
+}
+
+#[inline(always)]
+fn arrive(call: &mut OpenCall) {
+    let away = call.away;
+    call.away.since = 0;
+    let Some(here) = Here::find() else { return };
+    // Switches, or the wake-up, may have gone unseen meanwhile; the call knows that it is so.
+    if away.detail != here.knobs().detail {
+        return;
+    }
+    let (off, unwoken) = away.ends(now());
+    call.off.runq_ns += off.runq_ns;
+    call.off.blocked_ns += off.blocked_ns;
+    if unwoken && detail::sees_wakeups(away.detail) {
+        call.away.unsettled_ns = off.blocked_ns;
+    }
+}
+
+/// Some wake-ups and switches pass by the tracepoints: of what one task does, the kernel may report
+/// nothing, and whoever comes after it on its CPU was not seen to go on. The scheduler's own account,
+/// which is brought up to date right after the switch, tells what `thread`, which runs now, waited for
+/// the CPU.
+#[inline(always)]
+pub(crate) fn settle(thread: &ByTask, call: &mut OpenCall) {
+    if call.away.since | call.away.unsettled_ns != 0 {
+        settle_by_account(thread.0, call);
+    }
+}
+
+/// Out of line: it is rare.
+#[inline(never)]
+fn settle_by_account(thread: *mut task_struct, call: &mut OpenCall) {
+    let away = call.away;
+    call.away.since = 0;
+    call.away.unsettled_ns = 0;
+    let run_delay = task::run_delay(thread);
+    if run_delay.is_none() {
+        ledger::count(Counter::WakeupsMissed);
+    }
+    let run_delay = run_delay.unwrap_or(away.run_delay);
+    if away.since == 0 {
+        let runq_ns = away.settles(run_delay);
+        call.off.runq_ns += runq_ns;
+        call.off.blocked_ns -= runq_ns;
+    } else if Here::find().is_some_and(|here| away.detail == here.knobs().detail) {
+        let off = away.ended_unseen(now(), run_delay);
+        call.off.runq_ns += off.runq_ns;
+        call.off.blocked_ns += off.blocked_ns;
+    }
+}
+
+/// `thread` can go on.
+#[inline(always)]
+pub(crate) fn on_wakeup(thread: &ByTask) {
+    if let Some(call) = kept(thread)
+        && call.away.since != 0
+        && call.away.woken_at == 0
+    {
+        call.away.woken_at = now();
+    }
+}
+
+#[inline(always)]
+fn now() -> u64 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_ktime_get_ns() }
+}
