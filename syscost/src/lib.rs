@@ -16,5 +16,6 @@ pub mod reading;
 pub mod run;
 pub mod sample;
 pub mod source;
+pub mod spread;
 pub mod target;
 pub mod view;

@@ -1,10 +1,12 @@
 //! A number together with how far it can be trusted.
 
-/// A value that was read, may be low, or was never collected. Keeps 0 meaning zero.
+/// A value that was read, may be low, is estimated, or was never collected. Keeps 0 meaning zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Reading<T> {
     /// Nothing was collected; shown as "–", never as 0.
     NotCollected,
+    /// About this much: calls were sampled, and those measured stand for the others; shown with "≈".
+    Estimated(T),
     /// At least this much: something may be missing; shown with ">=".
     Partial(T),
     /// Exactly this.
@@ -21,7 +23,7 @@ impl<T> Reading<T> {
     pub fn value(self) -> Option<T> {
         match self {
             Self::NotCollected => None,
-            Self::Partial(value) | Self::Exact(value) => Some(value),
+            Self::Estimated(value) | Self::Partial(value) | Self::Exact(value) => Some(value),
         }
     }
 
@@ -29,6 +31,7 @@ impl<T> Reading<T> {
     pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Reading<U> {
         match self {
             Self::NotCollected => Reading::NotCollected,
+            Self::Estimated(value) => Reading::Estimated(f(value)),
             Self::Partial(value) => Reading::Partial(f(value)),
             Self::Exact(value) => Reading::Exact(f(value)),
         }

@@ -2,9 +2,14 @@
 //!
 //! Knows no rates, no percentiles and no names; those are the model's.
 
-use syscost_common::{hist::BUCKETS, kind::AbiClass, ledger::COUNTERS};
+use syscost_common::{
+    cell::PARTS,
+    hist::{BUCKETS, PART_BUCKETS},
+    kind::AbiClass,
+    ledger::COUNTERS,
+};
 
-use crate::{group::GroupBy, reading::Reading};
+use crate::{group::GroupBy, reading::Reading, spread::Spread};
 
 /// What was read at one moment, counted since the probes were attached.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +29,70 @@ pub struct Sample {
     pub groups: Option<GroupsSample>,
     /// The ledger.
     pub ledger: LedgerSample,
+    /// How much detail is collected.
+    pub detail: DetailSample,
+    /// CPU time that what is measured has used since attach, ns; as the kernel accounts for it.
+    pub cpu_ns: Reading<u64>,
+    /// What crossing into the kernel costs on this machine; `None` where nobody has calibrated.
+    pub calibrated: Option<Calibrated>,
+    /// What the programs themselves cost when that was last measured; `None` where it never was.
+    pub cost: Option<CostSample>,
+}
+
+/// What the programs cost, measured for a moment: the kernel's statistics are not for free.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CostSample {
+    /// How long they ran, over all CPUs, percent of one CPU.
+    pub run_pct: f64,
+    /// How long one run took on average, ns; `None` where none ran.
+    pub run_ns: Option<f64>,
+    /// When that was, ns of CLOCK_MONOTONIC.
+    pub at_ns: u64,
+    /// What they may cost at most, percent of one CPU; `None` without a budget.
+    pub budget_pct: Option<f64>,
+}
+
+/// What `syscost calibrate` found out about the machine, as far as it bears on what is measured.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Calibrated {
+    /// What crossing into the kernel and back costs by itself, ns.
+    pub crossing_ns: Spread,
+    /// What being measured adds to a call, ns; `None` where it is not known.
+    pub target_tax_ns: Option<Spread>,
+    /// What it adds to a call of everybody else, ns; `None` where it is not known.
+    pub bystander_tax_ns: Option<Spread>,
+}
+
+/// How much detail is collected, from most to least; each level goes without what those before it
+/// have as well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Detail {
+    /// Everything.
+    #[default]
+    Full,
+    /// Waiting for a CPU is not told from being blocked: wake-ups are not seen.
+    NoRunq,
+    /// Time on the CPU is not told from that off it: context switches are not seen.
+    NoOnCpu,
+    /// One call of several is measured, and stands for all.
+    Sampling,
+}
+
+impl Detail {
+    /// All of them, in order.
+    pub const ALL: [Self; 4] = [Self::Full, Self::NoRunq, Self::NoOnCpu, Self::Sampling];
+}
+
+/// What was collected of that which can be gone without.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DetailSample {
+    /// Whether these hooks can tell what a latency consists of.
+    pub parts: bool,
+    /// The level at the moment.
+    pub level: Detail,
+    /// How long, since attach, wake-ups were not seen, ns.
+    pub without_wakeups_ns: u64,
 }
 
 /// A call that was open when the sample was read.
@@ -124,6 +193,11 @@ pub struct GroupSample {
     pub errors: u64,
     /// Sum of their latencies, ns.
     pub total_ns: u64,
+    /// What the latencies of `parted` of them consist of, ns; indexed by
+    /// [`syscost_common::cell::PartOf`].
+    pub parts_ns: [u64; PARTS],
+    /// The calls of which that is known.
+    pub parted: u64,
 }
 
 /// Who made calls that are added up.
@@ -182,9 +256,24 @@ pub struct KindSample {
     pub max_ns: u64,
     /// Calls per latency bucket; see [`syscost_common::hist`].
     pub buckets: Box<[u64; BUCKETS]>,
+    /// What the latencies consist of, indexed by [`syscost_common::cell::PartOf`].
+    pub parts: Box<[PartSample; PARTS]>,
     /// Failed calls per errno, in ascending order, those that occurred. Errno 0 stands for
     /// errors beyond the kernel's table.
     pub errnos: Vec<(u16, u64)>,
+}
+
+/// One part of the latencies of a kind's calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartSample {
+    /// Sum over the calls, ns.
+    pub sum_ns: u64,
+    /// Calls per bucket; see [`syscost_common::hist::PART`] and [`syscost_common::cell::Part`].
+    pub buckets: [u64; PART_BUCKETS],
+}
+
+impl PartSample {
+    const EMPTY: Self = Self { sum_ns: 0, buckets: [0; PART_BUCKETS] };
 }
 
 impl KindSample {
@@ -196,6 +285,7 @@ impl KindSample {
             min_ns: u64::MAX,
             max_ns: 0,
             buckets: Box::new([0; BUCKETS]),
+            parts: Box::new([PartSample::EMPTY; PARTS]),
             errnos: Vec::new(),
         }
     }

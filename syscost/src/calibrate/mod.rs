@@ -20,8 +20,9 @@ use nix::{
 };
 
 use crate::{
-    model::calibration::{After, Calibration, Counters, Direct, Indirect, Ipc, Spread, Tax},
+    model::calibration::{After, Calibration, Counters, Direct, Indirect, Ipc, Tax},
     probe::{HookChoice, Probe, Request},
+    spread::Spread,
 };
 pub use cache::{load, store};
 use clock::Clock;

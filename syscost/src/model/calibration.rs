@@ -2,27 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The middle of several measurements, and how far apart they are.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Spread {
-    /// The median.
-    pub median: f64,
-    /// The first quartile: a quarter of the measurements are below.
-    pub low: f64,
-    /// The third quartile: a quarter of the measurements are above.
-    pub high: f64,
-}
-
-impl Spread {
-    /// Of `values`; `None` without any.
-    pub fn of(values: &[f64]) -> Option<Self> {
-        let mut sorted = values.to_vec();
-        sorted.sort_by(f64::total_cmp);
-        let last = sorted.len().checked_sub(1)?;
-        let at = |share: f64| sorted[(share * last as f64).round() as usize];
-        Some(Self { median: at(0.5), low: at(0.25), high: at(0.75) })
-    }
-}
+use crate::spread::Spread;
 
 /// Everything that `syscost calibrate` measures and finds out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -165,15 +145,6 @@ impl Mitigation {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_spread_is_median_and_quartiles() {
-        let spread = Spread::of(&[5.0, 1.0, 4.0, 2.0, 3.0]).unwrap();
-        assert_eq!((spread.low, spread.median, spread.high), (2.0, 3.0, 4.0));
-        let one = Spread::of(&[7.0]).unwrap();
-        assert_eq!((one.low, one.median, one.high), (7.0, 7.0, 7.0));
-        assert_eq!(Spread::of(&[]), None);
-    }
 
     #[test]
     fn mitigations_are_explained_where_they_bear_on_crossings() {

@@ -2,7 +2,9 @@
 
 use std::cmp::Ordering;
 
-use super::{Basis, Counted, Latency};
+use syscost_common::cell::PartOf;
+
+use super::{Basis, Counted, Distribution, Known, Trust};
 use crate::reading::Reading;
 
 /// Which column; also what a table can be sorted by.
@@ -24,6 +26,22 @@ pub enum Key {
     TimePct,
     /// Sum of latencies per second of the window.
     TimePerSec,
+    /// Sum of time on a CPU.
+    OnCpu,
+    /// Sum of time on a CPU per second of the window.
+    OnCpuPerSec,
+    /// Time waiting for a CPU, percent of latency.
+    RunqPct,
+    /// Time blocked, percent of latency.
+    BlockedPct,
+    /// Sum of time waiting for a CPU.
+    Runq,
+    /// Sum of time blocked.
+    Blocked,
+    /// What crossing into the kernel costs by itself.
+    Boundary,
+    /// The same per second of the window.
+    BoundaryPerSec,
     /// Mean latency.
     Mean,
     /// Shortest latency.
@@ -50,11 +68,13 @@ pub enum Value {
     /// Things per second.
     PerSec(Reading<f64>),
     /// A share, 0 to 100.
-    Pct(f64),
+    Pct(Reading<f64>),
     /// A stretch of time, ns.
     Ns(Reading<u64>),
     /// Time per second of wall time, ns/s.
     NsPerSec(Reading<f64>),
+    /// CPU time per second of wall time, ns/s; people read it in ms/s.
+    CpuPerSec(Reading<f64>),
 }
 
 /// A column of the table.
@@ -119,7 +139,64 @@ pub static COLUMNS: &[Column] = &[
         field: "error_pct",
         title: "ERR%",
         help: "calls that returned an error, percent",
-        get: |_, row| Value::Pct(row.sum().error_pct()),
+        get: |_, row| Value::Pct(Reading::Exact(row.sum().error_pct())),
+        descending: true,
+    },
+    Column {
+        key: Key::OnCpu,
+        id: "cpu",
+        field: "on_cpu_ns",
+        title: "CPU",
+        help: "time on a CPU inside the calls, over all threads: work",
+        get: |basis, row| Value::Ns(basis.part(PartOf::OnCpu, row.sum())),
+        descending: true,
+    },
+    Column {
+        key: Key::OnCpuPerSec,
+        id: "cpu-rate",
+        field: "on_cpu_ns_per_sec",
+        title: "CPU ms/s",
+        help: "time on a CPU inside the calls, ms per second, over all threads: work",
+        get: |basis, row| {
+            let ns = basis.part(PartOf::OnCpu, row.sum());
+            Value::CpuPerSec(ns.map(|ns| basis.per_sec(ns)))
+        },
+        descending: true,
+    },
+    Column {
+        key: Key::Runq,
+        id: "runq",
+        field: "runq_ns",
+        title: "RUNQ",
+        help: "time inside the calls able to run and waiting for a CPU: others had it",
+        get: |basis, row| Value::Ns(basis.part(PartOf::Runq, row.sum())),
+        descending: true,
+    },
+    Column {
+        key: Key::RunqPct,
+        id: "runq-pct",
+        field: "runq_pct",
+        title: "RUNQ%",
+        help: "time waiting for a CPU, percent of the latencies",
+        get: |basis, row| Value::Pct(basis.part_pct(PartOf::Runq, row.sum())),
+        descending: true,
+    },
+    Column {
+        key: Key::Blocked,
+        id: "blocked",
+        field: "blocked_ns",
+        title: "BLOCKED",
+        help: "time inside the calls waiting for anything else: data, a lock, a timer, a disk",
+        get: |basis, row| Value::Ns(basis.part(PartOf::Blocked, row.sum())),
+        descending: true,
+    },
+    Column {
+        key: Key::BlockedPct,
+        id: "blocked-pct",
+        field: "blocked_pct",
+        title: "BLOCKED%",
+        help: "time waiting for anything but a CPU, percent of the latencies",
+        get: |basis, row| Value::Pct(basis.part_pct(PartOf::Blocked, row.sum())),
         descending: true,
     },
     Column {
@@ -137,7 +214,7 @@ pub static COLUMNS: &[Column] = &[
         field: "time_pct",
         title: "TIME%",
         help: "sum of latencies, percent of that of all rows",
-        get: |basis, row| Value::Pct(basis.time_pct(row.sum().total_ns)),
+        get: |basis, row| Value::Pct(Reading::Exact(basis.time_pct(row.sum().total_ns))),
         descending: true,
     },
     Column {
@@ -147,6 +224,28 @@ pub static COLUMNS: &[Column] = &[
         title: "TIME/s",
         help: "sum of latencies per second, over all threads: work and waiting alike",
         get: |basis, row| Value::NsPerSec(basis.reading(basis.per_sec(row.sum().total_ns))),
+        descending: true,
+    },
+    Column {
+        key: Key::Boundary,
+        id: "boundary",
+        field: "boundary_ns",
+        title: "BOUNDARY",
+        help: "calls x what crossing into the kernel and back costs here (syscost calibrate)",
+        get: |basis, row| Value::Ns(basis.boundary_ns(row.sum().calls).map(|ns| ns.round() as u64)),
+        descending: true,
+    },
+    Column {
+        key: Key::BoundaryPerSec,
+        id: "boundary-rate",
+        field: "boundary_ns_per_sec",
+        title: "BOUND/s",
+        help: "calls per second x what crossing into the kernel and back costs here",
+        get: |basis, row| {
+            let calls = row.sum().calls;
+            let ns = basis.boundary_ns(calls);
+            Value::NsPerSec(ns.map(|ns| basis.per_sec(ns.round() as u64)))
+        },
         descending: true,
     },
     Column {
@@ -228,7 +327,7 @@ fn quantile(row: &dyn Counted, quantile: f64) -> Value {
     }))
 }
 
-fn latency(row: &dyn Counted, get: impl FnOnce(&Latency) -> Reading<u64>) -> Reading<u64> {
+fn latency(row: &dyn Counted, get: impl FnOnce(&Distribution) -> Reading<u64>) -> Reading<u64> {
     row.latency().map_or(Reading::NotCollected, get)
 }
 
@@ -249,8 +348,26 @@ impl Key {
             | Self::Time
             | Self::TimePct
             | Self::TimePerSec
+            | Self::OnCpu
+            | Self::OnCpuPerSec
+            | Self::Runq
+            | Self::RunqPct
+            | Self::Blocked
+            | Self::BlockedPct
+            | Self::Boundary
+            | Self::BoundaryPerSec
             | Self::Mean => true,
             Self::Min | Self::P50 | Self::P90 | Self::P99 | Self::P999 | Self::Max => false,
+        }
+    }
+
+    /// What to sort by where this is asked for: time on a CPU is the first question, and where it is
+    /// not known the latency is the next best answer.
+    pub fn or_next_best(self, trust: Trust) -> Self {
+        match self {
+            Self::OnCpu if trust.parts == Known::Nothing => Self::Time,
+            Self::OnCpuPerSec if trust.parts == Known::Nothing => Self::TimePerSec,
+            key => key,
         }
     }
 
@@ -262,7 +379,8 @@ impl Key {
     }
 }
 
-/// `rows` sorted by `key`, in the column's own direction or `reversed`. Ties are in order of name,
+/// `rows` sorted by `key`, or [what comes next](Key::or_next_best), in the column's own direction or
+/// `reversed`. Ties are in order of name,
 /// so that rows do not jump.
 pub fn sorted<'a, R: Counted>(
     rows: &'a [R],
@@ -270,7 +388,7 @@ pub fn sorted<'a, R: Counted>(
     key: Key,
     reversed: bool,
 ) -> Vec<&'a R> {
-    let column = key.column();
+    let column = key.or_next_best(basis.trust).column();
     let mut rows: Vec<(Value, &R)> =
         rows.iter().map(|row| ((column.get)(basis, row), row)).collect();
     rows.sort_by(|(a, row_a), (b, row_b)| {
@@ -293,7 +411,8 @@ fn magnitude(value: &Value) -> f64 {
     match value {
         Value::Text(_) => f64::NEG_INFINITY,
         Value::Count(n) | Value::Ns(n) => n.value().map_or(f64::NEG_INFINITY, |n| n as f64),
-        Value::PerSec(n) | Value::NsPerSec(n) => n.value().unwrap_or(f64::NEG_INFINITY),
-        Value::Pct(n) => *n,
+        Value::PerSec(n) | Value::NsPerSec(n) | Value::CpuPerSec(n) | Value::Pct(n) => {
+            n.value().unwrap_or(f64::NEG_INFINITY)
+        }
     }
 }

@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 
-use super::Latency;
-use crate::reading::Reading;
+use syscost_common::cell::PartOf;
+
+use super::{Distribution, PartSums, Parts, Trust};
+use crate::{reading::Reading, spread::Spread};
 
 /// A row of any table: calls that are added up.
 pub trait Counted {
@@ -14,7 +16,10 @@ pub trait Counted {
     fn sum(&self) -> Total;
 
     /// How their latencies are distributed; `None` where that is not collected.
-    fn latency(&self) -> Option<&Latency>;
+    fn latency(&self) -> Option<&Distribution>;
+
+    /// How what they consist of is distributed; `None` where that is not collected.
+    fn parts(&self) -> Option<&Parts>;
 }
 
 /// Sums over calls.
@@ -26,6 +31,8 @@ pub struct Total {
     pub errors: u64,
     /// Sum of their latencies, ns. Over several threads it can exceed the window.
     pub total_ns: u64,
+    /// What the latencies consist of.
+    pub parts: PartSums,
 }
 
 impl Total {
@@ -35,6 +42,7 @@ impl Total {
             calls: sum.calls + row.calls,
             errors: sum.errors + row.errors,
             total_ns: sum.total_ns + row.total_ns,
+            parts: sum.parts.plus(row.parts),
         })
     }
 
@@ -50,14 +58,16 @@ impl Total {
 }
 
 /// What the numbers of a row are set against: all rows of its table, and the window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Basis {
     /// All rows taken together.
     pub total: Total,
     /// The length of the window, ns.
     pub window_ns: u64,
-    /// Whether nothing was lost.
-    pub exact: bool,
+    /// How far they can be trusted.
+    pub trust: Trust,
+    /// What a crossing costs by itself, ns; `None` where nobody has calibrated.
+    pub crossing_ns: Option<Spread>,
 }
 
 impl Basis {
@@ -71,9 +81,34 @@ impl Basis {
         share(total_ns, self.total.total_ns)
     }
 
-    /// A number that is a lower bound where something was lost.
+    /// A sum over calls: a lower bound where something was lost, an estimate where calls were sampled.
     pub fn reading<T>(&self, value: T) -> Reading<T> {
-        Reading::exact_if(self.exact, value)
+        self.trust.reading(value)
+    }
+
+    /// One part of the latencies that `sum` adds up, ns.
+    pub fn part(&self, of: PartOf, sum: Total) -> Reading<u64> {
+        self.trust.part(of, sum.parts.calls, sum.calls, sum.parts.get(of))
+    }
+
+    /// The same in percent of the latencies of the calls whose parts are known.
+    pub fn part_pct(&self, of: PartOf, sum: Total) -> Reading<f64> {
+        let PartSums { on_cpu_ns, runq_ns, blocked_ns, .. } = sum.parts;
+        let pct = share(sum.parts.get(of), on_cpu_ns + runq_ns + blocked_ns);
+        match self.part(of, sum) {
+            Reading::NotCollected => Reading::NotCollected,
+            // Nobody knows whether those that are missing would raise or lower a share.
+            _ => Reading::Exact(pct),
+        }
+    }
+
+    /// What crossing into the kernel and back costs so many `calls` by itself, ns: calls times what
+    /// a null call takes on this machine. An estimate, beside latencies and never taken from them.
+    pub fn boundary_ns(&self, calls: u64) -> Reading<f64> {
+        match self.crossing_ns {
+            Some(crossing) => self.reading(calls as f64 * crossing.median),
+            None => Reading::NotCollected,
+        }
     }
 }
 

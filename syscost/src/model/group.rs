@@ -2,7 +2,9 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
-use super::{Counted, Latency, Total};
+use syscost_common::cell::PartOf;
+
+use super::{Counted, Distribution, PartSums, Parts, Total};
 use crate::{
     decode::printable::printable,
     group::GroupBy,
@@ -62,6 +64,12 @@ impl GroupRow {
             calls: since(|group| group.calls),
             errors: since(|group| group.errors),
             total_ns: since(|group| group.total_ns),
+            parts: PartSums {
+                calls: since(|group| group.parted),
+                on_cpu_ns: since(|group| group.parts_ns[PartOf::OnCpu as usize]),
+                runq_ns: since(|group| group.parts_ns[PartOf::Runq as usize]),
+                blocked_ns: since(|group| group.parts_ns[PartOf::Blocked as usize]),
+            },
         };
         (sum.calls > 0).then(|| Self {
             key: group.key.clone(),
@@ -91,7 +99,11 @@ impl Counted for GroupRow {
         self.sum
     }
 
-    fn latency(&self) -> Option<&Latency> {
+    fn latency(&self) -> Option<&Distribution> {
+        None
+    }
+
+    fn parts(&self) -> Option<&Parts> {
         None
     }
 }
@@ -108,12 +120,20 @@ mod tests {
             calls,
             errors: calls / 2,
             total_ns: calls * 100,
+            parts_ns: [calls * 70, calls * 10, calls * 20],
+            parted: calls,
         }
     }
 
     fn sample(groups: &[(&str, u64)]) -> GroupsSample {
         let groups = groups.iter().map(|(name, calls)| group(name, *calls)).collect();
         GroupsSample { by: GroupBy::Comm, groups }
+    }
+
+    fn total(calls: u64) -> Total {
+        let parts =
+            PartSums { calls, on_cpu_ns: calls * 70, runq_ns: calls * 10, blocked_ns: calls * 20 };
+        Total { calls, errors: calls / 2, total_ns: calls * 100, parts }
     }
 
     #[test]
@@ -123,14 +143,8 @@ mod tests {
         let groups = Groups::new(&now, Some(&before));
         let rows: Vec<_> =
             groups.rows.iter().map(|row| (row.title().into_owned(), row.sum)).collect();
-        assert_eq!(
-            rows,
-            [
-                ("new".to_owned(), Total { calls: 4, errors: 2, total_ns: 400 }),
-                ("busy".to_owned(), Total { calls: 20, errors: 10, total_ns: 2_000 }),
-            ]
-        );
-        assert_eq!(groups.total, Total { calls: 24, errors: 12, total_ns: 2_400 });
+        assert_eq!(rows, [("new".to_owned(), total(4)), ("busy".to_owned(), total(20)),]);
+        assert_eq!(groups.total, total(24));
         assert_eq!(Groups::new(&now, None).total.calls, 41);
     }
 

@@ -44,6 +44,14 @@ pub struct Ledger {
     pub targets_full: u64,
     /// Dead threads whose calls are in no group of their own.
     pub groups_full: u64,
+    /// Times a thread went on after waiting although its wake-up was not seen.
+    pub wakeups_missed: u64,
+    /// Calls of which it is not known what their latency consists of, though that was to be measured.
+    pub unparted: u64,
+    /// Calls that were measured in place of several, where calls were sampled.
+    pub sampled: u64,
+    /// Calls that were not measured because another one stands for them.
+    pub sampled_out: u64,
     /// Program runs that the kernel skipped; `None` where it does not count them.
     pub program_misses: Option<u64>,
     /// Calls whose bucket counters wrapped before they were read: nobody looked for too long.
@@ -136,6 +144,10 @@ impl Ledger {
             open_calls_full: get(Counter::OpenCallsFull),
             targets_full: get(Counter::TargetsFull),
             groups_full: get(Counter::GroupsFull),
+            wakeups_missed: get(Counter::WakeupsMissed),
+            unparted: get(Counter::Unparted),
+            sampled: get(Counter::Sampled),
+            sampled_out: get(Counter::SampledOut),
             program_misses: sample.program_misses,
             wrapped: Some(matched.saturating_sub(recorded)).filter(|n| *n >= WRAPPED).unwrap_or(0),
         }

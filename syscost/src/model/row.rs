@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use syscost_common::hist::{BUCKETS, bucket_bounds};
+use syscost_common::hist::{BUCKETS, LATENCY, bucket_bounds};
 
-use super::{Counted, Latency, Total};
+use super::{Counted, Distribution, PartSums, Parts, Total};
 use crate::{
     decode::syscall::{self, Abi},
     sample::{KindKey, KindSample},
@@ -28,7 +28,11 @@ pub struct Row {
     /// Sum of their latencies, ns.
     pub total_ns: u64,
     /// How the latencies are distributed.
-    pub latency: Latency,
+    pub latency: Distribution,
+    /// How what they consist of is distributed; `None` where nothing of it is known.
+    pub parts: Option<Parts>,
+    /// Sums of that.
+    pub part_sums: PartSums,
     /// Failed calls per errno, most first.
     pub errnos: Vec<(u16, u64)>,
 }
@@ -58,6 +62,9 @@ impl Row {
         }
         errnos.sort_by_key(|(errno, count)| (std::cmp::Reverse(*count), *errno));
         let (min_ns, max_ns) = extremes(kind, before, &buckets);
+        let parts = Parts::new(kind, before, max_ns);
+        let (parts, part_sums) =
+            parts.map_or((None, PartSums::default()), |(parts, sums)| (Some(parts), sums));
         let (name, abi, nr) = match kind.key {
             KindKey::Call { abi, nr } => {
                 let abi = Abi::of(abi);
@@ -73,7 +80,9 @@ impl Row {
             calls,
             errors: errnos.iter().map(|(_, count)| count).sum(),
             total_ns,
-            latency: Latency::new(&buckets, min_ns, max_ns),
+            latency: Distribution::new(LATENCY, &buckets[..], min_ns, max_ns),
+            parts,
+            part_sums,
             errnos,
         })
     }
@@ -89,10 +98,19 @@ impl Counted for Row {
     }
 
     fn sum(&self) -> Total {
-        Total { calls: self.calls, errors: self.errors, total_ns: self.total_ns }
+        Total {
+            calls: self.calls,
+            errors: self.errors,
+            total_ns: self.total_ns,
+            parts: self.part_sums,
+        }
     }
 
-    fn latency(&self) -> Option<&Latency> {
+    fn parts(&self) -> Option<&Parts> {
+        self.parts.as_ref()
+    }
+
+    fn latency(&self) -> Option<&Distribution> {
         Some(&self.latency)
     }
 }

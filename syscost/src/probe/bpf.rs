@@ -11,6 +11,19 @@ use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_prog_info};
 
 /// How many times the kernel skipped a program; `None` before 5.12, which does not count it.
 pub(super) fn recursion_misses(program: BorrowedFd<'_>) -> Option<u64> {
+    let (info, known) = program_info(program)?;
+    let end = offset_of!(bpf_prog_info, recursion_misses) + size_of::<u64>();
+    (known >= end).then_some(info.recursion_misses)
+}
+
+/// How long a program has run, ns, and how often, while statistics were switched on.
+pub(super) fn run_time(program: BorrowedFd<'_>) -> Option<(u64, u64)> {
+    let (info, _) = program_info(program)?;
+    Some((info.run_time_ns, info.run_cnt))
+}
+
+/// What the kernel tells of a program, and how many bytes of that it knows.
+fn program_info(program: BorrowedFd<'_>) -> Option<(bpf_prog_info, usize)> {
     // SAFETY: plain integers, for which zeroes are the documented "not given".
     let mut info: bpf_prog_info = unsafe { zeroed() };
     let mut attr = nothing_given();
@@ -21,8 +34,7 @@ pub(super) fn recursion_misses(program: BorrowedFd<'_>) -> Option<u64> {
     unsafe { call(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr) }.ok()?;
     // SAFETY: set above, and updated by the kernel to what it knows of the struct.
     let known = unsafe { attr.info.info_len } as usize;
-    let end = offset_of!(bpf_prog_info, recursion_misses) + size_of::<u64>();
-    (known >= end).then_some(info.recursion_misses)
+    Some((info, known))
 }
 
 /// Which tasks an iterator goes over.

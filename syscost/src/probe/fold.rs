@@ -1,8 +1,8 @@
 //! Folds the cells of all CPUs into one count per syscall kind. Pure arithmetic on what was read.
 
 use syscost_common::{
-    cell::{Cell, ERRNOS},
-    hist::BUCKETS,
+    cell::{Cell, ERRNOS, PARTS},
+    hist::{BUCKETS, PART_BUCKETS},
 };
 
 use crate::sample::{KindKey, KindSample};
@@ -15,6 +15,7 @@ use crate::sample::{KindKey, KindSample};
 pub(super) struct Folded {
     buckets: [Counter; BUCKETS],
     errnos: [Counter; ERRNOS],
+    parts: [[Counter; PART_BUCKETS]; PARTS],
 }
 
 #[derive(Clone, Copy, Default)]
@@ -33,7 +34,11 @@ impl Counter {
 
 impl Default for Folded {
     fn default() -> Self {
-        Self { buckets: [Counter::default(); BUCKETS], errnos: [Counter::default(); ERRNOS] }
+        Self {
+            buckets: [Counter::default(); BUCKETS],
+            errnos: [Counter::default(); ERRNOS],
+            parts: [[Counter::default(); PART_BUCKETS]; PARTS],
+        }
     }
 }
 
@@ -47,6 +52,7 @@ impl Folded {
         let mut sample = KindSample::empty(key);
         let mut buckets = [0u32; BUCKETS];
         let mut errnos = [0u32; ERRNOS];
+        let mut parts = [[0u32; PART_BUCKETS]; PARTS];
         for cell in cells {
             sample.sum_ns = sample.sum_ns.wrapping_add(cell.sum_ns);
             sample.max_ns = sample.max_ns.max(cell.max_ns);
@@ -58,6 +64,18 @@ impl Folded {
             }
             for (sum, count) in errnos.iter_mut().zip(cell.errnos) {
                 *sum = sum.wrapping_add(count);
+            }
+            for (which, part) in cell.parts.iter().enumerate() {
+                sample.parts[which].sum_ns = sample.parts[which].sum_ns.wrapping_add(part.sum_ns);
+                for (sum, count) in parts[which].iter_mut().zip(part.buckets) {
+                    *sum = sum.wrapping_add(count);
+                }
+            }
+        }
+        for (which, buckets) in parts.into_iter().enumerate() {
+            for (index, sum) in buckets.into_iter().enumerate() {
+                let counter = &mut self.parts[which][index];
+                sample.parts[which].buckets[index] = counter.advance(sum);
             }
         }
         for (index, sum) in buckets.into_iter().enumerate() {
@@ -76,7 +94,10 @@ impl Folded {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use syscost_common::hist::bucket_index;
+    use syscost_common::{
+        cell::{Part, PartOf},
+        hist::{PART, bucket_index},
+    };
 
     use super::*;
 
@@ -87,6 +108,7 @@ mod tests {
             sum_ns: 0,
             max_ns: 0,
             min_complement_ns: 0,
+            parts: [Part { sum_ns: 0, buckets: [0; PART_BUCKETS] }; PARTS],
             buckets: [0; BUCKETS],
             errnos: [0; ERRNOS],
         }
@@ -101,6 +123,13 @@ mod tests {
         cell.min_complement_ns = cell.min_complement_ns.max(u64::MAX - latency_ns);
         if errno != 0 {
             cell.errnos[errno] += 1;
+        }
+        // Blocked for a third of the time, if at all.
+        let blocked_ns = if errno.is_multiple_of(2) { latency_ns / 3 } else { 0 };
+        for (of, ns) in [(PartOf::OnCpu, latency_ns - blocked_ns), (PartOf::Blocked, blocked_ns)] {
+            let part = &mut cell.parts[of as usize];
+            part.sum_ns += ns;
+            part.buckets[PART.index(ns)] += 1;
         }
     }
 
@@ -119,6 +148,8 @@ mod tests {
             let folded = Folded::default().advance(KEY, shards.into_iter());
             prop_assert_eq!(&folded, &expected);
             prop_assert_eq!(folded.calls(), calls.len() as u64);
+            let parts: u64 = folded.parts.iter().map(|part| part.sum_ns).sum();
+            prop_assert_eq!(parts, folded.sum_ns);
         }
 
         #[test]

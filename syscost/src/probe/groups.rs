@@ -123,16 +123,24 @@ impl Groups {
             group.totals.calls += thread.totals.calls;
             group.totals.errors += thread.totals.errors;
             group.totals.total_ns += thread.totals.total_ns;
+            group.totals.parted += thread.totals.parted;
+            for (sum, ns) in group.totals.parts_ns.iter_mut().zip(thread.totals.parts_ns) {
+                *sum += ns;
+            }
         }
         // Threads stay in their process: what it had, it still has, even if one that is just dying
         // was missed. All other groups can be left, and then really have less.
         if self.by == GroupBy::Process {
             for (key, last) in &self.last {
-                let Totals { calls, errors, total_ns } = last.group.totals;
+                let Totals { calls, errors, total_ns, parts_ns, parted } = last.group.totals;
                 let group = &mut sums.entry(*key).or_insert(*last).group;
                 group.totals.calls = group.totals.calls.max(calls);
                 group.totals.errors = group.totals.errors.max(errors);
                 group.totals.total_ns = group.totals.total_ns.max(total_ns);
+                group.totals.parted = group.totals.parted.max(parted);
+                for (sum, ns) in group.totals.parts_ns.iter_mut().zip(parts_ns) {
+                    *sum = (*sum).max(ns);
+                }
             }
         }
         sums
@@ -148,9 +156,9 @@ impl Groups {
             GroupBy::Comm | GroupBy::Syscall => GroupKey::Comm(scope::name(key)),
         };
         let named = matches!(key, GroupKey::Process { .. } | GroupKey::Thread { .. });
-        let Totals { calls, errors, total_ns } = group.totals;
+        let Totals { calls, errors, total_ns, parts_ns, parted } = group.totals;
         let name = named.then_some(comm);
-        GroupSample { key, name, alive: *alive, calls, errors, total_ns }
+        GroupSample { key, name, alive: *alive, calls, errors, total_ns, parts_ns, parted }
     }
 
     /// Not by looking the map's elements up: while that is done, newer kernels skip the programs

@@ -28,9 +28,35 @@ enum Way {
     Perf(&'static str),
 }
 
+/// A hook and its attachment.
+pub(super) struct Attached {
+    hook: Hook,
+    /// `None` while it is detached.
+    link: Option<Link>,
+}
+
+impl Attached {
+    pub(super) const fn tracepoint(&self) -> &'static str {
+        self.hook.tracepoint
+    }
+
+    /// Detaches it. Returns while the program may still be running elsewhere.
+    pub(super) fn detach(&mut self) {
+        self.link = None;
+    }
+
+    /// Attaches it again, if it is not.
+    pub(super) fn attach(&mut self, ebpf: &mut Ebpf) -> Result<()> {
+        if self.link.is_none() {
+            self.link = Some(self.hook.link(ebpf)?);
+        }
+        Ok(())
+    }
+}
+
 /// An attachment; closing it detaches.
 #[expect(dead_code, reason = "held to be dropped")]
-pub(super) enum Link {
+enum Link {
     Btf(BtfTracePointLink),
     Raw(RawTracePointLink),
     Perf(TracePointLink),
@@ -70,7 +96,11 @@ impl Hook {
     }
 
     /// Attaches the program, which is loaded.
-    pub(super) fn attach(&self, ebpf: &mut Ebpf) -> Result<Link> {
+    pub(super) fn attach(self, ebpf: &mut Ebpf) -> Result<Attached> {
+        Ok(Attached { hook: self, link: Some(self.link(ebpf)?) })
+    }
+
+    fn link(&self, ebpf: &mut Ebpf) -> Result<Link> {
         let Self { program, tracepoint, way } = *self;
         match way {
             Way::Btf => {

@@ -60,7 +60,16 @@ pub(super) fn offsets(bytes: &[u8]) -> Result<Offsets> {
         kn_id: node.offset(&["id"])?,
         task_cred: task.offset(&["cred"])?,
         cred_uid: cred.offset(&["uid"])?,
+        // Only spares a look-up.
+        task_run_delay: run_delay(&btf, &task).unwrap_or(0),
+        task_bpf_storage: task.offset(&["bpf_storage"]).unwrap_or(0),
     })
+}
+
+/// Kernels built without CONFIG_SCHED_INFO have an empty struct there.
+fn run_delay(btf: &Btf<'_>, task: &Struct<'_>) -> Result<u32> {
+    let info = Struct::find(btf, "sched_info", &["run_delay"])?;
+    Ok(task.offset(&["sched_info"])? + info.offset(&["run_delay"])?)
 }
 
 /// A struct of the kernel's.

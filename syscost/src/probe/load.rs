@@ -11,8 +11,10 @@ use aya::{
 use syscost_common::{
     cell::{self, ERRNOS, SLOTS},
     config::{Machine, Offsets},
+    detail::Knobs,
     filter::{self, LEFT_OUT},
     kind::KINDS,
+    ledger::{COUNTERS, Ledger},
     open_call::{ORIGIN_UNKNOWN, OpenCall},
     scope,
 };
@@ -47,6 +49,8 @@ unsafe impl Pod for Knob<scope::Scope> {}
 unsafe impl Pod for Knob<filter::Filter> {}
 // SAFETY: as above.
 unsafe impl Pod for Knob<OpenCall> {}
+// SAFETY: as above.
+unsafe impl Pod for Knob<Ledger> {}
 
 /// What the programs are told before they are loaded.
 pub(super) struct Told<'a> {
@@ -55,6 +59,8 @@ pub(super) struct Told<'a> {
     pub(super) targets: Vec<u32>,
     /// `None` without kernel BTF.
     pub(super) offsets: Option<Offsets>,
+    /// Whether the kernel may preempt a thread inside a program that is hooked as ours will be.
+    pub(super) preempted: bool,
 }
 
 /// Loads `object`, but no program yet.
@@ -67,11 +73,13 @@ pub(super) fn load(object: &[u8], told: &Told<'_>) -> Result<(Ebpf, Option<Diagn
     let (scope, machine) = (Knob(told.scope), Knob(MACHINE));
     let filter = Knob(filter_constants(&request.filter));
     let group_by = groups::constant(request.group_by);
+    let preempted = u32::from(told.preempted);
     let mut loader = loader();
     loader
         .override_global("SCOPE", &scope, true)
         .override_global("FILTER", &filter, true)
         .override_global("GROUP_BY", &group_by, true)
+        .override_global("PREEMPTED", &preempted, true)
         .override_global("MACHINE", &machine, true)
         .override_global("OFFSETS", &offsets, true)
         .override_global("AYA_LOG_LEVEL", &log_level, false)
@@ -153,6 +161,16 @@ fn fill_targets(ebpf: &mut Ebpf, targets: &[u32]) -> Result<()> {
     let mut map: HashMap<&mut MapData, u32, u32> = HashMap::try_from(map(ebpf, "TARGETS")?)?;
     for id in targets {
         map.insert(id, scope::GIVEN, 0).context("cannot enter the targets")?;
+    }
+    Ok(())
+}
+
+/// Sets what can be changed later, for the time until then.
+pub(super) fn set_knobs(ebpf: &mut Ebpf, knobs: Knobs) -> Result<()> {
+    let mut map: Array<&mut MapData, Knob<Ledger>> = Array::try_from(map(ebpf, "LEDGER")?)?;
+    for cpu in 0..map.len() {
+        let fresh = Knob(Ledger { knobs, sees_enters: 0, counters: [0; COUNTERS] });
+        map.set(cpu, fresh, 0).context("cannot set what is collected")?;
     }
     Ok(())
 }

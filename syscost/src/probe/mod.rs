@@ -3,6 +3,8 @@
 //! The only module that imports aya. Knows no model and no view.
 
 mod bpf;
+mod cost;
+mod detail;
 mod diagnostics;
 mod fold;
 mod groups;
@@ -22,7 +24,7 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail};
 use aya::{
     Btf, Ebpf,
-    programs::{Iter, Program},
+    programs::{Iter, Program, ProgramFd},
 };
 use syscost_common::{
     config::Offsets, group::MAX_GROUPS, kind, ledger::Counter, open_call::InFlight,
@@ -32,16 +34,20 @@ use syscost_common::{
 use crate::{
     filter::Filter,
     group::GroupBy,
-    sample::{GroupsSample, KindSample, LedgerSample, OpenCallSample, ThreadName},
+    sample::{
+        Detail, DetailSample, GroupsSample, KindSample, LedgerSample, OpenCallSample, ThreadName,
+    },
 };
 use bpf::Tasks;
+use detail::DetailControl;
 use diagnostics::Diagnostics;
 use groups::Groups;
-use hook::{Hook, Link};
+use hook::{Attached, Hook};
 use load::Told;
 use maps::Maps;
 use namespace::Namespace;
 
+pub use cost::{CostMeasurement, ProgramCost};
 pub use maps::map_bytes_at_most;
 pub use scope::Scope;
 
@@ -126,12 +132,13 @@ impl Request {
 
 /// The programs, attached to the kernel. Dropping it detaches them.
 pub struct Probe {
-    links: Vec<Link>,
+    links: Vec<Attached>,
     ebpf: Ebpf,
     maps: Maps,
     diagnostics: Option<Diagnostics>,
     hooks: Hooks,
     attached_at_ns: u64,
+    detail: DetailControl,
     /// The iterator over open calls, where there can be one.
     open_calls: Option<OwnedFd>,
     /// The calls by who made them, where that was asked for.
@@ -158,12 +165,15 @@ impl Probe {
         if targets.len() > room as usize {
             bail!("{} targets are too many: at most {room}", targets.len());
         }
-        let mut told = Told { request, scope, targets, offsets: None };
+        let preempted = preflight::preempts_programs();
+        let mut told = Told { request, scope, targets, offsets: None, preempted };
         let btf = |told: &mut Told<'_>, hooks: Hooks| {
+            told.preempted = preempted && hooks != Hooks::Perf;
             told.offsets = Some(*offsets.as_ref().map_err(|why| anyhow!("{why:#}"))?);
             Self::attach_btf(told, hooks)
         };
         let raw = |told: &mut Told<'_>, because: String| {
+            told.preempted = preempted;
             told.offsets = offsets.as_ref().ok().copied();
             Self::attach_raw(told, because)
         };
@@ -199,16 +209,24 @@ impl Probe {
         // Fork first, so that every thread born from here on is known to be; exit before enter,
         // so that no enter stays without its exit.
         let fork = Hook::btf("process_fork", "sched_process_fork");
+        // Before any call is seen, so that every switch inside one is.
+        let wakeup = Hook::btf("sched_wakeup", "sched_wakeup");
+        let switch = Hook::btf("sched_switch", "sched_switch");
         let programs = match hooks {
-            // Only BTF tracepoints hand over the child that is forked.
+            // Only BTF tracepoints hand over the child that is forked, and tasks at switches; those
+            // run with interrupts off, so that nothing preempts them.
             Hooks::Perf => [
                 fork,
+                wakeup,
+                switch,
                 Hook::perf("exit_perf", "sched", "sched_process_exit"),
                 Hook::perf("sys_exit_perf", "raw_syscalls", "sys_exit"),
                 Hook::perf("sys_enter_perf", "raw_syscalls", "sys_enter"),
             ],
             _ => [
                 fork,
+                wakeup,
+                switch,
                 Hook::btf("process_exit", "sched_process_exit"),
                 Hook::btf("sys_exit", "sys_exit"),
                 Hook::btf("sys_enter", "sys_enter"),
@@ -217,6 +235,7 @@ impl Probe {
         for hook in programs {
             hook.load(&mut ebpf, Some(&btf))?;
         }
+        load::set_knobs(&mut ebpf, detail::FIRST)?;
         // Not on every kernel: bpf_task_pt_regs is there since 5.15.
         let tasks = match told.request.scope {
             Scope::Process(pid) => Tasks::OfProcess(pid),
@@ -253,6 +272,7 @@ impl Probe {
             bail!("without kernel BTF only one process can be measured: give its PID with -p");
         }
         let (mut ebpf, diagnostics) = load::load(load::RAW_OBJECT, told)?;
+        load::set_knobs(&mut ebpf, detail::NO_PARTS)?;
         // Before 5.12 there is no compare-exchange, nor does one program preempt another.
         let exchange = preflight::kernel_is_at_least(5, 12);
         let sys_exit = if exchange { "sys_exit_cmpxchg" } else { "sys_exit" };
@@ -284,11 +304,13 @@ impl Probe {
 
     fn attached(
         ebpf: Ebpf,
-        links: Vec<Link>,
+        links: Vec<Attached>,
         diagnostics: Option<Diagnostics>,
         hooks: Hooks,
     ) -> Result<Self> {
-        let maps = Maps::open(&ebpf, possible_cpus()?)?;
+        let cpus = possible_cpus()?;
+        let maps = Maps::open(&ebpf, cpus)?;
+        let detail = DetailControl::new(&ebpf, cpus, !matches!(hooks, Hooks::Raw { .. }))?;
         give_back_memory();
         Ok(Self {
             links,
@@ -297,6 +319,7 @@ impl Probe {
             diagnostics,
             hooks,
             attached_at_ns: monotonic_ns(),
+            detail,
             open_calls: None,
             groups: None,
             final_misses: None,
@@ -356,6 +379,42 @@ impl Probe {
         self.diagnostics.as_mut().map_or_else(Vec::new, Diagnostics::drain)
     }
 
+    /// How much detail is collected.
+    pub fn detail(&self) -> DetailSample {
+        self.detail.sample()
+    }
+
+    /// Collects as much as `level` says from now on.
+    ///
+    /// # Errors
+    /// When these hooks cannot, or the kernel refuses to attach again.
+    pub fn set_detail(&mut self, level: Detail) -> Result<()> {
+        self.detail.set(level, &mut self.ebpf, &mut self.links)
+    }
+
+    /// Begins to measure what the programs cost. While that goes on, every program on the host pays
+    /// for the kernel's statistics: let it be brief.
+    ///
+    /// # Errors
+    /// When the kernel does not let its statistics be switched on: that takes CAP_SYS_ADMIN.
+    pub fn begin_cost(&self) -> Result<CostMeasurement> {
+        CostMeasurement::begin(self.running())
+    }
+
+    /// What the programs have cost since `began`.
+    pub fn end_cost(&self, began: CostMeasurement) -> ProgramCost {
+        began.end(self.running())
+    }
+
+    /// The programs that are loaded and hooked. Iterators run when we ask them to.
+    fn running(&self) -> impl Iterator<Item = &ProgramFd> {
+        self.ebpf
+            .programs()
+            .filter(|(_, program)| !matches!(program, Program::Iter(_)))
+            // One that was never loaded is made for another kernel than this.
+            .filter_map(|(_, program)| program.fd().ok())
+    }
+
     /// The calls that are open now, in no particular order; `None` where this kernel cannot list
     /// them, and once the programs are detached.
     pub fn open_calls(&self) -> Option<Vec<OpenCallSample>> {
@@ -385,16 +444,7 @@ impl Probe {
     }
 
     fn program_misses(&self) -> Option<u64> {
-        let mut misses = 0;
-        // Iterators miss nothing: they run when we ask them to.
-        let hooked =
-            self.ebpf.programs().filter(|(_, program)| !matches!(program, Program::Iter(_)));
-        for (_, program) in hooked {
-            // One that was never loaded: made for another kernel than this.
-            let Ok(fd) = program.fd() else { continue };
-            misses += bpf::recursion_misses(fd.as_fd())?;
-        }
-        Some(misses)
+        self.running().map(|program| bpf::recursion_misses(program.as_fd())).sum()
     }
 }
 
@@ -427,7 +477,7 @@ fn kernel_offsets() -> Result<Offsets> {
 }
 
 /// Detaches `count` programs, and waits until none of them is running any more.
-fn close_last(links: &mut Vec<Link>, count: usize) {
+fn close_last(links: &mut Vec<Attached>, count: usize) {
     // `sys_enter` first, which was attached last: no enter without its exit here either.
     for _ in 0..count {
         links.pop();
@@ -464,7 +514,7 @@ fn possible_cpus() -> Result<u32> {
 }
 
 /// Now, ns of CLOCK_MONOTONIC: the clock of `bpf_ktime_get_ns`.
-fn monotonic_ns() -> u64 {
+pub(crate) fn monotonic_ns() -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the kernel writes one timespec to the place given.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };

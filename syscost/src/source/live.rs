@@ -10,13 +10,17 @@ use tokio::{
 
 use super::Source;
 use crate::{
-    probe::{Hooks, Probe, Request},
-    sample::{GroupKey, GroupsSample, Sample},
-    target::{Process, Target, cgroup::Cgroups},
+    probe::{CostMeasurement, Hooks, Probe, Request},
+    sample::{Calibrated, CostSample, Detail, GroupKey, GroupsSample, Sample},
+    target::{CpuClock, Process, Target, cgroup::Cgroups},
 };
 
 /// How often to look whether those are gone of whom the kernel does not tell.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// How long to measure what the programs cost: long enough for some thousand runs where they matter,
+/// short enough for nobody to notice.
+const COST_TIME: Duration = Duration::from_millis(20);
 
 /// What is measured and the probes that measure it.
 pub struct Live {
@@ -26,19 +30,30 @@ pub struct Live {
     probe: Probe,
     only: Option<String>,
     cgroups: Cgroups,
+    cpu: CpuClock,
+    calibrated: Option<Calibrated>,
+    cost: Option<CostSample>,
     finished: Option<Sample>,
 }
 
 impl Live {
     /// Attaches as `request` says, which is about `target`. Needs a running tokio reactor.
+    /// `calibrated` is what is known of the machine.
     ///
     /// # Errors
     /// When the probes cannot be attached.
-    pub fn attach(target: Target, request: &Request) -> Result<Self> {
+    pub fn attach(
+        target: Target,
+        request: &Request,
+        calibrated: Option<Calibrated>,
+    ) -> Result<Self> {
         let held = target.processes().map(hold).collect::<Result<Vec<_>>>();
         let held = held.context("cannot wait for processes to exit")?;
         let probe = Probe::attach(request)?;
         Ok(Self {
+            cpu: CpuClock::start(&target),
+            calibrated,
+            cost: None,
             target,
             held,
             probe,
@@ -58,13 +73,42 @@ impl Live {
         self.probe.hooks()
     }
 
+    /// As [`Source::measure_cost`], for whoever has privileges now and none later. Takes as long as
+    /// that does.
+    pub fn measure_cost_now(&mut self) -> Result<()> {
+        let began = self.probe.begin_cost()?;
+        std::thread::sleep(COST_TIME);
+        self.end_cost(began, None);
+        Ok(())
+    }
+
+    fn end_cost(&mut self, began: CostMeasurement, budget_pct: Option<f64>) -> f64 {
+        let cost = self.probe.end_cost(began);
+        let at_ns = crate::probe::monotonic_ns();
+        let (run_pct, run_ns) = (cost.run_pct, cost.run_ns);
+        self.cost = Some(CostSample { run_pct, run_ns, at_ns, budget_pct });
+        run_pct
+    }
+
     fn read(&mut self, exited: bool) -> Result<Sample> {
         let open_calls = self.probe.open_calls();
         let groups = self.probe.groups()?.map(|groups| self.name(groups));
         let (at_ns, kinds, ledger) = self.probe.snapshot();
         let subject = self.target.subject(self.only.clone(), exited);
         let attached_at_ns = self.probe.attached_at_ns();
-        Ok(Sample { at_ns, attached_at_ns, subject, kinds, open_calls, groups, ledger })
+        Ok(Sample {
+            at_ns,
+            attached_at_ns,
+            subject,
+            kinds,
+            open_calls,
+            groups,
+            ledger,
+            detail: self.probe.detail(),
+            cpu_ns: self.cpu.passed_ns(),
+            calibrated: self.calibrated,
+            cost: self.cost,
+        })
     }
 
     /// Gives cgroups their paths, which the kernel's programs do not know.
@@ -113,6 +157,16 @@ impl Source for Live {
 
     fn diagnostics(&mut self) -> Vec<String> {
         self.probe.diagnostics()
+    }
+
+    fn set_detail(&mut self, level: Detail) -> Result<()> {
+        self.probe.set_detail(level)
+    }
+
+    async fn measure_cost(&mut self, budget_pct: Option<f64>) -> Result<f64> {
+        let began = self.probe.begin_cost()?;
+        sleep(COST_TIME).await;
+        Ok(self.end_cost(began, budget_pct))
     }
 
     fn finish(&mut self) -> Result<Sample> {

@@ -4,7 +4,7 @@ mod live;
 
 use anyhow::Result;
 
-use crate::sample::Sample;
+use crate::sample::{Detail, Sample};
 pub use live::Live;
 
 /// A stream of cumulative samples of one process.
@@ -17,6 +17,13 @@ pub trait Source {
 
     /// What the programs in the kernel had to say since the last time, for `--verbose`.
     fn diagnostics(&mut self) -> Vec<String>;
+
+    /// Collects as much detail as `level` says from now on.
+    fn set_detail(&mut self, level: Detail) -> Result<()>;
+
+    /// Measures for a moment what measuring costs: the run time of the programs in the kernel, in
+    /// percent of one CPU. `budget_pct` is what that may be, for whoever looks at samples.
+    fn measure_cost(&mut self, budget_pct: Option<f64>) -> impl Future<Output = Result<f64>>;
 
     /// Stops measuring, and says what had happened by then. Later samples are the same.
     fn finish(&mut self) -> Result<Sample>;

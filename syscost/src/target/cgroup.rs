@@ -22,6 +22,11 @@ pub struct Cgroup {
 }
 
 impl Cgroup {
+    /// What the kernel accounts for it: its `cpu.stat`.
+    pub(super) fn cpu_stat(&self) -> Result<PathBuf> {
+        Ok(mount()?.join(self.path.trim_start_matches('/')).join("cpu.stat"))
+    }
+
     /// The cgroup at `path`: a directory below the mount, or a path as `/proc/PID/cgroup` shows
     /// it.
     ///

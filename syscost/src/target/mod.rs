@@ -6,6 +6,7 @@
 pub mod cgroup;
 pub mod command;
 pub mod container;
+pub mod cpu_clock;
 pub mod process;
 pub mod thread;
 pub mod user;
@@ -19,6 +20,7 @@ use crate::{
 };
 use cgroup::Cgroup;
 use container::Container;
+pub use cpu_clock::CpuClock;
 pub use process::Process;
 use thread::Thread;
 use user::User;

@@ -1,0 +1,84 @@
+//! How far the numbers of a window can be trusted.
+
+use syscost_common::{cell::PartOf, ledger::Counter};
+
+use super::Ledger;
+use crate::{
+    reading::Reading,
+    sample::{LedgerSample, Sample},
+};
+
+/// How much of what there was is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Known {
+    /// Nothing.
+    Nothing,
+    /// Some of it.
+    Some,
+    /// All.
+    #[default]
+    All,
+}
+
+/// What holds for every number of a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trust {
+    /// Whether nothing was lost since attaching: a loss does not heal.
+    pub exact: bool,
+    /// Whether some calls stand for others.
+    pub sampled: bool,
+    /// What latencies consist of.
+    pub parts: Known,
+    /// Of that, what was time waiting for a CPU. Where it is not known, it counts as blocked.
+    pub runq: Known,
+}
+
+impl Trust {
+    /// Of a window that ends with `sample` and begins with `before`, or with attaching.
+    pub(super) fn new(
+        sample: &Sample,
+        before: Option<&Sample>,
+        window_ns: u64,
+        ledger: &Ledger,
+    ) -> Self {
+        let since = |counter: Counter| {
+            let get = |sample: &LedgerSample| sample.counters[counter as usize];
+            get(&sample.ledger).saturating_sub(before.map_or(0, |before| get(&before.ledger)))
+        };
+        let detail = sample.detail;
+        let without_wakeups_ns = detail
+            .without_wakeups_ns
+            .saturating_sub(before.map_or(0, |before| before.detail.without_wakeups_ns));
+        let unparted = since(Counter::Unparted);
+        let parts = match unparted {
+            _ if !detail.parts => Known::Nothing,
+            0 => Known::All,
+            n if n >= since(Counter::Matched) => Known::Nothing,
+            _ => Known::Some,
+        };
+        let runq = match parts {
+            Known::Nothing => Known::Nothing,
+            _ if without_wakeups_ns >= window_ns.max(1) => Known::Nothing,
+            _ if without_wakeups_ns > 0 || since(Counter::WakeupsMissed) > 0 => Known::Some,
+            known => known,
+        };
+        Self { exact: ledger.exact(), sampled: since(Counter::Sampled) > 0, parts, runq }
+    }
+
+    /// A sum over calls.
+    pub fn reading<T>(self, value: T) -> Reading<T> {
+        if self.sampled { Reading::Estimated(value) } else { Reading::exact_if(self.exact, value) }
+    }
+
+    /// A sum over one part of the calls' latencies, of which `known` calls' are known, of `calls`.
+    pub fn part<T>(self, of: PartOf, known: u64, calls: u64, value: T) -> Reading<T> {
+        let how = if of == PartOf::Runq { self.runq } else { self.parts };
+        match how {
+            Known::Nothing => Reading::NotCollected,
+            // Of this row, or this group, nothing.
+            _ if known == 0 && calls > 0 => Reading::NotCollected,
+            Known::Some => Reading::Partial(value),
+            Known::All => Reading::exact_if(self.exact, value),
+        }
+    }
+}

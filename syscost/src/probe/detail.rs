@@ -1,0 +1,162 @@
+//! How much detail is collected: which hooks are attached for it, and what the programs are told.
+
+use std::mem::offset_of;
+
+use anyhow::{Context, Result, bail};
+use aya::Ebpf;
+use memmap2::{MmapOptions, MmapRaw};
+use std::os::fd::AsFd;
+use syscost_common::{
+    detail::{self, Knobs, SWITCHES, WAKEUPS},
+    ledger::Ledger,
+};
+
+use super::{hook::Attached, maps, monotonic_ns};
+use crate::sample::{Detail, DetailSample};
+
+/// What is set before anything is attached: everything. No setting has the number 0, by which the
+/// programs know hooks that can tell nothing.
+pub(super) const FIRST: Knobs = knobs(1, Detail::Full);
+
+/// The same for hooks that cannot tell what latencies consist of.
+pub(super) const NO_PARTS: Knobs = Knobs { detail: 0, one_in: 1 };
+
+/// Of how many calls one is measured when calls are sampled. More would spare next to nothing: what
+/// is left is what the hooks cost in any case.
+const ONE_IN: u32 = 16;
+
+const fn knobs(setting: u32, level: Detail) -> Knobs {
+    let (seen, one_in) = match level {
+        Detail::Full => (SWITCHES | WAKEUPS, 1),
+        Detail::NoRunq => (SWITCHES, 1),
+        Detail::NoOnCpu => (0, 1),
+        Detail::Sampling => (0, ONE_IN),
+    };
+    Knobs { detail: detail::detail(setting, seen), one_in }
+}
+
+/// The tracepoints whose hooks a level goes without.
+const fn goes_without(level: Detail) -> &'static [&'static str] {
+    match level {
+        Detail::Full => &[],
+        Detail::NoRunq => &["sched_wakeup"],
+        Detail::NoOnCpu | Detail::Sampling => &["sched_wakeup", "sched_switch"],
+    }
+}
+
+/// The setting in force.
+pub(super) struct DetailControl {
+    /// The ledgers, where the programs read it.
+    ledgers: MmapRaw,
+    cpus: u32,
+    /// Whether these hooks can tell what latencies consist of.
+    parts: bool,
+    setting: u32,
+    level: Detail,
+    /// Since when wake-ups are not seen, ns of CLOCK_MONOTONIC, and how long they were not before.
+    without_wakeups: (Option<u64>, u64),
+}
+
+impl DetailControl {
+    /// Of hooks just attached, and tells the programs that they are. `parts`: whether they can tell
+    /// what a latency consists of.
+    pub(super) fn new(ebpf: &Ebpf, cpus: u32, parts: bool) -> Result<Self> {
+        let map = maps::array_data(ebpf.map("LEDGER")).context("object has no map LEDGER")?;
+        let bytes = size_of::<Ledger>() * cpus as usize;
+        let mapped = MmapOptions::new().len(bytes).map_raw(&map.fd().as_fd());
+        let ledgers = mapped.context("cannot map LEDGER into memory")?;
+        let control = Self {
+            ledgers,
+            cpus,
+            parts,
+            setting: 1,
+            level: Detail::Full,
+            without_wakeups: (None, 0),
+        };
+        control.tell(offset_of!(Ledger, sees_enters), 1_u64);
+        Ok(control)
+    }
+
+    pub(super) fn sample(&self) -> DetailSample {
+        let (since, before) = self.without_wakeups;
+        let now = since.map_or(0, |since| monotonic_ns().saturating_sub(since));
+        DetailSample { parts: self.parts, level: self.level, without_wakeups_ns: before + now }
+    }
+
+    /// Collects as much as `level` says from now on.
+    pub(super) fn set(
+        &mut self,
+        level: Detail,
+        ebpf: &mut Ebpf,
+        attached: &mut [Attached],
+    ) -> Result<()> {
+        if !self.parts {
+            bail!("these hooks have no detail to go without");
+        }
+        if level == self.level {
+            return Ok(());
+        }
+        // More than both levels need: a setting only holds while all of its hooks are there.
+        for hook in attached.iter_mut() {
+            if !goes_without(level).contains(&hook.tracepoint()) {
+                hook.attach(ebpf)?;
+            }
+        }
+        self.setting += 1;
+        self.tell(offset_of!(Ledger, knobs), knobs(self.setting, level));
+        for hook in attached.iter_mut() {
+            if goes_without(level).contains(&hook.tracepoint()) {
+                hook.detach();
+            }
+        }
+        self.level = level;
+        let (since, before) = &mut self.without_wakeups;
+        match (level, *since) {
+            (Detail::Full, Some(at)) => {
+                (*since, *before) = (None, *before + monotonic_ns().saturating_sub(at));
+            }
+            (Detail::Full, None) | (_, Some(_)) => {}
+            (_, None) => *since = Some(monotonic_ns()),
+        }
+        Ok(())
+    }
+
+    /// Writes a word of eight bytes to the ledgers of all CPUs, `at` bytes into each.
+    fn tell<T: Copy>(&self, at: usize, word: T) {
+        const { assert!(size_of::<T>() == 8) };
+        for cpu in 0..self.cpus as usize {
+            let at = cpu * size_of::<Ledger>() + at;
+            // SAFETY: inside the mapping, whose values are laid out as `Ledger` by the shared
+            // declaration; aligned to 8 bytes, so that the programs see the one word or the other.
+            unsafe { self.ledgers.as_mut_ptr().add(at).cast::<T>().write_volatile(word) };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_level_goes_without_more_than_the_one_before() {
+        let [full, no_runq, no_on_cpu, sampling] = Detail::ALL.map(|level| knobs(5, level));
+        assert!(detail::sees_wakeups(full.detail) && detail::sees_switches(full.detail));
+        assert!(!detail::sees_wakeups(no_runq.detail) && detail::sees_switches(no_runq.detail));
+        assert!(!detail::sees_switches(no_on_cpu.detail) && no_on_cpu.one_in == 1);
+        assert!(!detail::sees_switches(sampling.detail) && sampling.one_in.is_power_of_two());
+        assert!(sampling.one_in > 1);
+    }
+
+    #[test]
+    fn no_two_settings_look_the_same_to_the_programs() {
+        let all: Vec<u32> = (1..4)
+            .flat_map(|setting| Detail::ALL[..3].iter().map(move |level| (setting, *level)))
+            .map(|(setting, level)| knobs(setting, level).detail)
+            .collect();
+        let mut unique = all.clone();
+        unique.sort_unstable();
+        unique.dedup();
+        assert_eq!(unique.len(), all.len());
+        assert!(!all.contains(&0));
+    }
+}

@@ -1,0 +1,182 @@
+//! How much CPU time what is measured has used, as the kernel accounts for it.
+
+use std::{
+    fs::File,
+    io::{Read, Seek},
+    os::fd::{AsFd, OwnedFd},
+};
+
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    time::ClockId,
+};
+
+use super::{Target, container::Container};
+use crate::reading::Reading;
+
+/// The CPU time of a target since this was started. Everything it takes is open from then on: what is
+/// asked later needs no privilege.
+#[derive(Debug)]
+pub struct CpuClock {
+    /// `None` where nobody adds it up: of all processes of a name, say.
+    parts: Option<Vec<Part>>,
+}
+
+#[derive(Debug)]
+struct Part {
+    of: Of,
+    began_ns: u64,
+    last_ns: u64,
+}
+
+#[derive(Debug)]
+enum Of {
+    /// A process's or a thread's clock, and something that becomes readable when the process has
+    /// exited: then somebody else may have its PID.
+    Clock(ClockId, OwnedFd),
+    /// A cgroup's `cpu.stat`.
+    Cgroup(File),
+    /// `/proc/stat`.
+    Host(File),
+}
+
+/// `CPUCLOCK_SCHED` (include/linux/posix-timers_types.h): all time on a CPU, to the nanosecond.
+const CPUCLOCK_SCHED: i32 = 2;
+/// `CPUCLOCK_PERTHREAD_MASK`: of one thread, rather than its process.
+const CPUCLOCK_PERTHREAD: i32 = 4;
+
+impl CpuClock {
+    /// From now on, for `target`.
+    pub fn start(target: &Target) -> Self {
+        let parts = parts(target).and_then(|of| of.into_iter().map(Part::start).collect());
+        Self { parts }
+    }
+
+    /// What has been used since then, ns.
+    pub fn passed_ns(&mut self) -> Reading<u64> {
+        match &mut self.parts {
+            Some(parts) => Reading::Exact(parts.iter_mut().map(Part::passed_ns).sum()),
+            None => Reading::NotCollected,
+        }
+    }
+}
+
+fn parts(target: &Target) -> Option<Vec<Of>> {
+    let clock = |id: u32, flags: i32, pidfd: std::os::fd::BorrowedFd<'_>| {
+        // As clock_getcpuclockid(3) makes it, which asks first whether the process is there.
+        let clock = ClockId::from_raw((!(id as i32) << 3) | flags);
+        Some(Of::Clock(clock, pidfd.try_clone_to_owned().ok()?))
+    };
+    match target {
+        // Of those that are followed, nobody adds it up once they are gone.
+        Target::Processes { follow: true, .. } | Target::Command { .. } => None,
+        Target::Processes { given, .. } => given
+            .iter()
+            .map(|process| clock(process.pid, CPUCLOCK_SCHED, process.pidfd()))
+            .collect(),
+        Target::Threads(threads) => threads
+            .iter()
+            .map(|thread| {
+                let flags = CPUCLOCK_SCHED | CPUCLOCK_PERTHREAD;
+                clock(thread.tid, flags, thread.process.pidfd())
+            })
+            .collect(),
+        Target::Cgroup(cgroup) | Target::Container(Container { cgroup, .. }) => {
+            Some(vec![Of::Cgroup(File::open(cgroup.cpu_stat().ok()?).ok()?)])
+        }
+        Target::Comm(_) | Target::User(_) => None,
+        Target::Host => Some(vec![Of::Host(File::open("/proc/stat").ok()?)]),
+    }
+}
+
+impl Part {
+    fn start(mut of: Of) -> Option<Self> {
+        let began_ns = of.now_ns()?;
+        Some(Self { of, began_ns, last_ns: began_ns })
+    }
+
+    /// Who is gone uses no more.
+    fn passed_ns(&mut self) -> u64 {
+        self.last_ns = self.of.now_ns().unwrap_or(self.last_ns).max(self.last_ns);
+        self.last_ns - self.began_ns
+    }
+}
+
+impl Of {
+    fn now_ns(&mut self) -> Option<u64> {
+        match self {
+            Self::Clock(clock, pidfd) => {
+                let now = clock.now().ok()?;
+                // Asked afterwards: until then, the PID was not reused.
+                let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+                let alive = poll(&mut fds, PollTimeout::ZERO) == Ok(0);
+                alive.then(|| now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64)
+            }
+            Self::Cgroup(file) => usage_ns(&read(file)?),
+            Self::Host(file) => busy_ns(&read(file)?, ticks_per_sec()?),
+        }
+    }
+}
+
+fn read(file: &mut File) -> Option<String> {
+    let mut text = String::new();
+    file.rewind().ok()?;
+    file.read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+fn ticks_per_sec() -> Option<u64> {
+    let ticks = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok()??;
+    u64::try_from(ticks).ok().filter(|ticks| *ticks > 0)
+}
+
+/// `usage_usec` of a cgroup's `cpu.stat`.
+fn usage_ns(text: &str) -> Option<u64> {
+    let usec = text.lines().find_map(|line| line.strip_prefix("usage_usec "))?;
+    Some(usec.trim().parse::<u64>().ok()? * 1_000)
+}
+
+/// The time in user mode, nice or not, and in the kernel, of all CPUs (proc_stat(5)). Interrupts
+/// belong to no process.
+fn busy_ns(text: &str, ticks_per_sec: u64) -> Option<u64> {
+    let all = text.lines().next()?.strip_prefix("cpu ")?;
+    let ticks: Vec<u64> = all.split_whitespace().map_while(|field| field.parse().ok()).collect();
+    let [user, nice, system] = ticks.get(..3)? else { return None };
+    Some((user + nice + system) * (1_000_000_000 / ticks_per_sec))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::Process;
+
+    #[test]
+    fn this_process_uses_what_its_clock_says() {
+        let process = Process::resolve(std::process::id()).unwrap();
+        let target = Target::Processes { given: vec![process], follow: false };
+        let mut clock = CpuClock::start(&target);
+        let used = || {
+            let now = ClockId::CLOCK_PROCESS_CPUTIME_ID.now().unwrap();
+            now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64
+        };
+        let begin = used();
+        while used() - begin < 5_000_000 {}
+        let least = used() - begin;
+        let passed = clock.passed_ns().value().unwrap();
+        assert!((least..=used()).contains(&passed), "{least} {passed}");
+    }
+
+    #[test]
+    fn who_has_no_account_is_not_collected() {
+        let mut clock = CpuClock::start(&Target::Comm("nobody".to_owned()));
+        assert_eq!(clock.passed_ns(), Reading::NotCollected);
+    }
+
+    #[test]
+    fn accounts_are_read_as_the_kernel_writes_them() {
+        assert_eq!(usage_ns("usage_usec 1500\nuser_usec 1000\n"), Some(1_500_000));
+        let stat = "cpu  10 2 3 400 5 6 7 8 0 0\ncpu0 1 1 1 1\n";
+        assert_eq!(busy_ns(stat, 100), Some(150_000_000));
+        assert_eq!(busy_ns("intr 1", 100), None);
+    }
+}
