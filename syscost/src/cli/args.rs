@@ -50,6 +50,7 @@ EXAMPLES
   syscost top -p $(pgrep -d, nginx)   all processes named nginx, as they are now
   syscost top --comm nginx            all processes named nginx, also those to come
   syscost top -p 1234 -e '!futex'     everything but futex
+  syscost top -a --max-overhead 2%    with less detail rather than more than 2 % of a CPU
   syscost top -- make -j4             run a command and watch it, with its children";
 
 const STAT_EXAMPLES: &str = "\
@@ -60,9 +61,10 @@ EXAMPLES
   syscost stat --container web -d 5   all processes of a container
   syscost stat -p 1234 -e %file,read  only calls with a file name, and read
   syscost stat -p 1234 --errno ENOENT only calls that found no file
-  syscost stat -p 1234 -d 10 -n 5     10 seconds, the 5 syscalls with the most time
+  syscost stat -p 1234 -d 10 -n 5     10 seconds, the 5 syscalls with the most CPU time
   syscost stat -p 1234 -d 1m -i 5s    a table every 5 seconds for a minute
   syscost stat -p 1234 --sort p99     the slowest tail first
+  syscost stat -p 1234 --sort blocked what it waits for the longest first
   syscost stat -p 1234 -d 5 --json | jq -r '.syscalls[] | [.name, .p99_ns] | @tsv'
   syscost stat -p 1234 -d 1h -i 10s --csv -o nginx.csv";
 
@@ -217,9 +219,20 @@ pub(super) struct TopArgs {
     #[arg(short, long, value_name = "INTERVAL", allow_hyphen_values = true)]
     pub(super) interval: Option<String>,
     #[command(flatten)]
+    pub(super) budget: BudgetArgs,
+    #[command(flatten)]
     pub(super) target: TargetArgs,
     #[command(flatten)]
     pub(super) filter: FilterArgs,
+}
+
+/// What measuring may cost.
+#[derive(ClapArgs)]
+pub(super) struct BudgetArgs {
+    /// Keep the run time of the kernel programs below this share of one CPU, with less detail where
+    /// it takes that: 2%
+    #[arg(long, value_name = "PCT", allow_hyphen_values = true)]
+    pub(super) max_overhead: Option<String>,
 }
 
 /// `stat`.
@@ -239,7 +252,7 @@ pub(super) struct StatArgs {
     pub(super) csv: bool,
     #[arg(long, value_name = "GROUP", default_value = GroupBy::default().id(), help = by_help())]
     pub(super) by: String,
-    #[arg(long, value_name = "KEY", default_value = Key::Time.column().id, help = sort_help())]
+    #[arg(long, value_name = "KEY", default_value = Key::OnCpu.column().id, help = sort_help())]
     pub(super) sort: String,
     /// Sort the other way round
     #[arg(short, long)]
@@ -250,6 +263,8 @@ pub(super) struct StatArgs {
     /// Write to FILE instead of stdout
     #[arg(short, long, value_name = "FILE")]
     pub(super) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) budget: BudgetArgs,
     #[command(flatten)]
     pub(super) target: TargetArgs,
     #[command(flatten)]
@@ -305,7 +320,7 @@ impl TargetArgs {
 impl TopArgs {
     /// The first option given, as typed.
     pub(super) fn first_given(&self) -> Option<String> {
-        let Self { target, filter, interval } = self;
+        let Self { target, filter, interval, budget } = self;
         let switch = |option: &str, given: bool| given.then(|| option.to_owned());
         let first = target.targets().into_iter().next();
         first
@@ -314,6 +329,7 @@ impl TopArgs {
             .or_else(|| switch("--failed", filter.failed))
             .or_else(|| typed("--errno", &filter.errno))
             .or_else(|| typed("-i", interval))
+            .or_else(|| typed("--max-overhead", &budget.max_overhead))
     }
 }
 
@@ -339,7 +355,7 @@ pub(super) fn groups() -> String {
 }
 
 fn sort_help() -> String {
-    format!("What to sort by: {}", sort_keys())
+    format!("What to sort by; cpu is time where CPU time is not known: {}", sort_keys())
 }
 
 /// What `--sort` accepts.

@@ -5,8 +5,8 @@ use std::{ffi::OsStr, path::PathBuf, time::Duration};
 
 use super::{
     args::{
-        Args, CalibrateArgs, CheckArgs, CommandArgs, CommonArgs, DemoArgs, FilterArgs, StatArgs,
-        TopArgs, groups, sort_keys, sort_keys_of_groups,
+        Args, BudgetArgs, CalibrateArgs, CheckArgs, CommandArgs, CommonArgs, DemoArgs, FilterArgs,
+        StatArgs, TopArgs, groups, sort_keys, sort_keys_of_groups,
     },
     duration,
     number::positive,
@@ -51,6 +51,31 @@ pub struct Common {
     pub color: ColorChoice,
 }
 
+/// What the kernel programs' run time may be at most, thousandths of a percent of one CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MaxOverhead(u32);
+
+impl MaxOverhead {
+    /// In percent of one CPU.
+    pub fn pct(self) -> f64 {
+        f64::from(self.0) / 1e3
+    }
+}
+
+impl TopPlan {
+    /// What measuring may cost, percent of one CPU.
+    pub fn budget_pct(&self) -> Option<f64> {
+        self.budget.map(MaxOverhead::pct)
+    }
+}
+
+impl StatPlan {
+    /// What measuring may cost, percent of one CPU.
+    pub fn budget_pct(&self) -> Option<f64> {
+        self.budget.map(MaxOverhead::pct)
+    }
+}
+
 /// `syscost top`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopPlan {
@@ -60,6 +85,8 @@ pub struct TopPlan {
     pub filter: Filter,
     /// How often to look.
     pub interval: Duration,
+    /// What measuring may cost.
+    pub budget: Option<MaxOverhead>,
     /// What goes for every command.
     pub common: Common,
 }
@@ -87,6 +114,8 @@ pub struct StatPlan {
     pub top: Option<usize>,
     /// The file to write; `None` for stdout.
     pub output: Option<PathBuf>,
+    /// What measuring may cost.
+    pub budget: Option<MaxOverhead>,
     /// What goes for every command.
     pub common: Common,
 }
@@ -200,7 +229,8 @@ impl TopPlan {
         let target = TargetPlan::new(args.target)?;
         let filter = filter(args.filter)?;
         let interval = time("-i", args.interval.as_deref())?.unwrap_or(DEFAULT_INTERVAL);
-        Ok(Self { target, filter, interval, common })
+        let budget = budget(&args.budget)?;
+        Ok(Self { target, filter, interval, budget, common })
     }
 }
 
@@ -250,6 +280,7 @@ impl StatPlan {
             sort,
             reverse: args.reverse,
             top: top(args.top.as_deref())?,
+            budget: budget(&args.budget)?,
             output: args.output.filter(|path| path.as_os_str() != "-"),
             common,
         })
@@ -268,6 +299,20 @@ fn filter(args: FilterArgs) -> Result<Filter, String> {
         filter = filter.with_errnos(&list).map_err(|error| format!("--errno {error}"))?;
     }
     Ok(filter)
+}
+
+fn budget(args: &BudgetArgs) -> Result<Option<MaxOverhead>, String> {
+    let Some(text) = &args.max_overhead else { return Ok(None) };
+    let number = text.strip_suffix('%').unwrap_or(text).trim();
+    let most = 100_000.0;
+    let milli = number.parse().map(|pct: f64| (pct * 1e3).round()).unwrap_or(f64::NAN);
+    if !(1.0..=most).contains(&milli) {
+        return Err(format!(
+            "--max-overhead {text}: not a share of one CPU; it is above 0 and at most 100, such as \
+             2% or 0.5%"
+        ));
+    }
+    Ok(Some(MaxOverhead(milli as u32)))
 }
 
 fn top(text: Option<&str>) -> Result<Option<usize>, String> {

@@ -65,7 +65,7 @@ fn stat_has_sensible_defaults() {
     assert_eq!(plan.duration, None);
     assert_eq!(plan.interval, None);
     assert_eq!(plan.format, Format::Table);
-    assert_eq!(plan.sort, Key::Time);
+    assert_eq!(plan.sort, Key::OnCpu);
     assert!(!plan.reverse);
     assert_eq!(plan.top, None);
     assert_eq!(plan.output, None);

@@ -4,6 +4,7 @@ mod calibrate;
 mod check;
 mod child;
 mod find;
+mod keeper;
 mod output_file;
 mod privileges;
 mod signals;
@@ -15,14 +16,18 @@ use anyhow::{Context, Result};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
+    calibrate as calibration,
     cli::{Common, Plan, exit},
     demo,
     filter::Filter,
     group::GroupBy,
     probe::Request,
+    sample::Calibrated,
     source::{Live, Source},
     target::Target,
 };
+use keeper::Keeper;
+use privileges::{For, LaidAside};
 
 /// Carries out `plan`; returns the code to exit with.
 ///
@@ -63,11 +68,41 @@ fn request(target: &Target, filter: &Filter, group_by: GroupBy, common: &Common)
     }
 }
 
-/// Attaches to `target`, and gives up the privileges that took.
-fn attach(target: Target, request: &Request) -> Result<Live> {
-    let mut source = Live::attach(target, request)?;
-    privileges::give_up(settle(&mut source))?;
-    Ok(source)
+/// Attaches to `target`, and gives up the privileges that took, but for those that keeping a budget
+/// takes where there is one.
+fn attach(
+    target: Target,
+    request: &Request,
+    budget_pct: Option<f64>,
+) -> Result<(Live, Option<Keeper>)> {
+    let mut source = Live::attach(target, request, calibrated())?;
+    measure_cost(&mut source, budget_pct)?;
+    let Some(at_most_pct) = budget_pct else {
+        privileges::give_up(settle(&mut source))?;
+        return Ok((source, None));
+    };
+    let purpose = For { attaching: false, budget: true };
+    let aside = LaidAside::lay(purpose, settle(&mut source))?;
+    Ok((source, Some(Keeper::new(at_most_pct, aside))))
+}
+
+/// Measures once, while there are privileges for it, what the programs cost.
+fn measure_cost(source: &mut Live, budget_pct: Option<f64>) -> Result<()> {
+    match source.measure_cost_now() {
+        Err(error) if budget_pct.is_some() => Err(error.context("--max-overhead cannot be kept")),
+        // Good to know, but nothing depends on it.
+        _ => Ok(()),
+    }
+}
+
+/// What is known of this machine, if it was calibrated since it was started.
+fn calibrated() -> Option<Calibrated> {
+    let direct = calibration::load()?.direct;
+    Some(Calibrated {
+        crossing_ns: direct.syscall_ns,
+        target_tax_ns: direct.tax.target_ns,
+        bystander_tax_ns: direct.tax.bystander_ns,
+    })
 }
 
 /// What is to be asked after privileges are given up: whether `source` still tells what it tells

@@ -16,18 +16,34 @@ pub(super) fn give_up(works: impl FnOnce() -> bool) -> Result<()> {
     give_up_but(&CapsHashSet::new(), works)
 }
 
-/// The capabilities that attaching takes: in no use, but within reach.
+/// Capabilities in no use, but within reach.
+#[derive(Clone, Debug)]
 pub(super) struct LaidAside(CapsHashSet);
 
+/// What capabilities are laid aside for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct For {
+    /// Attaching to another process.
+    pub(super) attaching: bool,
+    /// Measuring what the programs cost, and detaching and attaching some of them.
+    pub(super) budget: bool,
+}
+
 impl LaidAside {
-    /// Gives up every capability of this thread as [`give_up`] does, but for what attaching takes:
-    /// that is laid aside.
+    /// Gives up every capability of this thread as [`give_up`] does, but for those that are laid
+    /// aside.
     ///
     /// # Errors
     /// As of [`give_up`].
-    pub(super) fn lay(works: impl FnOnce() -> bool) -> Result<Self> {
+    pub(super) fn lay(purpose: For, works: impl FnOnce() -> bool) -> Result<Self> {
         let permitted = caps::read(None, CapSet::Permitted)?;
-        let aside = to_attach(&permitted);
+        let mut aside = CapsHashSet::new();
+        if purpose.attaching {
+            aside.extend(to_attach(&permitted));
+        }
+        if purpose.budget {
+            aside.extend(to_keep_a_budget(&permitted));
+        }
         give_up_but(&aside, works)?;
         Ok(Self(aside))
     }
@@ -39,6 +55,21 @@ impl LaidAside {
     pub(super) fn take_up(&self) -> Result<()> {
         caps::set(None, CapSet::Effective, &self.0).context("cannot take up privileges again")
     }
+
+    /// Puts it down again.
+    ///
+    /// # Errors
+    /// As of [`LaidAside::take_up`].
+    pub(super) fn put_down(&self) -> Result<()> {
+        caps::clear(None, CapSet::Effective).context("cannot lay privileges aside again")
+    }
+}
+
+/// Those of `permitted` that switching on the kernel's statistics takes, and attaching a loaded
+/// program again.
+fn to_keep_a_budget(permitted: &CapsHashSet) -> CapsHashSet {
+    let admin = Some(Capability::CAP_SYS_ADMIN).filter(|admin| permitted.contains(admin));
+    kept(permitted).into_iter().chain(admin).collect()
 }
 
 /// Those of `permitted` that attaching takes: to load programs, to look into all processes, and to
@@ -138,7 +169,7 @@ mod tests {
     fn what_attaching_takes_is_laid_aside_and_taken_up_again() {
         thread::spawn(|| {
             let aside = to_attach(&set(CapSet::Permitted));
-            let laid = LaidAside::lay(|| {
+            let laid = LaidAside::lay(For { attaching: true, budget: false }, || {
                 assert!(set(CapSet::Effective).is_empty(), "tried with nothing");
                 true
             });

@@ -12,6 +12,7 @@ use super::{
     KEEP_UP, attach,
     child::Child,
     find::{Found, find},
+    keeper::Keeper,
     output_file, request,
     signals::Signals,
 };
@@ -34,13 +35,13 @@ pub(super) async fn run(plan: &StatPlan) -> Result<u8> {
     let Found { target, command } = find(&plan.target, Stdio::Inherit)?;
     let mut signals = Signals::catch()?;
     let request = request(&target, &plan.filter, plan.by, &plan.common);
-    let mut source = attach(target, &request)?;
+    let (mut source, keeper) = attach(target, &request, plan.budget_pct())?;
     let subject = source.sample()?.subject;
     let until = if plan.duration.is_none() { "; Ctrl-C ends it" } else { "" };
     let (name, detail) = (printable(&subject.name), printable(&subject.detail));
     eprintln!("syscost: attached to {name} ({detail}){until}");
     let mut child = Child::release(command)?;
-    let printed = measure(plan, source, &mut signals, &mut child, &mut output).await;
+    let printed = measure(plan, source, keeper, &mut signals, &mut child, &mut output).await;
     let code = child.wait(&mut signals).await;
     match printed {
         // `| head` has seen enough; that is not a failure.
@@ -53,6 +54,7 @@ pub(super) async fn run(plan: &StatPlan) -> Result<u8> {
 async fn measure(
     plan: &StatPlan,
     mut source: impl Source,
+    mut keeper: Option<Keeper>,
     signals: &mut Signals,
     child: &mut Child,
     output: &mut Output<'_>,
@@ -73,6 +75,9 @@ async fn measure(
             () = source.exit() => break,
             () = sleep_until(end.unwrap_or(begin)), if end.is_some() => break,
             now = tick.tick() => {
+                if let Some(keeper) = &mut keeper {
+                    keeper.keep(&mut source).await?;
+                }
                 let sample = source.sample()?;
                 tell(source.diagnostics());
                 if let (Some(at), Some(interval)) = (next_print, plan.interval)

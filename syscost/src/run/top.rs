@@ -6,19 +6,19 @@ use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 
 use super::{
-    attach,
+    attach, calibrated,
     child::Child,
     find::{Found, find},
-    privileges::LaidAside,
+    keeper::Keeper,
+    measure_cost,
+    privileges::{For, LaidAside},
     request, settle,
     signals::Signals,
     watch::{Around, Next, notes, watch},
 };
 use crate::{
-    calibrate,
     cli::{ColorChoice, TargetPlan, TopPlan, exit},
     group::GroupBy,
-    model::calibration::Spread,
     source::Live,
     target::{
         Target,
@@ -46,13 +46,13 @@ async fn show(plan: &TopPlan, target: &TargetPlan) -> Result<u8> {
     let Found { target, command } = find(target, Stdio::Captured)?;
     let mut signals = Signals::catch()?;
     let request = request(&target, &plan.filter, GroupBy::Syscall, &plan.common);
-    let source = attach(target, &request)?;
+    let (source, keeper) = attach(target, &request, plan.budget_pct())?;
     let mut child = Child::release(command)?;
     let mut term = Term::open()?;
     let mut ui = UiState::new(no_color(plan));
     let around = Around { term: &mut term, signals: &mut signals, child: &mut child };
     let notes = notes(&source);
-    let watched = watch(source, plan.interval, crossing_ns(), notes, &mut ui, around).await;
+    let watched = watch(source, keeper, plan.interval, notes, &mut ui, around).await;
     drop(term);
     // Nobody watches any more: what was started to be watched ends.
     child.signal(Signal::SIGTERM);
@@ -68,7 +68,7 @@ async fn browse(plan: &TopPlan) -> Result<u8> {
     let mut signals = Signals::catch()?;
     let mut child = Child::none();
     let mut attaching = Attaching { aside: None };
-    let mut source = attaching.list(plan).context(
+    let (mut source, mut keeper) = attaching.list(plan).context(
         "cannot list the processes by their system calls (without a list: name a process with -p)",
     )?;
     let mut term = Term::open()?;
@@ -79,30 +79,24 @@ async fn browse(plan: &TopPlan) -> Result<u8> {
         let around = Around { term: &mut term, signals: &mut signals, child: &mut child };
         // The list's programs go before the process's come: nobody pays for both.
         let Next::Attach(pid) =
-            watch(source, plan.interval, crossing_ns(), notes, &mut list, around).await?
+            watch(source, keeper, plan.interval, notes, &mut list, around).await?
         else {
             return Ok(exit::OK);
         };
         match attaching.process(plan, pid) {
             Err(error) => failed = Some(format!("{error:#}")),
-            Ok(source) => {
+            Ok((source, keeper)) => {
                 let mut ui = UiState::chosen(no_color(plan));
                 let notes = self::notes(&source);
                 let around = Around { term: &mut term, signals: &mut signals, child: &mut child };
-                let next =
-                    watch(source, plan.interval, crossing_ns(), notes, &mut ui, around).await?;
+                let next = watch(source, keeper, plan.interval, notes, &mut ui, around).await?;
                 if !matches!(next, Next::Leave) {
                     return Ok(exit::OK);
                 }
             }
         }
-        source = attaching.list(plan)?;
+        (source, keeper) = attaching.list(plan)?;
     }
-}
-
-/// What a crossing costs, if that was measured since the machine was started.
-fn crossing_ns() -> Option<Spread> {
-    Some(calibrate::load()?.direct.syscall_ns)
 }
 
 fn no_color(plan: &TopPlan) -> bool {
@@ -116,11 +110,11 @@ struct Attaching {
 }
 
 impl Attaching {
-    fn list(&mut self, plan: &TopPlan) -> Result<Live> {
+    fn list(&mut self, plan: &TopPlan) -> Result<(Live, Option<Keeper>)> {
         self.attach(plan, GroupBy::Process, || Ok(Target::Host))
     }
 
-    fn process(&mut self, plan: &TopPlan, pid: u32) -> Result<Live> {
+    fn process(&mut self, plan: &TopPlan, pid: u32) -> Result<(Live, Option<Keeper>)> {
         let named = TargetPlan::Processes { pids: vec![pid], follow: false };
         self.attach(plan, GroupBy::Syscall, || Ok(find(&named, Stdio::Inherit)?.target))
     }
@@ -130,23 +124,28 @@ impl Attaching {
         plan: &TopPlan,
         by: GroupBy,
         find: impl FnOnce() -> Result<Target>,
-    ) -> Result<Live> {
+    ) -> Result<(Live, Option<Keeper>)> {
         if let Some(aside) = &self.aside {
             aside.take_up()?;
         }
         let attached = find().and_then(|target| {
             let request = request(&target, &plan.filter, by, &plan.common);
-            Live::attach(target, &request)
+            let mut source = Live::attach(target, &request, calibrated())?;
+            measure_cost(&mut source, plan.budget_pct())?;
+            Ok(source)
         });
+        let purpose = For { attaching: true, budget: plan.budget_pct().is_some() };
         let (attached, aside) = match attached {
             Ok(mut source) => {
-                let aside = LaidAside::lay(settle(&mut source))?;
+                let aside = LaidAside::lay(purpose, settle(&mut source))?;
                 (Ok(source), aside)
             }
-            Err(error) => (Err(error), LaidAside::lay(|| true)?),
+            Err(error) => (Err(error), LaidAside::lay(purpose, || true)?),
         };
+        let keeper = |at_most_pct| Keeper::new(at_most_pct, aside.clone());
+        let keeper = plan.budget_pct().map(keeper);
         self.aside = Some(aside);
-        attached
+        Ok((attached?, keeper))
     }
 }
 

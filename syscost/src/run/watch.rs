@@ -5,9 +5,9 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{KEEP_UP, child::Child, signals::Signals};
+use super::{KEEP_UP, child::Child, keeper::Keeper, signals::Signals};
 use crate::{
-    model::{Model, calibration::Spread},
+    model::Model,
     probe::Hooks,
     sample::Sample,
     source::{Live, Source},
@@ -41,14 +41,14 @@ pub(super) fn notes(source: &Live) -> Vec<String> {
     }
 }
 
-/// Shows `source` anew every `every`.
+/// Shows `source` anew every `every`, within the budget that `keeper` keeps.
 ///
 /// # Errors
 /// When the terminal or the kernel fails.
 pub(super) async fn watch(
     mut source: impl Source,
+    mut keeper: Option<Keeper>,
     every: Duration,
-    crossing_ns: Option<Spread>,
     mut notes: Vec<String>,
     ui: &mut UiState,
     Around { term, signals, child }: Around<'_>,
@@ -57,7 +57,7 @@ pub(super) async fn watch(
     let own_notes = notes.len();
     let mut tick = interval(every.min(KEEP_UP));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut history = History::begin(source.sample()?, every, crossing_ns);
+    let mut history = History::begin(source.sample()?, every);
     let mut exited = false;
     let (width, height) = term.size()?;
     ui.resize(width, height);
@@ -100,6 +100,9 @@ pub(super) async fn watch(
                     notes.truncate(own_notes);
                     notes.push(latest);
                 }
+                if let Some(keeper) = &mut keeper {
+                    keeper.keep(&mut source).await?;
+                }
                 if history.advance(source.sample()?) {
                     live = history.live(&notes);
                 }
@@ -113,13 +116,12 @@ struct History {
     latest: Sample,
     previous: Option<Sample>,
     interval_ns: u64,
-    crossing_ns: Option<Spread>,
 }
 
 impl History {
-    fn begin(first: Sample, interval: Duration, crossing_ns: Option<Spread>) -> Self {
+    fn begin(first: Sample, interval: Duration) -> Self {
         let interval_ns = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
-        Self { latest: first, previous: None, interval_ns, crossing_ns }
+        Self { latest: first, previous: None, interval_ns }
     }
 
     /// Takes in a sample. `false` when it is only to keep up with the counters: the interval is
@@ -152,6 +154,6 @@ impl History {
             Some(previous) => Model::interval(&self.latest, previous),
             None => since_attach.clone(),
         };
-        tui::Live { interval, since_attach, crossing_ns: self.crossing_ns, notes: notes.to_vec() }
+        tui::Live { interval, since_attach, notes: notes.to_vec() }
     }
 }
