@@ -5,7 +5,8 @@ use serde_json::json;
 use super::format;
 use crate::{
     decode::printable::printable,
-    model::calibration::{Calibration, Indirect, Spread, Tax},
+    model::calibration::{Calibration, Indirect, Tax},
+    spread::Spread,
 };
 
 /// Every figure with what it means.

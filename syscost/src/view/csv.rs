@@ -56,7 +56,11 @@ fn fields(model: &Model) -> Vec<&'static str> {
 fn record(model: &Model, basis: &Basis, identity: Vec<String>, row: &dyn Counted) -> Vec<String> {
     let when = [model.attached_ns.to_string(), model.window_ns.to_string()];
     let measures = measures(by(model)).map(|column| text((column.get)(basis, row)));
-    when.into_iter().chain(identity).chain(measures).chain([basis.exact.to_string()]).collect()
+    when.into_iter()
+        .chain(identity)
+        .chain(measures)
+        .chain([basis.trust.exact.to_string()])
+        .collect()
 }
 
 fn by(model: &Model) -> GroupBy {
@@ -116,8 +120,8 @@ fn text(value: Value) -> String {
         Value::Text(text) => text,
         Value::Count(n) | Value::Ns(n) => known(n, |n| n.to_string()),
         Value::PerSec(rate) => known(rate, |rate| format!("{rate:.3}")),
-        Value::NsPerSec(rate) => known(rate, |rate| format!("{rate:.0}")),
-        Value::Pct(pct) => format!("{pct:.3}"),
+        Value::NsPerSec(rate) | Value::CpuPerSec(rate) => known(rate, |rate| format!("{rate:.0}")),
+        Value::Pct(pct) => known(pct, |pct| format!("{pct:.3}")),
     }
 }
 
@@ -171,6 +175,29 @@ mod tests {
             let model = Model::since_attach(&fixture::grouped(by));
             assert_complete(&model, 3);
             insta::assert_snapshot!(format!("by_{}", by.id()), lines(&model, true));
+        }
+    }
+
+    #[test]
+    fn parts_that_were_not_collected_are_empty_and_never_0() {
+        for by in [GroupBy::Syscall, GroupBy::Process] {
+            let sample = fixture::without_parts(fixture::grouped(by));
+            let text = since_attach(&sample);
+            let mut reader = csv::Reader::from_reader(text.as_bytes());
+            let parts = [
+                "on_cpu_ns",
+                "on_cpu_ns_per_sec",
+                "runq_ns",
+                "runq_pct",
+                "blocked_ns",
+                "blocked_pct",
+            ];
+            let headers = reader.headers().unwrap().clone();
+            let places = parts.map(|part| headers.iter().position(|field| field == part).unwrap());
+            for record in reader.records() {
+                let record = record.unwrap();
+                assert!(places.iter().all(|place| record[*place].is_empty()), "{record:?}");
+            }
         }
     }
 

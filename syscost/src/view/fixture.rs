@@ -1,29 +1,77 @@
 //! Samples for the tests of views: small, fixed, and with every kind of row.
 
-use syscost_common::{hist::bucket_index, kind::AbiClass, ledger::Counter};
+use syscost_common::{
+    cell::{PARTS, PartOf},
+    hist::{PART, bucket_index},
+    kind::AbiClass,
+    ledger::Counter,
+    off_cpu::OffCpu,
+};
 
 use crate::{
     group::GroupBy,
     reading::Reading,
     sample::{
-        GroupKey, GroupSample, GroupsSample, KindKey, KindSample, LedgerSample, OpenCallSample,
-        Sample, Subject, SubjectKind, ThreadName,
+        Calibrated, DetailSample, GroupKey, GroupSample, GroupsSample, KindKey, KindSample,
+        LedgerSample, OpenCallSample, Sample, Subject, SubjectKind, ThreadName,
     },
+    spread::Spread,
 };
 
 const ATTACHED_AT_NS: u64 = 1_000_000_000;
+
+/// What crossings cost on the machine of the tests.
+pub(super) const CALIBRATED: Calibrated = Calibrated {
+    crossing_ns: Spread { median: 214.2, low: 212.0, high: 216.0 },
+    target_tax_ns: Some(Spread { median: 306.0, low: 301.0, high: 312.0 }),
+    bystander_tax_ns: Some(Spread { median: 169.0, low: 166.0, high: 173.0 }),
+};
 
 /// A kind whose calls took `latencies` (ns, calls) and failed with `errnos` (errno, calls).
 pub(super) fn kind(key: KindKey, latencies: &[(u64, u64)], errnos: &[(u16, u64)]) -> KindSample {
     let mut kind = KindSample::empty(key);
     for &(ns, calls) in latencies {
-        kind.buckets[bucket_index(ns)] += calls;
-        kind.sum_ns += ns * calls;
-        kind.min_ns = kind.min_ns.min(ns);
-        kind.max_ns = kind.max_ns.max(ns);
+        add(&mut kind, ns, calls);
     }
     kind.errnos = errnos.to_vec();
     kind
+}
+
+/// Adds `calls` calls of `ns` to a kind.
+fn add(kind: &mut KindSample, ns: u64, calls: u64) {
+    kind.buckets[bucket_index(ns)] += calls;
+    kind.sum_ns += ns * calls;
+    kind.min_ns = kind.min_ns.min(ns);
+    kind.max_ns = kind.max_ns.max(ns);
+    add_parts(kind, ns, calls);
+}
+
+/// What `calls` calls of `ns` consist of, as the kernel would record it.
+pub(super) fn add_parts(kind: &mut KindSample, ns: u64, calls: u64) {
+    let off = off_cpu(kind.key, ns).within(ns);
+    let on_cpu_ns = ns - off.runq_ns - off.blocked_ns;
+    for (of, ns) in
+        [(PartOf::OnCpu, on_cpu_ns), (PartOf::Runq, off.runq_ns), (PartOf::Blocked, off.blocked_ns)]
+    {
+        if ns != 0 || of == PartOf::OnCpu {
+            kind.parts[of as usize].sum_ns += ns * calls;
+            kind.parts[of as usize].buckets[PART.index(ns)] += calls;
+        }
+    }
+}
+
+/// Of calls that wait, all but the way to sleep and back is blocked. Others work, and lose the CPU
+/// to somebody else when they take long.
+fn off_cpu(key: KindKey, ns: u64) -> OffCpu {
+    let waits = matches!(key, KindKey::Call { abi: AbiClass::Native, nr: 35 | 202 | 230 | 232 });
+    match ns {
+        5_000.. if waits => {
+            let runq_ns = 1_500 + ns / 500;
+            OffCpu { runq_ns, blocked_ns: ns - runq_ns - (1_200 + ns / 300) }
+        }
+        30_000.. => OffCpu { runq_ns: ns / 2, blocked_ns: 0 },
+        _ => OffCpu::NONE,
+    }
 }
 
 /// A thread that has waited for half a second, one that works, and one stuck since before.
@@ -47,6 +95,42 @@ pub(super) fn native(nr: u32) -> KindKey {
     KindKey::Call { abi: AbiClass::Native, nr }
 }
 
+/// What hooks that see no context switches would have read.
+pub(super) fn without_parts(mut sample: Sample) -> Sample {
+    sample.detail = DetailSample::default();
+    for kind in &mut sample.kinds {
+        kind.parts = KindSample::empty(kind.key).parts;
+    }
+    for group in sample.groups.iter_mut().flat_map(|groups| &mut groups.groups) {
+        (group.parts_ns, group.parted) = ([0; PARTS], 0);
+    }
+    sample
+}
+
+/// The same server on hooks that saw the context switches of some of its calls only: of half of its
+/// reads, and of none to futex.
+pub(super) fn partly_parted_nginx() -> Sample {
+    let mut sample = nginx();
+    let mut unparted = 0;
+    for kind in &mut sample.kinds {
+        let calls = kind.calls();
+        match kind.key {
+            key if key == native(0) => {
+                kind.parts = KindSample::empty(key).parts;
+                add_parts(kind, 1_900, calls / 2);
+                unparted += calls - calls / 2;
+            }
+            key if key == native(202) => {
+                kind.parts = KindSample::empty(key).parts;
+                unparted += calls;
+            }
+            _ => {}
+        }
+    }
+    sample.ledger.counters[Counter::Unparted as usize] = unparted;
+    sample
+}
+
 /// A sample 5 s after attaching, in which every call is accounted for.
 pub(super) fn sample(kinds: Vec<KindSample>) -> Sample {
     let mut counters = LedgerSample::default().counters;
@@ -68,6 +152,10 @@ pub(super) fn sample(kinds: Vec<KindSample>) -> Sample {
         open_calls: open_calls(),
         groups: None,
         ledger: LedgerSample { counters, program_misses: Some(0) },
+        detail: DetailSample { parts: true, ..DetailSample::default() },
+        cpu_ns: Reading::Exact(620_000_000),
+        calibrated: Some(CALIBRATED),
+        cost: None,
     }
 }
 
@@ -111,10 +199,9 @@ pub(super) fn lossy_nginx() -> Sample {
 pub(super) fn nginx_a_second_later() -> Sample {
     let mut sample = nginx();
     sample.at_ns += 1_000_000_000;
+    sample.cpu_ns = Reading::Exact(630_000_000);
     for (place, ns, calls) in [(0, 1_900, 500), (4, 310_000, 80)] {
-        let kind = &mut sample.kinds[place];
-        kind.buckets[bucket_index(ns)] += calls;
-        kind.sum_ns += ns * calls;
+        add(&mut sample.kinds[place], ns, calls);
         for counter in [Counter::Enters, Counter::Matched] {
             sample.ledger.counters[counter as usize] += calls;
         }
@@ -132,6 +219,8 @@ pub(super) fn grouped(by: GroupBy) -> Sample {
         calls,
         errors: calls / 16,
         total_ns: calls * 90_000,
+        parts_ns: [calls * 9_000, calls * 1_000, calls * 80_000],
+        parted: calls,
     };
     let calls = [40_000, 4_800, 4];
     let groups = match by {

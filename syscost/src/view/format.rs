@@ -2,7 +2,7 @@
 //!
 //! Knows no model beyond a column's value, and neither widths nor colours.
 
-use crate::{model::column::Value, reading::Reading};
+use crate::{model::column::Value, reading::Reading, spread::Spread};
 
 /// What stands for a number that was not collected.
 pub const NOT_COLLECTED: &str = "–";
@@ -13,17 +13,24 @@ pub fn value(value: &Value) -> String {
         Value::Text(text) => text.clone(),
         Value::Count(n) => reading(*n, count),
         Value::PerSec(n) => reading(*n, rate),
-        Value::Pct(n) => pct(*n),
+        Value::Pct(n) => reading(*n, pct),
         Value::Ns(n) => reading(*n, ns),
         Value::NsPerSec(n) => reading(*n, ns_f64),
+        Value::CpuPerSec(n) => reading(*n, |ns| rate(ns / 1e6)),
     }
 }
 
-/// A number with its trust: `>=` before a lower bound, `–` where nothing was collected.
+/// A number with its trust: `>=` before a lower bound, `≈` before an estimate, `–` where nothing was
+/// collected.
 pub fn reading<T>(reading: Reading<T>, format: impl FnOnce(T) -> String) -> String {
     match reading {
         Reading::NotCollected => NOT_COLLECTED.into(),
-        Reading::Partial(value) => format!(">={}", format(value)),
+        Reading::Partial(value) => match format(value) {
+            // At least a little less than that: at least something.
+            small if small.starts_with('<') => ">0".into(),
+            text => format!(">={text}"),
+        },
+        Reading::Estimated(value) => format!("≈{}", format(value)),
         Reading::Exact(value) => format(value),
     }
 }
@@ -54,6 +61,11 @@ pub fn ns_f64(ns: f64) -> String {
     } else {
         format!("{value:.0}{unit}")
     }
+}
+
+/// A measured time, and how far from its middle half of the measurements were: `214ns±2ns`.
+pub fn spread(spread: Spread) -> String {
+    format!("{}±{}", ns_f64(spread.median), ns_f64((spread.high - spread.low) / 2.0))
 }
 
 fn long(ns: f64) -> String {
@@ -199,6 +211,8 @@ mod tests {
     #[test]
     fn trust_is_shown() {
         assert_eq!(reading(Reading::Partial(5), count), ">=5");
+        assert_eq!(reading(Reading::Partial(0.001), rate), ">0");
+        assert_eq!(reading(Reading::Estimated(5), count), "≈5");
         assert_eq!(reading(Reading::Exact(0), count), "0");
         assert_eq!(reading(Reading::NotCollected, count), "–");
     }

@@ -6,15 +6,19 @@ use std::{
     io::{self, Write},
 };
 
-use serde::Serialize;
+use serde::{Serialize, Serializer, ser::SerializeMap};
+use syscost_common::cell::PartOf;
 
 use super::Order;
 use crate::{
     decode::errno,
     group::GroupBy,
-    model::{self, GroupRow, Model, Row, Total, Window, ledger::Loss},
+    model::{
+        self, Basis, Counted, Distribution, GroupRow, Model, Row, Total, Window, ledger::Loss,
+    },
     reading::Reading,
-    sample::{GroupKey, SubjectKind},
+    sample::{Detail, GroupKey, SubjectKind},
+    spread::Spread,
 };
 
 /// The schema's name and version; the version grows when a reader could be misled.
@@ -36,6 +40,7 @@ struct Report<'a> {
     target: Target<'a>,
     window_ns: u64,
     exact: bool,
+    sampled: bool,
     by: &'static str,
     groups: Option<Vec<Group<'a>>>,
     syscalls: Vec<Syscall<'a>>,
@@ -47,7 +52,22 @@ struct Report<'a> {
     target_exited: bool,
     syscalls_omitted: usize,
     groups_omitted: usize,
+    detail: Detail,
+    cpu_ns: Option<u64>,
+    cpu_share_pct: Option<f64>,
+    crossing_ns: Option<Spread>,
+    probe: Probe,
     in_flight: Option<Vec<InFlight<'a>>>,
+}
+
+/// What measuring costs.
+#[derive(Serialize)]
+struct Probe {
+    run_pct: Option<f64>,
+    run_ns: Option<f64>,
+    budget_pct: Option<f64>,
+    target_tax_ns: Option<Spread>,
+    bystander_tax_ns: Option<Spread>,
 }
 
 #[derive(Serialize)]
@@ -88,6 +108,16 @@ struct Syscall<'a> {
     max_ns: u64,
     histogram: Vec<Bucket>,
     errnos: BTreeMap<String, u64>,
+    #[serde(flatten)]
+    parts: Parts<'a>,
+    boundary_ns: Option<u64>,
+}
+
+/// `on_cpu_ns`, `on_cpu_p50_ns` and so on of each part; null where nothing was collected.
+struct Parts<'a> {
+    basis: Basis,
+    sum: Total,
+    of: Option<&'a model::Parts>,
 }
 
 #[derive(Default, Serialize)]
@@ -102,6 +132,11 @@ struct Group<'a> {
     count: u64,
     errors: u64,
     total_ns: u64,
+    parts_known: u64,
+    on_cpu_ns: Option<u64>,
+    runq_ns: Option<u64>,
+    blocked_ns: Option<u64>,
+    boundary_ns: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -124,13 +159,16 @@ impl<'a> Report<'a> {
         let all = Order { top: None, ..*order };
         let (groups, other_groups) = match &model.groups {
             Some(groups) => {
-                let (rows, rest) = order.split(&groups.rows, &model.group_basis());
-                (Some(rows.into_iter().map(Group::new).collect()), rest.len())
+                let basis = model.group_basis();
+                let (rows, rest) = order.split(&groups.rows, &basis);
+                let rows = rows.into_iter().map(|row| Group::new(row, &basis));
+                (Some(rows.collect()), rest.len())
             }
             None => (None, 0),
         };
         let order = if groups.is_some() { &all } else { order };
-        let (rows, rest) = order.split(&model.rows, &model.basis());
+        let basis = model.basis();
+        let (rows, rest) = order.split(&model.rows, &basis);
         let subject = &model.subject;
         Self {
             schema: SCHEMA,
@@ -145,9 +183,10 @@ impl<'a> Report<'a> {
             },
             window_ns: model.window_ns,
             exact: model.ledger.exact(),
+            sampled: model.trust.sampled,
             by: model.groups.as_ref().map_or(GroupBy::Syscall, |groups| groups.by).id(),
             groups,
-            syscalls: rows.into_iter().map(Syscall::new).collect(),
+            syscalls: rows.into_iter().map(|row| Syscall::new(row, &basis)).collect(),
             ledger: &model.ledger,
             losses: model.ledger.losses().into_iter().map(LossReport::new).collect(),
             window: match model.window {
@@ -159,6 +198,17 @@ impl<'a> Report<'a> {
             target_exited: subject.exited,
             syscalls_omitted: rest.len(),
             groups_omitted: other_groups,
+            detail: model.detail,
+            cpu_ns: model.cpu_ns.value(),
+            cpu_share_pct: model.cpu_share_pct().value(),
+            crossing_ns: basis.crossing_ns,
+            probe: Probe {
+                run_pct: model.cost.map(|cost| cost.run_pct),
+                run_ns: model.cost.and_then(|cost| cost.run_ns),
+                budget_pct: model.cost.and_then(|cost| cost.budget_pct),
+                target_tax_ns: model.calibrated.and_then(|known| known.target_tax_ns),
+                bystander_tax_ns: model.calibrated.and_then(|known| known.bystander_tax_ns),
+            },
             in_flight: model
                 .in_flight
                 .as_ref()
@@ -168,7 +218,7 @@ impl<'a> Report<'a> {
 }
 
 impl<'a> Syscall<'a> {
-    fn new(row: &'a Row) -> Self {
+    fn new(row: &'a Row, basis: &Basis) -> Self {
         let latency = &row.latency;
         Self {
             name: &row.name,
@@ -183,28 +233,69 @@ impl<'a> Syscall<'a> {
             p99_ns: latency.quantile_ns(0.99),
             p999_ns: latency.quantile_ns(0.999),
             max_ns: latency.max_ns(),
-            histogram: latency
-                .buckets()
-                .map(|bucket| Bucket {
-                    lo_ns: bucket.low_ns,
-                    hi_ns: bucket.high_ns,
-                    count: bucket.count,
-                })
-                .collect(),
+            histogram: buckets(latency),
             errnos: row
                 .errnos
                 .iter()
                 .map(|&(errno, count)| (errno::symbol(errno).into_owned(), count))
                 .collect(),
+            parts: Parts { basis: *basis, sum: row.sum(), of: row.parts.as_ref() },
+            boundary_ns: boundary_ns(basis, row.calls),
         }
     }
 }
 
+fn boundary_ns(basis: &Basis, calls: u64) -> Option<u64> {
+    Some(basis.boundary_ns(calls).value()?.round() as u64)
+}
+
+fn buckets(distribution: &Distribution) -> Vec<Bucket> {
+    let bucket = |bucket: model::distribution::Bucket| Bucket {
+        lo_ns: bucket.low_ns,
+        hi_ns: bucket.high_ns,
+        count: bucket.count,
+    };
+    distribution.buckets().map(bucket).collect()
+}
+
+impl Serialize for Parts<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        const PARTS: [(&str, PartOf); 3] =
+            [("on_cpu", PartOf::OnCpu), ("runq", PartOf::Runq), ("blocked", PartOf::Blocked)];
+        const QUANTILES: [(&str, f64); 4] =
+            [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p999", 0.999)];
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("parts_known", &self.sum.parts.calls)?;
+        for (name, of) in PARTS {
+            let sum = self.basis.part(of, self.sum).value();
+            let part = self.of.filter(|_| sum.is_some()).map(|parts| parts.get(of));
+            map.serialize_entry(&format!("{name}_ns"), &sum)?;
+            for (label, quantile) in QUANTILES {
+                let ns = part.and_then(|part| part.quantile_ns(quantile));
+                map.serialize_entry(&format!("{name}_{label}_ns"), &ns)?;
+            }
+            map.serialize_entry(&format!("{name}_histogram"), &part.map(buckets))?;
+        }
+        map.end()
+    }
+}
+
 impl<'a> Group<'a> {
-    fn new(row: &'a GroupRow) -> Self {
-        let Total { calls: count, errors, total_ns } = row.sum;
+    fn new(row: &'a GroupRow, basis: &Basis) -> Self {
+        let Total { calls: count, errors, total_ns, parts } = row.sum;
         let name = row.name.as_deref();
-        let sums = Self { count, errors, total_ns, ..Self::default() };
+        let part = |of| basis.part(of, row.sum).value();
+        let sums = Self {
+            count,
+            errors,
+            total_ns,
+            parts_known: parts.calls,
+            on_cpu_ns: part(PartOf::OnCpu),
+            runq_ns: part(PartOf::Runq),
+            blocked_ns: part(PartOf::Blocked),
+            boundary_ns: boundary_ns(basis, count),
+            ..Self::default()
+        };
         match &row.key {
             GroupKey::Process { pid, started_at_ns } => {
                 Self { pid: Some(*pid), comm: name, started_at_ns: Some(*started_at_ns), ..sums }

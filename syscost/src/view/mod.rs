@@ -2,10 +2,13 @@
 //! the clock or `/proc` for more.
 
 pub mod calibration;
+pub mod cost;
 pub mod csv;
 pub mod format;
 pub mod json;
+pub mod missing;
 pub mod report;
+pub mod share;
 pub mod table;
 pub mod tui;
 
@@ -29,9 +32,9 @@ pub struct Order {
 }
 
 impl Default for Order {
-    /// All rows, the most time first.
+    /// All rows, the most time on a CPU first.
     fn default() -> Self {
-        Self { sort: Key::Time, reversed: false, top: None }
+        Self { sort: Key::OnCpu, reversed: false, top: None }
     }
 }
 

@@ -6,15 +6,14 @@ use std::{
     io::{self, Write},
 };
 
-use super::{Order, format};
+use super::{Order, format, missing, share};
 use crate::{
     decode::{errno, printable::printable},
     group::GroupBy,
     model::{
-        Basis, Counted, InFlight, Latency, Model, Row, Total, Window,
+        Basis, Counted, Distribution, InFlight, Model, Parts, Row, Total, Window,
         column::{COLUMNS, Column, Key, Value},
     },
-    reading::Reading,
     sample::ThreadName,
 };
 
@@ -25,7 +24,10 @@ const SHOWN: &[Key] = &[
     Key::CallsPerSec,
     Key::Errors,
     Key::Time,
-    Key::TimePct,
+    Key::OnCpu,
+    Key::RunqPct,
+    Key::BlockedPct,
+    Key::Boundary,
     Key::Mean,
     Key::P50,
     Key::P90,
@@ -35,7 +37,16 @@ const SHOWN: &[Key] = &[
 ];
 
 /// Those that a narrow terminal goes without, the first of them first.
-const DISPENSABLE: &[Key] = &[Key::P90, Key::P999, Key::CallsPerSec, Key::Mean];
+const DISPENSABLE: &[Key] = &[
+    Key::P90,
+    Key::P999,
+    Key::RunqPct,
+    Key::CallsPerSec,
+    Key::Boundary,
+    Key::Mean,
+    Key::P50,
+    Key::Errors,
+];
 
 /// How to print a table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,7 +67,11 @@ impl TableOptions {
 
 /// Writes `model` as a table.
 pub fn write(mut out: impl Write, model: &Model, options: &TableOptions) -> io::Result<()> {
-    writeln!(out, "{}\n", heading(model))?;
+    writeln!(out, "{}", heading(model))?;
+    if let Some(share) = share::of_cpu_time(model) {
+        writeln!(out, "{share}")?;
+    }
+    writeln!(out)?;
     let (grid, errors) = match &model.groups {
         Some(groups) => {
             let basis = model.group_basis();
@@ -79,7 +94,7 @@ pub fn write(mut out: impl Write, model: &Model, options: &TableOptions) -> io::
             }
         }
     }
-    for block in [errors, in_flight(model, options.width), losses(model)] {
+    for block in [errors, in_flight(model, options.width), losses(model), missing(model)] {
         if !block.is_empty() {
             writeln!(out, "\n{block}")?;
         }
@@ -101,9 +116,13 @@ fn heading(model: &Model) -> String {
             format!("{}–{}", seconds(from), seconds(model.attached_ns))
         }
     };
-    let calls = format::reading(exact(model, model.total.calls), format::full);
+    let calls = format::reading(model.trust.reading(model.total.calls), format::full);
     let noun = if model.total.calls == 1 { "call" } else { "calls" };
-    let trust = if model.ledger.exact() { "EXACT" } else { "NOT EXACT" };
+    let trust = match (model.ledger.exact(), model.trust.sampled) {
+        (false, _) => "NOT EXACT",
+        (true, true) => "SAMPLED",
+        (true, false) => "EXACT",
+    };
     format!("{name} ({detail}{exited}), {window} s{only}, {calls} {noun}, {trust}")
 }
 
@@ -127,10 +146,11 @@ impl Grid {
         if rows.is_empty() {
             return None;
         }
-        let sort = options.order.sort;
+        let sort = options.order.sort.or_next_best(basis.trust);
         let columns: Vec<_> = COLUMNS
             .iter()
             .filter(|column| SHOWN.contains(&column.key) || column.key == sort)
+            .filter(|column| column.key != Key::Boundary || basis.crossing_ns.is_some())
             .filter(|column| by == GroupBy::Syscall || column.key.needs_no_histogram())
             .collect();
         let line = |cell: &dyn Fn(&Column) -> String| -> Vec<String> {
@@ -210,7 +230,10 @@ fn sum_cell(basis: &Basis, key: Key, label: &str, sum: Total) -> String {
         fn sum(&self) -> Total {
             self.1
         }
-        fn latency(&self) -> Option<&Latency> {
+        fn latency(&self) -> Option<&Distribution> {
+            None
+        }
+        fn parts(&self) -> Option<&Parts> {
             None
         }
     }
@@ -232,7 +255,7 @@ fn errors(model: &Model, rows: &[&Row], width: usize) -> String {
                 format!(
                     "{} {}",
                     errno::symbol(errno),
-                    format::reading(exact(model, count), format::full)
+                    format::reading(model.trust.reading(count), format::full)
                 )
             });
             format!("{} {}", row.title(), counts.collect::<Vec<_>>().join(", "))
@@ -318,8 +341,13 @@ fn losses(model: &Model) -> String {
     )
 }
 
-fn exact<T>(model: &Model, value: T) -> Reading<T> {
-    Reading::exact_if(model.ledger.exact(), value)
+/// Why numbers are missing, or stand for more than what was measured.
+fn missing(model: &Model) -> String {
+    let shed = missing::shed(model.detail).map(|shed| format!("in the end, {shed}"));
+    let sampled = model.trust.sampled.then(|| {
+        "what has a ≈ is an estimate: some calls were measured in place of several".to_owned()
+    });
+    [missing::parts(model), shed, sampled].into_iter().flatten().collect::<Vec<_>>().join("\n")
 }
 
 fn text(value: Value) -> String {
@@ -327,9 +355,10 @@ fn text(value: Value) -> String {
         Value::Text(text) => text,
         Value::Count(count) => format::reading(count, format::full),
         Value::PerSec(rate) => format::reading(rate, per_sec),
-        Value::Pct(pct) => format!("{pct:.1}"),
+        Value::Pct(pct) => format::reading(pct, |pct| format!("{pct:.1}")),
         Value::Ns(ns) => format::reading(ns, time),
         Value::NsPerSec(rate) => format::reading(rate, |ns| time(ns.round() as u64)),
+        Value::CpuPerSec(rate) => format::reading(rate, |ns| per_sec(ns / 1e6)),
     }
 }
 
@@ -360,120 +389,4 @@ fn time(ns: u64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{sample::Sample, view::fixture};
-
-    fn table(model: &Model, options: &TableOptions) -> String {
-        let mut out = Vec::new();
-        write(&mut out, model, options).unwrap();
-        String::from_utf8(out).unwrap()
-    }
-
-    fn default(sample: &Sample) -> String {
-        table(&Model::since_attach(sample), &TableOptions::default())
-    }
-
-    fn top(top: usize) -> TableOptions {
-        TableOptions { order: Order { top: Some(top), ..Order::default() }, ..Default::default() }
-    }
-
-    #[test]
-    fn exact_table() {
-        insta::assert_snapshot!(default(&fixture::nginx()));
-    }
-
-    #[test]
-    fn inexact_table_says_which_numbers_may_be_low_and_why() {
-        insta::assert_snapshot!(default(&fixture::lossy_nginx()));
-    }
-
-    #[test]
-    fn empty_table() {
-        let mut sample = fixture::sample(Vec::new());
-        sample.subject.exited = true;
-        insta::assert_snapshot!(default(&sample));
-    }
-
-    #[test]
-    fn top_rows_are_followed_by_the_sum_of_the_rest() {
-        insta::assert_snapshot!(table(&Model::since_attach(&fixture::nginx()), &top(2)));
-    }
-
-    #[test]
-    fn nothing_is_left_out_of_a_top_that_holds_all() {
-        let model = Model::since_attach(&fixture::nginx());
-        assert_eq!(table(&model, &top(99)), default(&fixture::nginx()));
-    }
-
-    #[test]
-    fn an_interval_is_a_stretch_of_the_time_since_attach() {
-        let model = Model::interval(&fixture::nginx_a_second_later(), &fixture::nginx());
-        insta::assert_snapshot!(table(&model, &TableOptions::default()));
-    }
-
-    #[test]
-    fn a_column_that_is_sorted_by_is_shown() {
-        let order = Order { sort: Key::Min, reversed: true, top: Some(3) };
-        let options = TableOptions { order, width: Some(120) };
-        insta::assert_snapshot!(table(&Model::since_attach(&fixture::nginx()), &options));
-    }
-
-    #[test]
-    fn a_narrow_terminal_loses_columns_rather_than_alignment() {
-        let model = Model::since_attach(&fixture::nginx());
-        let narrow = table(&model, &TableOptions { width: Some(80), ..Default::default() });
-        assert!(narrow.lines().all(|line| line.chars().count() <= 80), "{narrow}");
-        insta::assert_snapshot!(narrow);
-    }
-
-    #[test]
-    fn a_row_for_each_process() {
-        insta::assert_snapshot!(default(&fixture::grouped(GroupBy::Process)));
-    }
-
-    #[test]
-    fn a_row_for_each_cgroup_of_the_first() {
-        let model = Model::since_attach(&fixture::grouped(GroupBy::Cgroup));
-        insta::assert_snapshot!(table(&model, &top(1)));
-    }
-
-    #[test]
-    fn a_file_has_room_for_all_columns() {
-        let mut sample = fixture::lossy_nginx();
-        for kind in &mut sample.kinds {
-            kind.buckets[0] += 1 << 50;
-        }
-        let wide = default(&sample);
-        assert!(wide.lines().any(|line| line.chars().count() > 100), "{wide}");
-        assert!(SHOWN.iter().all(|key| wide.contains(key.column().title)), "{wide}");
-    }
-
-    #[test]
-    fn a_name_cannot_drive_the_terminal() {
-        let mut sample = fixture::nginx();
-        sample.subject.name = "a\x1b[2J\nb".to_owned();
-        assert!(default(&sample).starts_with("a\\u{1b}[2J\\nb (pid 1234)"));
-    }
-
-    #[test]
-    fn times_have_three_digits_and_a_unit() {
-        let times = [0, 999, 1_000, 9_994, 9_995, 99_949, 999_499, 999_500, 65_000_000_000];
-        let expected =
-            ["0ns", "999ns", "1.00µs", "9.99µs", "10.0µs", "99.9µs", "999µs", "1.00ms", "65.0s"];
-        assert_eq!(times.map(time), expected);
-        assert_eq!(time(1_234_567_000_000), "1,235s");
-    }
-
-    #[test]
-    fn counts_are_in_full() {
-        assert_eq!(
-            [0, 999, 1_000, 1_234_567].map(format::full),
-            ["0", "999", "1,000", "1,234,567"]
-        );
-        assert_eq!(
-            [0.0, 0.2, 12.34, 99.96, 12_400.4].map(per_sec),
-            ["0.00", "0.20", "12.3", "100", "12,400"]
-        );
-    }
-}
+mod tests;

@@ -1,6 +1,9 @@
 use proptest::{collection::vec, prelude::*};
 use serde_json::Value;
-use syscost_common::hist::{BUCKETS, bucket_bounds};
+use syscost_common::{
+    hist::{BUCKETS, bucket_bounds},
+    ledger::Counter,
+};
 
 use super::*;
 use crate::{
@@ -55,6 +58,101 @@ fn what_was_not_collected_is_null() {
     assert!(value["threads"].is_null());
     assert!(value["ledger"]["program_misses"].is_null());
     assert_eq!(value["exact"], true);
+}
+
+const PARTS: [&str; 3] = ["on_cpu", "runq", "blocked"];
+
+/// The fields of the parts of a syscall, those in `value` that have one of `names` before them.
+fn of_parts<'a>(value: &'a Value, names: &[&str]) -> Vec<(&'a String, &'a Value)> {
+    let object = value.as_object().unwrap();
+    let named = |field: &str| names.iter().any(|name| field.starts_with(name));
+    object.iter().filter(|(field, _)| named(field)).collect()
+}
+
+#[test]
+fn the_parts_add_up_to_the_time_and_their_histograms_to_the_calls() {
+    for syscall in value(&fixture::nginx())["syscalls"].as_array().unwrap() {
+        let number = |field: &str| syscall[field].as_u64().unwrap();
+        let sums = PARTS.map(|part| number(&format!("{part}_ns")));
+        assert_eq!(sums.iter().sum::<u64>(), number("total_ns"), "{syscall}");
+        assert_eq!(number("parts_known"), number("count"));
+        for part in PARTS {
+            let buckets = syscall[format!("{part}_histogram")].as_array().unwrap();
+            let calls = buckets.iter().map(|bucket| bucket["count"].as_u64().unwrap());
+            assert_eq!(calls.sum::<u64>(), number("count"), "{part} of {syscall}");
+        }
+    }
+}
+
+#[test]
+fn parts_that_were_not_collected_are_null_and_never_0() {
+    let value = value(&fixture::without_parts(fixture::nginx()));
+    for syscall in value["syscalls"].as_array().unwrap() {
+        let fields = of_parts(syscall, &PARTS);
+        assert_eq!(fields.len(), 18, "{fields:?}");
+        assert!(fields.iter().all(|(_, value)| value.is_null()), "{fields:?}");
+        assert_eq!(syscall["parts_known"], 0);
+    }
+    assert!(value["cpu_share_pct"].is_null());
+    // That is another account.
+    assert_eq!(value["cpu_ns"], 620_000_000);
+    assert_eq!(value["exact"], true);
+}
+
+#[test]
+fn parts_of_groups_that_were_not_collected_are_null_and_never_0() {
+    let value = value(&fixture::without_parts(fixture::grouped(GroupBy::Process)));
+    for group in value["groups"].as_array().unwrap() {
+        assert!(of_parts(group, &PARTS).iter().all(|(_, value)| value.is_null()), "{group}");
+        assert_eq!(group["parts_known"], 0);
+    }
+}
+
+#[test]
+fn parts_that_are_known_of_some_calls_are_null_for_the_others() {
+    let value = value(&fixture::partly_parted_nginx());
+    for syscall in value["syscalls"].as_array().unwrap() {
+        let null = syscall["name"] == "futex";
+        let fields = of_parts(syscall, &PARTS);
+        assert!(fields.iter().all(|(_, value)| value.is_null() == null), "{syscall}");
+    }
+    assert!(value["cpu_share_pct"].is_number());
+}
+
+#[test]
+fn a_run_queue_that_was_not_seen_is_null() {
+    let mut sample = fixture::nginx();
+    (sample.detail.level, sample.detail.without_wakeups_ns) = (Detail::NoRunq, 5_000_000_000);
+    let value = value(&sample);
+    assert_eq!(value["detail"], "no_runq");
+    for syscall in value["syscalls"].as_array().unwrap() {
+        assert!(of_parts(syscall, &["runq"]).iter().all(|(_, value)| value.is_null()), "{syscall}");
+        assert!(
+            of_parts(syscall, &["on_cpu", "blocked"]).iter().all(|(_, value)| !value.is_null())
+        );
+    }
+}
+
+#[test]
+fn what_nobody_has_calibrated_is_null() {
+    let mut sample = fixture::nginx();
+    assert_eq!(value(&sample)["syscalls"][0]["boundary_ns"], 5_376_420);
+    sample.calibrated = None;
+    let value = value(&sample);
+    assert!(value["crossing_ns"].is_null());
+    assert!(value["syscalls"][0]["boundary_ns"].is_null());
+}
+
+#[test]
+fn a_report_of_a_sample_of_the_calls_says_so() {
+    let mut sample = fixture::nginx();
+    assert_eq!(value(&sample)["sampled"], false);
+    sample.ledger.counters[Counter::Sampled as usize] = 2_800;
+    sample.detail.level = Detail::Sampling;
+    let value = value(&sample);
+    assert_eq!(value["sampled"], true);
+    assert_eq!(value["detail"], "sampling");
+    assert_eq!(value["ledger"]["sampled"], 2_800);
 }
 
 #[test]

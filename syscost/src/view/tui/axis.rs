@@ -1,8 +1,9 @@
-//! A logarithmic time axis: which character column a latency belongs to.
+//! A logarithmic time axis: which character column a time belongs to.
 //!
 //! Knows no colours and no screen.
 
-use crate::model::Latency;
+use super::bars::{Stack, UPWARDS};
+use crate::model::{Distribution, Parts, Row, distribution::Bucket};
 
 /// A time axis over whole decades.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,15 +15,17 @@ pub(super) struct LogAxis {
 }
 
 impl LogAxis {
-    /// The axis that has room for all of `latencies`, rounded outwards to whole decades: it moves
-    /// only when a latency leaves it.
-    pub(super) fn over<'a>(latencies: impl Iterator<Item = &'a Latency>) -> Option<Self> {
-        latencies
-            .map(|latency| Self {
-                low: latency.min_ns().max(1).ilog10(),
-                high: latency.max_ns().max(1).ilog10() + 1,
-            })
-            .reduce(|a, b| Self { low: a.low.min(b.low), high: a.high.max(b.high) })
+    /// The axis that has room for the latencies of all `rows` and for what they consist of, rounded
+    /// outwards to whole decades: it moves only when a time leaves it.
+    pub(super) fn over<'a>(rows: impl Iterator<Item = &'a Row>) -> Option<Self> {
+        rows.flat_map(|row| {
+            let parts = row.parts.iter().flat_map(|parts| UPWARDS.map(|of| parts.get(of)));
+            [(row.latency.min_ns(), row.latency.max_ns())]
+                .into_iter()
+                .chain(parts.filter_map(extent))
+        })
+        .map(|(low, high)| Self { low: low.max(1).ilog10(), high: high.max(1).ilog10() + 1 })
+        .reduce(|a, b| Self { low: a.low.min(b.low), high: a.high.max(b.high) })
     }
 
     fn decades(self) -> u32 {
@@ -43,15 +46,42 @@ impl LogAxis {
 
     /// The calls of each column. A bucket that reaches over a border is shared out by how far it
     /// reaches; every call is counted in exactly one column.
-    pub(super) fn columns(self, latency: &Latency, width: u16) -> Vec<u64> {
+    pub(super) fn columns(self, latency: &Distribution, width: u16) -> Vec<u64> {
+        self.share_out(latency, latency.buckets(), width)
+    }
+
+    /// The calls of each column by part. A call that has nothing of a part is in no column of it: it
+    /// did not wait for a very short time, it did not wait.
+    pub(super) fn stacks(self, parts: &Parts, width: u16) -> Vec<Stack> {
+        let columns = UPWARDS.map(|of| {
+            let part = parts.get(of);
+            (of, self.share_out(part, part.buckets().filter(any), width))
+        });
+        (0..usize::from(width))
+            .map(|column| {
+                let mut stack = Stack::default();
+                for (of, counts) in &columns {
+                    stack[*of as usize] = counts[column];
+                }
+                stack
+            })
+            .collect()
+    }
+
+    fn share_out(
+        self,
+        times: &Distribution,
+        buckets: impl Iterator<Item = Bucket>,
+        width: u16,
+    ) -> Vec<u64> {
         let mut columns = vec![0; width.into()];
         if width == 0 {
             return columns;
         }
-        for bucket in latency.buckets() {
+        for bucket in buckets {
             // Nothing lies beyond the known extremes, though the outermost buckets reach further.
-            let low = bucket.low_ns.max(latency.min_ns().min(bucket.high_ns));
-            let high = bucket.high_ns.min(latency.max_ns().max(low));
+            let low = bucket.low_ns.max(times.min_ns().min(bucket.high_ns));
+            let high = bucket.high_ns.min(times.max_ns().max(low));
             let (from, to) = (self.at(low, width), self.at(high.saturating_add(1), width));
             let (first, last) = (self.column(low, width), (to.ceil() as u16).clamp(1, width) - 1);
             let mut given = 0;
@@ -90,6 +120,18 @@ impl LogAxis {
     }
 }
 
+/// Whether a bucket counts times longer than none.
+fn any(bucket: &Bucket) -> bool {
+    bucket.high_ns > 0
+}
+
+/// The shortest and longest time that a part takes of calls that have any of it.
+fn extent(part: &Distribution) -> Option<(u64, u64)> {
+    let shortest = part.buckets().find(any)?;
+    // The buckets of parts are wide: an outer bound would often begin a decade that nothing is in.
+    Some((shortest.low_ns.midpoint(shortest.high_ns.min(part.max_ns())), part.max_ns()))
+}
+
 /// Its first character marks the place.
 fn label(digit: u64, decade: u32) -> String {
     let unit = ["ns", "µs", "ms", "s"][(decade / 3).min(3) as usize];
@@ -98,54 +140,50 @@ fn label(digit: u64, decade: u32) -> String {
     format!("▏{number}{unit}")
 }
 
-/// A bar of one character's height for each column, against the highest one. A column too low for
-/// a bar is a dot: a single call among millions stays visible.
-pub(super) fn sparkline(columns: &[u64]) -> String {
-    let peak = columns.iter().copied().max().unwrap_or(0);
-    columns.iter().map(|count| cell(*count, peak, 1, 0)).collect()
-}
-
-/// The character at `row`, counted from below, of a bar of at most `height` rows.
-pub(super) fn cell(count: u64, peak: u64, height: u16, row: u16) -> char {
-    const EIGHTHS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-    if count == 0 || peak == 0 {
-        return ' ';
-    }
-    let eighths = (count as f64 / peak as f64 * f64::from(height) * 8.0).round() as u64;
-    if eighths == 0 && row == 0 {
-        return '·';
-    }
-    EIGHTHS[eighths.saturating_sub(u64::from(row) * 8).min(8) as usize]
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use syscost_common::hist::{BUCKETS, bucket_index};
+    use syscost_common::{cell::PartOf, hist::bucket_index};
 
-    fn latency(values: &[u64]) -> Latency {
-        let mut buckets = [0; BUCKETS];
-        values.iter().for_each(|value| buckets[bucket_index(*value)] += 1);
-        let extremes = (values.iter().min(), values.iter().max());
-        Latency::new(&buckets, *extremes.0.unwrap_or(&0), *extremes.1.unwrap_or(&0))
+    use super::*;
+    use crate::{
+        model::Model,
+        view::fixture::{kind, native, sample, without_parts},
+    };
+
+    /// The row of calls that took so long, their parts known.
+    fn row(nr: u32, values: &[u64]) -> Row {
+        let latencies: Vec<_> = values.iter().map(|value| (*value, 1)).collect();
+        let model = Model::since_attach(&sample(vec![kind(native(nr), &latencies, &[])]));
+        model.rows.into_iter().next().expect("it has calls")
+    }
+
+    /// The same, their parts not known.
+    fn plain(values: &[u64]) -> Row {
+        let latencies: Vec<_> = values.iter().map(|value| (*value, 1)).collect();
+        let sample = without_parts(sample(vec![kind(native(0), &latencies, &[])]));
+        Model::since_attach(&sample).rows.into_iter().next().expect("it has calls")
+    }
+
+    fn over(row: &Row) -> LogAxis {
+        LogAxis::over([row].into_iter()).expect("there is a row")
     }
 
     #[test]
     fn every_call_is_in_exactly_one_column_at_any_width() {
         let values: Vec<u64> = (0..4000_u64).map(|n| n * n * n + n % 7).collect();
-        let latency = latency(&values);
-        let axis = LogAxis::over([&latency].into_iter()).unwrap();
+        let row = plain(&values);
         for width in 1..300 {
-            assert_eq!(axis.columns(&latency, width).iter().sum::<u64>(), 4000, "{width}");
+            let columns = over(&row).columns(&row.latency, width);
+            assert_eq!(columns.iter().sum::<u64>(), 4000, "{width}");
         }
     }
 
     #[test]
     fn a_decade_begins_at_its_tick() {
-        let latency = latency(&[1_000, 105_000]);
-        let axis = LogAxis::over([&latency].into_iter()).unwrap();
+        let row = plain(&[1_000, 105_000]);
+        let axis = over(&row);
         assert_eq!(axis, LogAxis { low: 3, high: 6 });
-        let columns = axis.columns(&latency, 30);
+        let columns = axis.columns(&row.latency, 30);
         assert_eq!((columns[0], columns[20]), (1, 1));
         let ticks = axis.ticks(30);
         assert_eq!(ticks, [(0, "▏1µs".into()), (10, "▏10µs".into()), (20, "▏100µs".into())]);
@@ -168,14 +206,43 @@ mod tests {
     #[test]
     fn extremes_of_all_kinds_have_a_column() {
         for values in [&[0][..], &[1], &[u64::MAX], &[0, u64::MAX]] {
-            let latency = latency(values);
-            let axis = LogAxis::over([&latency].into_iter()).unwrap();
-            assert_eq!(axis.columns(&latency, 18).iter().sum::<u64>(), values.len() as u64);
+            // Without sums, which would overflow.
+            let latencies: Vec<_> = values.iter().map(|value| (*value, 0)).collect();
+            let mut kind = kind(native(0), &latencies, &[]);
+            values.iter().for_each(|value| kind.buckets[bucket_index(*value)] += 1);
+            let model = Model::since_attach(&sample(vec![kind]));
+            let columns = over(&model.rows[0]).columns(&model.rows[0].latency, 18);
+            assert_eq!(columns.iter().sum::<u64>(), values.len() as u64);
         }
     }
 
     #[test]
-    fn a_single_call_beside_millions_is_a_dot() {
-        assert_eq!(sparkline(&[0, 1, 1_000_000, 500_000]), " ·█▄");
+    fn a_part_counts_the_calls_that_have_any_of_it() {
+        // epoll_wait: the first two return at once, the third waits.
+        let row = row(232, &[400, 1_400, 310_000]);
+        let parts = row.parts.as_ref().expect("its parts are known");
+        let axis = over(&row);
+        for width in 1..200 {
+            let mut sums = Stack::default();
+            for stack in axis.stacks(parts, width) {
+                UPWARDS.into_iter().for_each(|of| sums[of as usize] += stack[of as usize]);
+            }
+            assert_eq!(sums, [3, 1, 1], "{width}");
+        }
+        let waited: Vec<_> = axis
+            .stacks(parts, 40)
+            .iter()
+            .enumerate()
+            .filter(|(_, stack)| stack[PartOf::Blocked as usize] > 0)
+            .map(|(at, _)| at as u16)
+            .collect();
+        assert!(waited.contains(&axis.column(306_000, 40)), "{waited:?}");
+    }
+
+    #[test]
+    fn an_axis_has_room_for_parts_shorter_than_any_latency() {
+        let axis = over(&row(232, &[310_000]));
+        assert_eq!(axis, LogAxis { low: 3, high: 6 });
+        assert_eq!(over(&plain(&[310_000])), LogAxis { low: 5, high: 6 });
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! Knows no values but their formats' longest; the columns themselves are the model's.
 
-use super::Screen;
+use super::{Live, Screen, UiState};
 use crate::model::{
-    Window,
+    Counted, Known, Model, Window,
     column::{COLUMNS, Key},
 };
 
@@ -29,39 +29,109 @@ impl Table {
     /// What is shown at 80 columns.
     fn essential(self) -> &'static [Key] {
         match self {
-            Self::Syscalls => {
-                &[Key::CallsPerSec, Key::ErrorPct, Key::TimePerSec, Key::P50, Key::P99, Key::Max]
-            }
-            Self::Processes => {
-                &[Key::CallsPerSec, Key::Errors, Key::TimePerSec, Key::TimePct, Key::Mean]
-            }
+            Self::Syscalls => &[
+                Key::CallsPerSec,
+                Key::ErrorPct,
+                Key::OnCpuPerSec,
+                Key::BlockedPct,
+                Key::P50,
+                Key::P99,
+                Key::Max,
+            ],
+            Self::Processes => &[
+                Key::CallsPerSec,
+                Key::Errors,
+                Key::TimePerSec,
+                Key::OnCpuPerSec,
+                Key::BlockedPct,
+                Key::Mean,
+            ],
         }
     }
 
     /// What is given up first where there is less room, and next.
     fn dropped(self) -> &'static [Key] {
         match self {
-            Self::Syscalls => &[Key::Max, Key::ErrorPct, Key::P50, Key::P99, Key::CallsPerSec],
-            Self::Processes => &[Key::Mean, Key::TimePct, Key::Errors, Key::CallsPerSec],
+            Self::Syscalls => &[
+                Key::Max,
+                Key::ErrorPct,
+                Key::P50,
+                Key::P99,
+                Key::CallsPerSec,
+                Key::BlockedPct,
+                Key::OnCpuPerSec,
+            ],
+            Self::Processes => &[
+                Key::Mean,
+                Key::Errors,
+                Key::TimePerSec,
+                Key::CallsPerSec,
+                Key::BlockedPct,
+                Key::OnCpuPerSec,
+            ],
         }
     }
 
     /// What is added first where there is more room than a good histogram needs, and next.
     fn added(self) -> &'static [Key] {
         match self {
-            Self::Syscalls => {
-                &[Key::P90, Key::Mean, Key::P999, Key::TimePct, Key::Min, Key::Errors]
-            }
-            Self::Processes => &[],
+            Self::Syscalls => &[
+                Key::TimePerSec,
+                Key::RunqPct,
+                Key::P90,
+                Key::BoundaryPerSec,
+                Key::Mean,
+                Key::P999,
+                Key::TimePct,
+                Key::Min,
+                Key::Errors,
+            ],
+            Self::Processes => &[Key::RunqPct, Key::TimePct, Key::BoundaryPerSec, Key::ErrorPct],
         }
     }
 
-    fn name_width(self, width: u16) -> u16 {
+    /// The width of the names, of which the longest is `longest`.
+    fn name_width(self, width: u16, longest: u16) -> u16 {
         match self {
-            Self::Syscalls if width < 110 => 16,
-            Self::Syscalls => 20,
+            Self::Syscalls if width < 110 => longest.clamp(SHORTEST_NAME, 15),
+            Self::Syscalls => longest.clamp(SHORTEST_NAME, 20),
             // A PID and a name are as long as that, and never longer.
             Self::Processes => 23,
+        }
+    }
+}
+
+/// What decides, beside the width of the screen, which columns there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Contents {
+    pub(super) window: Window,
+    /// Whether no number has a mark before it: else they need room for `>=`.
+    pub(super) exact: bool,
+    /// Whether anything is known of what latencies consist of.
+    pub(super) parts: bool,
+    /// Whether anybody has measured what a crossing costs here.
+    pub(super) calibrated: bool,
+    /// The column that is sorted by; it is always among them.
+    pub(super) sort: Key,
+    /// The length of the longest name.
+    pub(super) name: u16,
+}
+
+impl Contents {
+    /// What the first screen has to show.
+    pub(super) fn of(ui: &UiState, live: &Live) -> Self {
+        let model = live.model(ui.window);
+        let longest = |rows: &[crate::model::Row]| {
+            rows.iter().map(|row| row.title().chars().count()).max().unwrap_or(0)
+        };
+        Self {
+            window: ui.window,
+            exact: model.trust.exact && !model.trust.sampled,
+            parts: model.trust.parts != Known::Nothing,
+            calibrated: model.calibrated.is_some(),
+            sort: sorted_by(ui, model),
+            // From everything since attach, so that columns do not move from tick to tick.
+            name: longest(&live.since_attach.rows) as u16,
         }
     }
 }
@@ -81,8 +151,10 @@ pub(super) struct Layout {
 const MARK: u16 = 1;
 /// Between the numbers and the histogram.
 pub(super) const GAP: u16 = 2;
+/// The heading of a shorter name would not fit, with its arrow.
+const SHORTEST_NAME: u16 = 8;
 /// A histogram narrower than this has no shape.
-const MIN_HISTOGRAM: u16 = 14;
+const MIN_HISTOGRAM: u16 = 12;
 /// A histogram of this width is worth more than another column.
 const GOOD_HISTOGRAM: u16 = 36;
 /// A histogram wider than this shows its buckets rather than its shape.
@@ -95,22 +167,34 @@ pub(super) fn in_window(key: Key, window: Window) -> Key {
         (Key::Calls, Window::Interval) => Key::CallsPerSec,
         (Key::TimePerSec, Window::SinceAttach) => Key::Time,
         (Key::Time, Window::Interval) => Key::TimePerSec,
+        (Key::OnCpuPerSec, Window::SinceAttach) => Key::OnCpu,
+        (Key::OnCpu, Window::Interval) => Key::OnCpuPerSec,
+        (Key::BoundaryPerSec, Window::SinceAttach) => Key::Boundary,
+        (Key::Boundary, Window::Interval) => Key::BoundaryPerSec,
         _ => key,
     }
 }
 
+/// The column that rows are really sorted by.
+pub(super) fn sorted_by(ui: &UiState, model: &Model) -> Key {
+    in_window(ui.sort.key, ui.window).or_next_best(model.trust)
+}
+
 impl Layout {
-    /// The columns of `table` in `width`. The column that is sorted by is always among them;
-    /// numbers that are not `exact` need room for `>=`.
-    pub(super) fn fit(table: Table, width: u16, window: Window, exact: bool, sort: Key) -> Self {
-        let sort = in_window(sort, window);
-        let name = table.name_width(width);
+    /// The columns of `table` in `width`.
+    pub(super) fn fit(table: Table, width: u16, contents: Contents) -> Self {
+        let Contents { window, exact, sort, .. } = contents;
+        let name = table.name_width(width, contents.name);
         let spent = |keys: &[Key]| -> u16 {
             MARK + name + keys.iter().map(|key| number_width(*key, exact)).sum::<u16>()
         };
         let here = |keys: &[Key]| keys.iter().map(|key| in_window(*key, window)).collect();
         let shown: Vec<Key> = here(table.essential());
         let mut dropped: Vec<Key> = here(table.dropped());
+        if !contents.parts {
+            // One column is enough to show that there is nothing.
+            dropped.insert(0, Key::BlockedPct);
+        }
         dropped.retain(|key| *key != sort);
         let shrunk_to = |room: u16| {
             let mut keys = shown.clone();
@@ -133,11 +217,21 @@ impl Layout {
             keys = shrunk_to(width);
             histogram = 0;
         }
-        for key in table.added() {
-            let wide = number_width(*key, exact);
-            if histogram >= GOOD_HISTOGRAM + wide && !keys.contains(key) {
-                keys.push(*key);
-                histogram -= wide;
+        let mut spare = match table {
+            Table::Syscalls => histogram.saturating_sub(GOOD_HISTOGRAM),
+            Table::Processes => width.saturating_sub(spent(&keys)),
+        };
+        for key in here(table.added()) {
+            let wide = number_width(key, exact);
+            let known = match key {
+                Key::RunqPct => contents.parts,
+                Key::Boundary | Key::BoundaryPerSec => contents.calibrated,
+                _ => true,
+            };
+            if known && spare >= wide && !keys.contains(&key) {
+                keys.push(key);
+                spare -= wide;
+                histogram = histogram.saturating_sub(wide);
             }
         }
         let numbers = COLUMNS
@@ -158,46 +252,81 @@ impl Layout {
 /// The width of the longest number and of the title, and of a gap before them that has room for
 /// the arrow of the sorted column.
 fn number_width(key: Key, exact: bool) -> u16 {
-    match key {
-        Key::Calls | Key::CallsPerSec | Key::Errors | Key::Time | Key::TimePerSec => 8,
+    let title = key.column().title.chars().count() as u16 + 1;
+    title.max(match key {
+        Key::Calls | Key::CallsPerSec | Key::Errors => 8,
+        Key::Time | Key::TimePerSec => 8,
+        // As wide in either window, so that shapes stay where they are.
+        Key::OnCpu | Key::OnCpuPerSec | Key::Boundary | Key::BoundaryPerSec => 9,
         // The longest latency is a lower bound where something was lost.
         Key::Max if !exact => 8,
-        Key::P999 => 7,
         _ => 6,
-    }
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn fit(width: u16) -> Layout {
-        Layout::fit(Table::Syscalls, width, Window::Interval, false, Key::TimePerSec)
+    const CONTENTS: Contents = Contents {
+        window: Window::Interval,
+        exact: true,
+        parts: true,
+        calibrated: true,
+        sort: Key::OnCpuPerSec,
+        name: 11,
+    };
+
+    fn keys(layout: &Layout) -> Vec<Key> {
+        layout.numbers.iter().map(|(key, _)| *key).collect()
     }
 
     #[test]
-    fn eighty_columns_hold_all_that_is_essential() {
-        let layout = fit(80);
-        let keys: Vec<_> = layout.numbers.iter().map(|(key, _)| *key).collect();
-        assert_eq!(keys, Table::Syscalls.essential());
-        assert!(layout.histogram >= 18, "{layout:?}");
+    fn eighty_columns_hold_all_that_is_essential_and_a_shape() {
+        let layout = Layout::fit(Table::Syscalls, 80, CONTENTS);
+        assert_eq!(keys(&layout), Table::Syscalls.essential());
+        assert!(layout.histogram >= 16, "{layout:?}");
+        // The longest name that is usual: clock_nanosleep.
+        let layout = Layout::fit(Table::Syscalls, 80, Contents { name: 15, ..CONTENTS });
+        assert_eq!(keys(&layout), Table::Syscalls.essential());
+        assert!(layout.histogram >= MIN_HISTOGRAM, "{layout:?}");
+    }
+
+    #[test]
+    fn where_parts_are_not_known_the_time_is_there() {
+        let contents = Contents { parts: false, sort: Key::TimePerSec, ..CONTENTS };
+        let keys = keys(&Layout::fit(Table::Syscalls, 80, contents));
+        assert!(keys.contains(&Key::TimePerSec) && keys.contains(&Key::OnCpuPerSec), "{keys:?}");
+    }
+
+    #[test]
+    fn wider_screens_show_the_time_and_what_waits_for_a_cpu_and_the_boundary() {
+        let wide = keys(&Layout::fit(Table::Syscalls, 160, CONTENTS));
+        for key in [Key::TimePerSec, Key::RunqPct, Key::BoundaryPerSec] {
+            assert!(wide.contains(&key), "{wide:?}");
+        }
+        let contents = Contents { calibrated: false, ..CONTENTS };
+        assert!(!keys(&Layout::fit(Table::Syscalls, 300, contents)).contains(&Key::BoundaryPerSec));
     }
 
     #[test]
     fn nothing_is_wider_than_the_screen() {
         let both = |width| [Table::Syscalls, Table::Processes].map(|table| (table, width));
         for (table, width) in (40..300).flat_map(both) {
-            let layout = Layout::fit(table, width, Window::Interval, false, Key::TimePerSec);
-            let numbers: u16 = layout.numbers.iter().map(|(_, width)| width).sum();
-            let histogram = if layout.histogram > 0 { GAP + layout.histogram } else { 0 };
-            assert!(MARK + layout.name + numbers + histogram <= width, "{width}: {layout:?}");
+            for (exact, name) in [(false, 3), (true, 15), (false, 40)] {
+                let layout = Layout::fit(table, width, Contents { exact, name, ..CONTENTS });
+                let numbers: u16 = layout.numbers.iter().map(|(_, width)| width).sum();
+                let histogram = if layout.histogram > 0 { GAP + layout.histogram } else { 0 };
+                assert!(MARK + layout.name + numbers + histogram <= width, "{width}: {layout:?}");
+            }
         }
     }
 
     #[test]
     fn the_sorted_column_stays_when_the_screen_shrinks() {
         for width in [40, 60, 80] {
-            let layout = Layout::fit(Table::Syscalls, width, Window::SinceAttach, true, Key::P999);
+            let contents = Contents { window: Window::SinceAttach, sort: Key::P999, ..CONTENTS };
+            let layout = Layout::fit(Table::Syscalls, width, contents);
             assert!(layout.sortable().contains(&Key::P999), "{width}");
         }
     }

@@ -6,6 +6,7 @@
 
 mod action;
 mod axis;
+mod bars;
 mod columns;
 mod input;
 pub mod keymap;
@@ -19,13 +20,13 @@ mod update;
 #[cfg(test)]
 mod tests;
 
-use crate::model::{Model, Window, calibration::Spread};
+use crate::model::{Model, Window};
 pub use action::{Action, Effect};
 pub use input::{Event, Input};
 pub use render::render;
 pub use state::{Filter, Screen, UiState};
 pub use term::{Term, TermError};
-pub use theme::Theme;
+pub use theme::{Ink, Theme};
 pub use update::update;
 
 /// Everything that is known at a moment: what the screen shows.
@@ -36,8 +37,6 @@ pub struct Live {
     pub interval: Model,
     /// Everything since the probes were attached.
     pub since_attach: Model,
-    /// What a crossing costs on this machine by itself, ns; `None` where nobody has calibrated.
-    pub crossing_ns: Option<Spread>,
     /// What else a person should know, in a few words each.
     pub notes: Vec<String>,
 }

@@ -6,7 +6,7 @@ use std::{borrow::Cow, collections::HashSet};
 
 use super::{
     Live, UiState,
-    columns::{Table, in_window},
+    columns::{Table, sorted_by},
 };
 use crate::{
     model::{Basis, Counted, GroupRow, Model, Row, column},
@@ -64,8 +64,11 @@ impl Keyed for GroupRow {
 pub(super) fn entries<'a>(ui: &UiState, live: &'a Live) -> Vec<Entry<'a>> {
     let (model, since_attach) = (live.model(ui.window), &live.since_attach);
     let mut entries = match Table::of(ui.screen) {
-        Table::Syscalls => of_rows(ui, &model.rows, &model.basis(), &since_attach.rows),
-        Table::Processes => of_rows(ui, groups(model), &model.group_basis(), groups(since_attach)),
+        Table::Syscalls => of_rows(ui, model, (&model.rows, &model.basis()), &since_attach.rows),
+        Table::Processes => {
+            let busy = (groups(model), &model.group_basis());
+            of_rows(ui, model, busy, groups(since_attach))
+        }
     };
     let wanted = ui.filter.text().to_lowercase();
     entries.retain(|entry| entry.title.to_lowercase().contains(&wanted));
@@ -78,11 +81,11 @@ fn groups(model: &Model) -> &[GroupRow] {
 
 fn of_rows<'a, R: Keyed>(
     ui: &UiState,
-    busy: &'a [R],
-    basis: &Basis,
+    model: &Model,
+    (busy, basis): (&'a [R], &Basis),
     ever: &'a [R],
 ) -> Vec<Entry<'a>> {
-    let key = in_window(ui.sort.key, ui.window);
+    let key = sorted_by(ui, model);
     let mut entries: Vec<Entry<'a>> = column::sorted(busy, basis, key, ui.sort.reversed)
         .into_iter()
         .map(|row| Entry { key: row.key(), title: row.title(), row: Some(row) })

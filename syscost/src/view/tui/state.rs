@@ -83,8 +83,8 @@ impl UiState {
             screen: Screen::Calls,
             back: Vec::new(),
             window: Window::Interval,
-            // The first question is where the time goes.
-            sort: Sort { key: column::Key::TimePerSec, reversed: false },
+            // The first question is what costs CPU time.
+            sort: Sort { key: column::Key::OnCpuPerSec, reversed: false },
             filter: Filter::Off,
             selected: None,
             scroll: 0,

@@ -4,6 +4,16 @@
 //! from white; text keeps the terminal's own colours. Knows no widget.
 
 use ratatui::style::{Color, Modifier, Style};
+use syscost_common::cell::{PARTS, PartOf};
+
+/// How one part of latencies looks in bars.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ink {
+    /// Its colour, or what stands for one.
+    pub style: Style,
+    /// A whole character of it.
+    pub full: char,
+}
 
 /// How each kind of thing looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,8 +28,10 @@ pub struct Theme {
     pub active: Style,
     /// The selected row's name.
     pub selected: Style,
-    /// Histograms.
+    /// Histograms of whole latencies.
     pub bar: Style,
+    /// The parts of latencies, indexed by [`PartOf`]: on the CPU in one colour, off it in another.
+    pub parts: [Ink; PARTS],
     /// Marks in a histogram, and errors.
     pub mark: Style,
     /// Numbers can be trusted.
@@ -38,6 +50,21 @@ impl Theme {
         } else {
             (plain.fg(Color::Indexed(33)), plain.fg(Color::Indexed(166)))
         };
+        // Off the CPU is one colour; what of it is the run queue has a texture, for a third colour
+        // would not be told apart by everybody.
+        let parts = if no_color {
+            [
+                Ink { style: bold, full: '█' },
+                Ink { style: plain, full: '▒' },
+                Ink { style: plain.add_modifier(Modifier::DIM), full: '░' },
+            ]
+        } else {
+            [
+                Ink { style: blue, full: '█' },
+                Ink { style: orange, full: '▒' },
+                Ink { style: orange, full: '█' },
+            ]
+        };
         Self {
             title: bold,
             dim: plain.add_modifier(Modifier::DIM),
@@ -45,9 +72,15 @@ impl Theme {
             active: blue.patch(bold),
             selected: plain.add_modifier(Modifier::BOLD | Modifier::REVERSED),
             bar: blue,
+            parts,
             mark: orange,
             good: blue.patch(bold),
             alarm: orange.patch(bold).add_modifier(Modifier::REVERSED),
         }
+    }
+
+    /// How a part looks in bars.
+    pub fn part(&self, of: PartOf) -> Ink {
+        self.parts[of as usize]
     }
 }

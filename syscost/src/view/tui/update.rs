@@ -4,7 +4,7 @@
 
 use super::{
     Action, Effect, Filter, Live, Screen, UiState,
-    columns::{Layout, Table, in_window},
+    columns::{Contents, Layout, Table},
     render,
     rows::{self, RowKey},
 };
@@ -138,11 +138,9 @@ fn back(ui: &mut UiState) -> Option<Effect> {
 }
 
 fn sort_by(ui: &mut UiState, live: &Live, step: isize) {
-    let exact = ui.shown(live).model(ui.window).ledger.exact();
-    let table = Table::of(ui.screen);
-    let keys = Layout::fit(table, ui.size.0, ui.window, exact, ui.sort.key).sortable();
-    let now = in_window(ui.sort.key, ui.window);
-    let at = keys.iter().position(|key| *key == now).unwrap_or(0) as isize;
+    let contents = Contents::of(ui, ui.shown(live));
+    let keys = Layout::fit(Table::of(ui.screen), ui.size.0, contents).sortable();
+    let at = keys.iter().position(|key| *key == contents.sort).unwrap_or(0) as isize;
     ui.sort.key = keys[(at + step).rem_euclid(keys.len() as isize) as usize];
     // Each column begins in its own direction.
     ui.sort.reversed = false;

@@ -1,15 +1,21 @@
-//! A tall histogram on a logarithmic time axis, with its percentiles marked.
+//! A tall histogram on a logarithmic time axis, with the percentiles of latency marked: of the parts
+//! of latencies stacked on each other, or of whole latencies where these are not known.
 
-use ratatui::layout::Rect;
+use ratatui::{
+    layout::Rect,
+    style::Style,
+    text::{Line, Span},
+};
 
-use super::{Page, right};
+use super::{Page, right, spans};
 use crate::{
-    model::Latency,
+    model::{Distribution, Row},
     view::{
         format,
         tui::{
             Theme,
-            axis::{LogAxis, cell},
+            axis::LogAxis,
+            bars::{self, Stack},
         },
     },
 };
@@ -20,13 +26,7 @@ pub(super) const BELOW: u16 = 3;
 const COUNTS: u16 = 8;
 
 /// Draws the histogram into `area`, axes and marks included.
-pub(super) fn draw(
-    page: &mut Page<'_>,
-    theme: &Theme,
-    latency: &Latency,
-    axis: LogAxis,
-    area: Rect,
-) {
+pub(super) fn draw(page: &mut Page<'_>, theme: &Theme, row: &Row, axis: LogAxis, area: Rect) {
     let (Some(height), Some(width)) =
         (area.height.checked_sub(BELOW), area.width.checked_sub(COUNTS))
     else {
@@ -36,16 +36,50 @@ pub(super) fn draw(
         return;
     }
     let x = area.x + COUNTS;
-    let columns = axis.columns(latency, width);
-    let peak = columns.iter().copied().max().unwrap_or(0);
-    for y in 0..height {
-        let row = height - 1 - y;
-        let bars: String = columns.iter().map(|count| cell(*count, peak, height, row)).collect();
-        page.text_at(x, area.y + y, bars, theme.bar);
-    }
+    let peak = match &row.parts {
+        Some(parts) => {
+            let stacks = axis.stacks(parts, width);
+            let peak = bars::peak(&stacks);
+            draw_bars(page, (x, area.y, height), |row| {
+                spans(stacks.iter().map(|stack| stacked(theme, stack, peak, height, row)))
+            });
+            peak
+        }
+        None => {
+            let columns = axis.columns(&row.latency, width);
+            let peak = columns.iter().copied().max().unwrap_or(0);
+            draw_bars(page, (x, area.y, height), |row| {
+                let bars = columns.iter().map(|count| bars::cell(*count, peak, height, row));
+                vec![Span::styled(bars.collect::<String>(), theme.bar)]
+            });
+            peak
+        }
+    };
     draw_counts(page, theme, peak, area, height);
     draw_axis(page, theme, axis, x, area.y + height, width);
-    draw_marks(page, theme, latency, axis, (x, area.y + height + 2, width));
+    draw_marks(page, theme, &row.latency, axis, (x, area.y + height + 2, width));
+}
+
+/// Draws `height` lines, of which `line` is asked for by its row counted from below.
+fn draw_bars(
+    page: &mut Page<'_>,
+    (x, y, height): (u16, u16, u16),
+    line: impl Fn(u16) -> Vec<Span<'static>>,
+) {
+    for from_top in 0..height {
+        page.line_at(x, y + from_top, Line::from(line(height - 1 - from_top)));
+    }
+}
+
+/// The character at `row` of a stack: whole ones have the part's texture, the last one its height.
+fn stacked(theme: &Theme, stack: &Stack, peak: u64, height: u16, row: u16) -> (char, Style) {
+    let ink = theme.part(bars::part_at(stack, peak, height, row));
+    match bars::cell(bars::total(stack), peak, height, row) {
+        '█' => (ink.full, ink.style),
+        // Half a character of another texture than solid is more like a whole one than like solid.
+        '▄' | '▅' | '▆' | '▇' if ink.full != '█' => (ink.full, ink.style),
+        other => (other, ink.style),
+    }
 }
 
 fn draw_counts(page: &mut Page<'_>, theme: &Theme, peak: u64, area: Rect, height: u16) {
@@ -80,7 +114,7 @@ fn draw_axis(page: &mut Page<'_>, theme: &Theme, axis: LogAxis, x: u16, y: u16, 
 fn draw_marks(
     page: &mut Page<'_>,
     theme: &Theme,
-    latency: &Latency,
+    latency: &Distribution,
     axis: LogAxis,
     (x, y, width): (u16, u16, u16),
 ) {

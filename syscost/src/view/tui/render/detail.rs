@@ -1,18 +1,14 @@
-//! One syscall: its numbers, its latencies' distribution, its errors.
+//! One syscall: how often, its latency and what that consists of, their distribution, its errors.
 
 use ratatui::{
     layout::Rect,
     text::{Line, Span},
 };
 
-use super::{Page, chart, header, left, right};
+use super::{Page, chart, header, left, parts, right};
 use crate::{
     decode::errno,
-    model::{
-        Model, Row, Window,
-        column::{COLUMNS, Key},
-    },
-    reading::Reading,
+    model::{Counted, Model, Row, Window},
     sample::KindKey,
     view::{
         format,
@@ -24,8 +20,8 @@ use crate::{
 const MAX_BARS: u16 = 24;
 /// Bars lower than this have no shape.
 const MIN_BARS: u16 = 3;
-/// Each number, and the gap before it.
-const NUMBER: u16 = 8;
+/// From this height on, a blank line before the distribution is worth more than higher bars.
+const ROOMY: u16 = 32;
 
 /// Draws the screen of the syscall `key`.
 pub(super) fn draw(page: &mut Page<'_>, ui: &UiState, live: &Live, key: KindKey) {
@@ -35,40 +31,62 @@ pub(super) fn draw(page: &mut Page<'_>, ui: &UiState, live: &Live, key: KindKey)
     let Some(known) = model.row(key).or(ever) else {
         return page.text_at(1, header::HEIGHT, "no call of this syscall yet", ui.theme.title);
     };
-    draw_title(page, ui, known);
-    let Some(row) = model.row(key) else {
+    let row = model.row(key);
+    draw_title(page, ui, model, known, row);
+    let Some(row) = row else {
         return draw_idle(page, ui, model);
     };
-    draw_numbers(page, ui, model, row);
+    let basis = model.basis();
+    parts::draw(page, &ui.theme, (&basis, ui.window), row, header::HEIGHT + 1);
 
-    let top = header::HEIGHT + 4;
+    let blank = u16::from(page.area.height >= ROOMY);
+    let top = header::HEIGHT + 1 + parts::height(&basis) + blank;
     let room = page.area.height.saturating_sub(top + 1);
     let errors = errors_height(row, room);
     let chart = room.saturating_sub(errors).min(MAX_BARS + chart::BELOW);
-    let Some(axis) = LogAxis::over([&row.latency].into_iter().chain(ever.map(|row| &row.latency)))
-    else {
-        return;
-    };
+    let Some(axis) = LogAxis::over([row].into_iter().chain(ever)) else { return };
     if chart >= MIN_BARS + chart::BELOW {
         let area = Rect::new(0, top, page.area.width.saturating_sub(2), chart);
-        chart::draw(page, &ui.theme, &row.latency, axis, area);
+        chart::draw(page, &ui.theme, row, axis, area);
         draw_errors(page, ui, model, row, (top + chart, errors));
     } else {
         draw_errors(page, ui, model, row, (top, room));
     }
 }
 
-fn draw_title(page: &mut Page<'_>, ui: &UiState, row: &Row) {
-    let about = match (row.abi, row.nr) {
-        (Some(abi), Some(nr)) => format!("  {abi} · nr {nr}"),
-        _ => "  every syscall that found no row of its own".into(),
+/// Which syscall, and how often it was made.
+fn draw_title(page: &mut Page<'_>, ui: &UiState, model: &Model, known: &Row, row: Option<&Row>) {
+    let about = match (known.abi, known.nr) {
+        (Some(abi), Some(nr)) => format!("{abi} · nr {nr}"),
+        _ => "every syscall that found no row of its own".into(),
     };
+    let mut facts = vec![about];
+    if let Some(row) = row {
+        let (basis, sum) = (model.basis(), row.sum());
+        facts.push(match ui.window {
+            Window::Interval => {
+                let rate = basis.reading(basis.per_sec(sum.calls));
+                format!("{} calls/s", format::reading(rate, format::rate))
+            }
+            Window::SinceAttach => {
+                format!("{} calls", format::reading(basis.reading(sum.calls), format::count))
+            }
+        });
+        facts.push(format!("{}% errors", format::pct(sum.error_pct())));
+    }
+    // Whole or not at all: half a number is a wrong one.
+    let room = usize::from(page.area.width).saturating_sub(known.name.chars().count() + 6);
+    let length = |facts: &[String]| facts.join(" · ").chars().count();
+    while facts.len() > 1 && length(&facts) > room {
+        // What it is called tells which one it is; how often it is called nothing else does.
+        facts.remove(0);
+    }
     page.line(
         header::HEIGHT,
         Line::from(vec![
             Span::raw(" "),
-            Span::styled(format!(" {} ", row.name), ui.theme.selected),
-            Span::styled(about, ui.theme.dim),
+            Span::styled(format!(" {} ", known.name), ui.theme.selected),
+            Span::raw(format!("  {}", facts.join(" · "))),
         ]),
     );
 }
@@ -80,27 +98,6 @@ fn draw_idle(page: &mut Page<'_>, ui: &UiState, model: &Model) {
         Window::SinceAttach => "no call has finished yet",
     };
     page.text_at(2, y, text, ui.theme.title);
-}
-
-/// All columns of the table side by side; on a narrow screen without those that say the
-/// same another way.
-fn draw_numbers(page: &mut Page<'_>, ui: &UiState, model: &Model, row: &Row) {
-    let said_otherwise: &[Key] = match ui.window {
-        Window::Interval => &[Key::Calls, Key::Time, Key::TimePct],
-        Window::SinceAttach => &[Key::CallsPerSec, Key::TimePerSec, Key::TimePct],
-    };
-    let all = COLUMNS.iter().filter(|column| column.key != Key::Name);
-    let roomy = all.clone().count() as u16 * NUMBER < page.area.width;
-    let (mut headings, mut values) = (Line::default(), Line::default());
-    for column in all.filter(|column| roomy || !said_otherwise.contains(&column.key)) {
-        let value = format::value(&(column.get)(&model.basis(), row));
-        // A lower bound may need one character more than the others.
-        let gap = if roomy { NUMBER } else { (NUMBER - 1).max(value.chars().count() as u16 + 1) };
-        headings.push_span(Span::styled(right(column.title, gap), ui.theme.dim));
-        values.push_span(Span::styled(right(&value, gap), ui.theme.title));
-    }
-    page.line(header::HEIGHT + 1, headings);
-    page.line(header::HEIGHT + 2, values);
 }
 
 /// The lines for the errors, of `room` that there are: a blank one, a heading, one for each errno.
@@ -124,13 +121,12 @@ fn draw_errors(
     if row.errnos.is_empty() {
         return page.text_at(1, y + 1, "no errors", theme.dim);
     }
-    let exact = model.ledger.exact();
     let heading = format!(" {}{}{}  MEANING", left("ERRNO", 16), right("CALLS", 8), right("%", 7));
     page.text_at(0, y + 1, heading, theme.heading);
     let fit = usize::from(lines);
     let shown = if row.errnos.len() <= fit { fit } else { fit - 1 };
     for (at, (number, calls)) in row.errnos.iter().take(shown).enumerate() {
-        let count = format::reading(Reading::exact_if(exact, *calls), format::count);
+        let count = format::reading(model.trust.reading(*calls), format::count);
         let share = format::pct(*calls as f64 * 100.0 / row.calls as f64);
         let line = Line::from(vec![
             Span::styled(format!(" {}", left(&errno::symbol(*number), 16)), theme.mark),

@@ -1,14 +1,16 @@
 //! The header: which process, how fast, which window, and whether the numbers can be trusted.
 
 use ratatui::text::{Line, Span};
+use syscost_common::cell::PartOf;
 
 use super::{Page, clip};
 use crate::{
     decode::printable::printable,
-    model::{Model, Window},
+    model::{Known, Model, Window},
     reading::Reading,
+    sample::Detail,
     view::{
-        format,
+        cost, format, missing, share,
         tui::{Filter, Live, Theme, UiState},
     },
 };
@@ -41,14 +43,13 @@ fn identity(ui: &UiState, live: &Live) -> Line<'static> {
         let plural = if subject.threads == Reading::Exact(1) { "" } else { "s" };
         facts.push(format!("{threads} thread{plural}"));
     }
-    let exact = model.ledger.exact();
     facts.push(match ui.window {
         Window::Interval => {
-            let rate = Reading::exact_if(exact, model.basis().per_sec(model.total.calls));
+            let rate = model.trust.reading(model.basis().per_sec(model.total.calls));
             format!("{} calls/s", format::reading(rate, format::rate))
         }
         Window::SinceAttach => {
-            let calls = Reading::exact_if(exact, model.total.calls);
+            let calls = model.trust.reading(model.total.calls);
             format!("{} calls", format::reading(calls, format::count))
         }
     });
@@ -66,6 +67,7 @@ fn status(page: &Page<'_>, ui: &UiState, live: &Live, identity: &Line<'_>) -> Li
     let fits = |why: &str| state_spans(ui, live).width() + why.chars().count() + 12 <= room;
     let mut line = state_spans(ui, live);
     line.push_span(match why_inexact(live) {
+        None if live.model(ui.window).trust.sampled => Span::styled(" ≈ SAMPLED ", theme.alarm),
         None => Span::styled(" EXACT ", theme.good),
         Some(why) if fits(&why) => Span::styled(format!(" INEXACT: {why} "), theme.alarm),
         Some(_) => Span::styled(" INEXACT ", theme.alarm),
@@ -91,11 +93,20 @@ fn why_inexact(live: &Live) -> Option<String> {
 }
 
 fn draw_totals(page: &mut Page<'_>, ui: &UiState, live: &Live) {
-    let model = live.model(ui.window);
-    let totals = Line::from(format!(" {}", totals(model, ui.window)));
-    let long = windows(ui, live, "window ");
-    let fits = totals.width() + long.width() <= page.area.width.into();
-    page.spread(1, totals, if fits { long } else { windows(ui, live, "") });
+    let totals = totals(live.model(ui.window), ui.window);
+    let width = usize::from(page.area.width);
+    let (long, short) = (windows(ui, live, "window "), windows(ui, live, ""));
+    // Whole or not at all, the most important ones first.
+    let mut line = String::new();
+    for total in totals {
+        let joint = if line.is_empty() { " " } else { " · " };
+        let wide = line.chars().count() + joint.len() + total.chars().count() + short.width();
+        if line.is_empty() || wide <= width {
+            line = format!("{line}{joint}{total}");
+        }
+    }
+    let fits = line.chars().count() + long.width() <= width;
+    page.spread(1, line.into(), if fits { long } else { short });
 }
 
 /// Both windows, the one that is shown marked.
@@ -114,24 +125,54 @@ fn windows(ui: &UiState, live: &Live, prefix: &str) -> Line<'static> {
     line
 }
 
-fn totals(model: &Model, window: Window) -> String {
-    let exact = model.ledger.exact();
+/// What holds for all calls together, the most important first.
+fn totals(model: &Model, window: Window) -> Vec<String> {
     let time = match window {
         Window::Interval => {
-            let rate = Reading::exact_if(exact, model.basis().per_sec(model.total.total_ns));
+            let rate = model.trust.reading(model.basis().per_sec(model.total.total_ns));
             format!("{}/s", format::reading(rate, format::ns_f64))
         }
         Window::SinceAttach => {
-            format::reading(Reading::exact_if(exact, model.total.total_ns), format::ns)
+            format::reading(model.trust.reading(model.total.total_ns), format::ns)
         }
     };
-    let errors = match model.total.calls {
-        0 => String::new(),
-        _ => {
-            format!(" · {}% errors", format::pct(model.total.error_pct()))
+    let time = format!("{time} in syscalls");
+    let errors = (model.total.calls > 0)
+        .then(|| format!("{}% errors", format::pct(model.total.error_pct())));
+    let in_flight = format!("{} in flight", format::count(model.ledger.in_flight));
+    let mut totals = vec![cpu(model, window)];
+    // What comes next where nobody knows what costs CPU time.
+    if model.trust.parts == Known::Nothing {
+        totals.push(time);
+        totals.extend(errors);
+        totals.push(in_flight);
+    } else {
+        totals.extend(errors);
+        totals.push(in_flight);
+        totals.push(time);
+    }
+    totals
+}
+
+/// How much of its CPU time goes into syscalls; where that is not known, how much CPU time does.
+fn cpu(model: &Model, window: Window) -> String {
+    if let Some(share) = share::of_cpu_time(model) {
+        return share;
+    }
+    let basis = model.basis();
+    let on_cpu = basis.part(PartOf::OnCpu, model.total);
+    let time = match window {
+        Window::Interval => {
+            let rate = on_cpu.map(|ns| basis.per_sec(ns) / 1e6);
+            if rate == Reading::NotCollected {
+                format::NOT_COLLECTED.to_owned()
+            } else {
+                format!("{} ms/s", format::reading(rate, format::rate))
+            }
         }
+        Window::SinceAttach => format::reading(on_cpu, format::ns),
     };
-    format!("{time} in syscalls{errors} · {} in flight", format::count(model.ledger.in_flight))
+    format!("syscalls: CPU {time}")
 }
 
 /// The length of an interval, rounded so that a tick's jitter does not show.
@@ -154,42 +195,62 @@ fn draw_notes(page: &mut Page<'_>, ui: &UiState, live: &Live) {
         Filter::Typing(text) => notes.push((format!("filter: {text}▏"), theme.active)),
         Filter::On(text) => notes.push((format!("filter: {text}"), theme.active)),
     }
+    let model = live.model(ui.window);
+    notes.extend(match missing::shed(model.detail) {
+        Some(shed) => Some((shed.to_owned(), theme.alarm)),
+        None => missing::parts(model).map(|why| (why, theme.mark)),
+    });
     if let Some(why) = why_inexact(live).filter(|why| !said(page, ui, live, why)) {
         notes.push((format!(">= is a lower bound: {why}"), theme.mark));
     }
-    // Whole or not at all: half a number is a wrong one.
     let used: usize = notes.iter().map(|(note, _)| note.chars().count() + 3).sum();
     let room = usize::from(page.area.width).saturating_sub(used + 2);
-    let boundary = boundary(ui, live).filter(|boundary| boundary.chars().count() <= room);
-    notes.extend(boundary.map(|boundary| (boundary, theme.dim)));
+    notes.extend(costs(model, ui.window, room).into_iter().map(|cost| (cost, theme.dim)));
     notes.extend(live.notes.iter().map(|note| (printable(note).into_owned(), theme.dim)));
     page.line(2, joined(notes, theme, page.area.width));
 }
 
+/// What the boundary and the probes cost, as long as there is room for: each whole or not at all, for
+/// half a number is a wrong one.
+fn costs(model: &Model, window: Window, room: usize) -> Vec<String> {
+    let (boundary, probe) = (boundary(model, window), cost::phrases(model));
+    let wide = |phrase: &String| phrase.chars().count();
+    // The boundary says how it comes about before the probes say all of what they add.
+    let both =
+        boundary.iter().flat_map(|boundary| probe.iter().map(move |probe| vec![boundary, probe]));
+    // Where detail is shed, what that is done for is the first question.
+    let (first, second) = match model.detail {
+        Detail::Full => (&boundary, &probe),
+        _ => (&probe, &boundary),
+    };
+    let alone = first.iter().chain(second).map(|phrase| vec![phrase]);
+    let fits = |phrases: &Vec<&String>| {
+        phrases.iter().map(|phrase| wide(phrase)).sum::<usize>() + 3 * (phrases.len() - 1) <= room
+    };
+    let chosen = both.chain(alone).find(fits).unwrap_or_default();
+    chosen.into_iter().cloned().collect()
+}
+
 /// What crossing into the kernel and back costs by itself: calls times what a null call takes here.
-/// An estimate, set beside the latencies: it lies mostly before and after what they measure.
-fn boundary(ui: &UiState, live: &Live) -> Option<String> {
-    let crossing = live.crossing_ns?;
-    let model = live.model(ui.window);
-    let exact = model.ledger.exact();
-    let each = format!(
-        "{}±{}",
-        format::ns_f64(crossing.median),
-        format::ns_f64((crossing.high - crossing.low) / 2.0)
-    );
-    let at_least = if exact { "" } else { ">=" };
-    Some(match ui.window {
-        Window::Interval => {
-            let rate = model.basis().per_sec(model.total.calls);
-            let cost = format::ns_f64(rate * crossing.median);
-            format!("boundary ≈ {at_least}{cost}/s ({at_least}{} × {each})", format::rate(rate))
-        }
-        Window::SinceAttach => {
-            let calls = model.total.calls;
-            let cost = format::ns_f64(calls as f64 * crossing.median);
-            format!("boundary ≈ {at_least}{cost} ({at_least}{} × {each})", format::count(calls))
-        }
-    })
+/// An estimate, set beside the latencies: it lies mostly before and after what they measure. In a long
+/// and a short form, both with their spread.
+fn boundary(model: &Model, window: Window) -> Vec<String> {
+    let Some(calibrated) = model.calibrated else { return Vec::new() };
+    let crossing = calibrated.crossing_ns;
+    let at_least = if model.ledger.exact() { "" } else { ">=" };
+    let (calls, unit) = match window {
+        Window::Interval => (model.basis().per_sec(model.total.calls), "/s"),
+        Window::SinceAttach => (model.total.calls as f64, ""),
+    };
+    let number = match window {
+        Window::Interval => format::rate(calls),
+        Window::SinceAttach => format::count(model.total.calls),
+    };
+    let (cost, each) = (format::ns_f64(calls * crossing.median), format::spread(crossing));
+    vec![
+        format!("boundary ≈ {at_least}{cost}{unit} ({at_least}{number} × {each})"),
+        format!("boundary ≈ {at_least}{}{unit}", format::spread(crossing.times(calls))),
+    ]
 }
 
 /// Whether the first line has room for the reason.

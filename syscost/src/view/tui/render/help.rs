@@ -25,23 +25,57 @@ static READING: &[(&str, &str)] = &[
          with >= are lower bounds. The ledger has the whole account",
     ),
     ("–", "nothing was collected; 0 always means zero"),
-    ("latency", "from entering the kernel to leaving it: work and waiting alike"),
+    ("≈", "an estimate: calls were sampled, and those measured stand for the others"),
+    (
+        "SHED",
+        "detail that is gone without for now, to cost less. Without the run-queue split, that time \
+         counts as blocked",
+    ),
+    (
+        "latency",
+        "from entering the kernel to leaving it: on the CPU + in the run queue + blocked, to the \
+         nanosecond",
+    ),
+    (
+        "on CPU",
+        "the thread ran: the call's own work, page faults and interrupts meanwhile, and the probes. \
+         What costs CPU time costs it here",
+    ),
+    (
+        "run queue",
+        "the thread could run and waited for a CPU, because others had them: a busy machine or a CPU \
+         limit, not the call",
+    ),
+    (
+        "blocked",
+        "the thread waited for something else: data, a lock, a timer, a disk. It costs no CPU time; \
+         a server that waits for work is blocked nearly always",
+    ),
     (
         "boundary",
         "what crossing into the kernel and back costs by itself: calls times what a call that does \
-         nothing takes here, if `syscost calibrate` has measured it since the last boot. An estimate, \
-         most of it before and after what latency measures",
+         nothing takes here, if `syscost calibrate` has measured it since the last boot. An estimate \
+         beside the latencies, not a part of them: most of it lies before and after what latency \
+         measures. Caches that the kernel displaces are not in it",
     ),
     ("in flight", "entered and not finished: a call is counted when it returns"),
     (
         "▁▃█▂ ·",
-        "how a row's latencies are spread over the time axis above, from short to long. All rows \
-         share the axis; each has its own height. A dot is a few calls, too few for a bar",
+        "how long a row's calls were on the CPU (the colour of the heading CPU ms/s; without colours, \
+         bold) and off it (that of BLOCKED%; dim), from short to long on the time axis above. A call \
+         that waited is in both. A column has the colour of most of its calls; all rows share the \
+         axis, each has its own height. A dot is a few calls, too few for a bar",
+    ),
+    (
+        "█ ▒ █",
+        "on a syscall's screen: the same, its parts stacked. A call counts in each part that it has \
+         any of, where it lies by how long that part was. The marks below the axis are of latency",
     ),
     ("dim rows", "no call finished in the window"),
     (
         "P50 …",
-        "percentiles are at most 1/16 too high and never too low; MEAN, and MIN and MAX since start, are exact",
+        "percentiles of latency are at most 1/16 too high, those of its parts 1/4, and never too low; \
+         MEAN, and MIN and MAX of latency since start, are exact",
     ),
 ];
 

@@ -64,7 +64,7 @@ fn verdict(theme: &Theme, live: &Live, width: u16) -> Vec<Line<'static>> {
         .collect()
 }
 
-fn parts(ledger: &Ledger) -> [(&'static str, Vec<Entry>); 3] {
+fn parts(ledger: &Ledger) -> [(&'static str, Vec<Entry>); 4] {
     let part =
         |name, count, meaning| Entry { name, count: Some(count), weight: Weight::Part, meaning };
     let loss = |name, count, meaning| Entry { name, count, weight: Weight::Loss, meaning };
@@ -132,6 +132,19 @@ fn parts(ledger: &Ledger) -> [(&'static str, Vec<Entry>); 3] {
                     "dead threads whose calls are in the group (other)",
                 ),
                 loss("wrapped", Some(ledger.wrapped), "calls gone: nobody looked for too long"),
+            ],
+        ),
+        (
+            "DETAIL",
+            vec![
+                part("parts unknown", ledger.unparted, "calls: switches were not seen all along"),
+                part(
+                    "wake-ups not seen",
+                    ledger.wakeups_missed,
+                    "waits whose time in the run queue may count as blocked",
+                ),
+                part("sampled", ledger.sampled, "calls measured in place of several"),
+                part("sampled out", ledger.sampled_out, "calls that those stand for"),
             ],
         ),
     ]

@@ -9,6 +9,7 @@ mod header;
 mod help;
 mod in_flight;
 mod ledger;
+mod parts;
 mod table;
 
 use ratatui::{
@@ -107,6 +108,18 @@ impl Page<'_> {
     fn text_at(&mut self, x: u16, y: u16, text: impl AsRef<str>, style: Style) {
         self.line_at(x, y, Line::from(Span::styled(text.as_ref(), style)));
     }
+}
+
+/// Characters, each with its style, as few spans as they allow.
+fn spans(cells: impl Iterator<Item = (char, Style)>) -> Vec<Span<'static>> {
+    let mut runs: Vec<(String, Style)> = Vec::new();
+    for (character, style) in cells {
+        match runs.last_mut() {
+            Some((run, last)) if *last == style => run.push(character),
+            _ => runs.push((character.to_string(), style)),
+        }
+    }
+    runs.into_iter().map(|(run, style)| Span::styled(run, style)).collect()
 }
 
 /// `text` in `width` characters, aligned to the right; what is longer loses its end.

@@ -1,25 +1,27 @@
-//! The first screen: a row for each syscall, with its latencies' shape on an axis they share; or
-//! one for each process.
+//! The first screen: a row for each syscall, with the shape of its times on and off the CPU on an
+//! axis they all share; or one for each process.
 
 use ratatui::{
     style::Style,
     text::{Line, Span},
 };
+use syscost_common::cell::PartOf;
 
-use super::{Page, clip, header, left, right};
+use super::{Page, clip, header, left, right, spans};
 use crate::{
     group::GroupBy,
     model::{
-        Basis, Counted,
+        Basis, Counted, Known, Total,
         column::{Key, Value},
     },
     reading::Reading,
     view::{
         format,
         tui::{
-            Filter, Live, UiState,
-            axis::{LogAxis, sparkline},
-            columns::{GAP, Layout, Table, in_window},
+            Filter, Live, Theme, UiState,
+            axis::LogAxis,
+            bars,
+            columns::{Contents, GAP, Layout, Table},
             rows::{self, Entry},
         },
     },
@@ -34,18 +36,18 @@ pub(super) fn draw(page: &mut Page<'_>, ui: &UiState, live: &Live) {
         return draw_empty(page, ui, live);
     }
     let table = Table::of(ui.screen);
-    let (width, exact) = (page.area.width, model.ledger.exact());
-    let layout = Layout::fit(table, width, ui.window, exact, ui.sort.key);
+    let contents = Contents::of(ui, live);
+    let layout = Layout::fit(table, page.area.width, contents);
     // From everything since attach, so that the axis does not jump from tick to tick.
     let axis = match table {
-        Table::Syscalls => LogAxis::over(live.since_attach.rows.iter().map(|row| &row.latency)),
+        Table::Syscalls => LogAxis::over(live.since_attach.rows.iter()),
         Table::Processes => None,
     };
     let basis = match table {
         Table::Syscalls => model.basis(),
         Table::Processes => model.group_basis(),
     };
-    draw_headings(page, ui, &layout, axis);
+    draw_headings(page, ui, contents, &layout, axis);
 
     let top = header::HEIGHT + 1;
     let room = usize::from(page.area.height.saturating_sub(top + 1));
@@ -57,9 +59,14 @@ pub(super) fn draw(page: &mut Page<'_>, ui: &UiState, live: &Live) {
     }
 }
 
-fn draw_headings(page: &mut Page<'_>, ui: &UiState, layout: &Layout, axis: Option<LogAxis>) {
-    let theme = &ui.theme;
-    let sorted = in_window(ui.sort.key, ui.window);
+fn draw_headings(
+    page: &mut Page<'_>,
+    ui: &UiState,
+    contents: Contents,
+    layout: &Layout,
+    axis: Option<LogAxis>,
+) {
+    let (theme, sorted) = (&ui.theme, contents.sort);
     let arrow = if sorted.column().descending != ui.sort.reversed { '▼' } else { '▲' };
     let name = match Table::of(ui.screen) {
         Table::Syscalls => GroupBy::Syscall.title(),
@@ -75,7 +82,7 @@ fn draw_headings(page: &mut Page<'_>, ui: &UiState, layout: &Layout, axis: Optio
         line.push_span(if *key == sorted {
             Span::styled(right(&format!("{arrow}{title}"), *width), theme.active)
         } else {
-            Span::styled(right(title, *width), theme.heading)
+            Span::styled(right(title, *width), heading_style(theme, contents, *key))
         });
     }
     let x = line.width() as u16 + GAP;
@@ -108,23 +115,65 @@ fn row(
     for (key, width) in &layout.numbers {
         let value = match entry.row {
             Some(row) => (key.column().get)(basis, row),
-            None => idle(*key, basis.exact),
+            None => idle(*key, basis),
         };
         line.push_span(Span::styled(right(&format::value(&value), *width), style));
     }
-    if let (Some(latency), Some(axis)) = (entry.row.and_then(Counted::latency), axis) {
-        let shape = sparkline(&axis.columns(latency, layout.histogram));
+    if let (Some(row), Some(axis)) = (entry.row, axis) {
         line.push_span(Span::raw(" ".repeat(GAP.into())));
-        line.push_span(Span::styled(shape, theme.bar));
+        line.extend(shape(theme, basis, layout, axis, row));
     }
     line
 }
 
+/// The headings of what is on the CPU and off it have the colours that these have in the shapes.
+fn heading_style(theme: &Theme, contents: Contents, key: Key) -> Style {
+    match key {
+        // Then shapes are of whole latencies, in a colour that means nothing.
+        _ if !contents.parts => theme.heading,
+        Key::OnCpu | Key::OnCpuPerSec => theme.heading.patch(theme.part(PartOf::OnCpu).style),
+        Key::BlockedPct => theme.heading.patch(theme.part(PartOf::Blocked).style),
+        _ => theme.heading,
+    }
+}
+
+/// How long a row's calls were on the CPU and off it; where that is not known, how long they took.
+fn shape(
+    theme: &Theme,
+    basis: &Basis,
+    layout: &Layout,
+    axis: LogAxis,
+    row: &dyn Counted,
+) -> Vec<Span<'static>> {
+    if let Some(parts) = row.parts() {
+        let stacks = axis.stacks(parts, layout.histogram);
+        let peak = bars::peak(&stacks);
+        let style = |off_cpu| match off_cpu {
+            true => theme.part(PartOf::Blocked).style,
+            false => theme.part(PartOf::OnCpu).style,
+        };
+        let cell =
+            |stack| (bars::cell(bars::total(stack), peak, 1, 0), style(bars::off_cpu(stack)));
+        return spans(stacks.iter().map(cell));
+    }
+    let Some(latency) = row.latency() else { return Vec::new() };
+    let shape = bars::sparkline(&axis.columns(latency, layout.histogram));
+    // Beside rows in both colours it would pass for time on the CPU.
+    let style = if basis.trust.parts == Known::Nothing { theme.bar } else { theme.dim };
+    vec![Span::styled(shape, style)]
+}
+
 /// The numbers of a row without a call in the window: sums are 0, latencies there are none.
-fn idle(key: Key, exact: bool) -> Value {
+fn idle(key: Key, basis: &Basis) -> Value {
     match key {
         Key::Calls | Key::CallsPerSec | Key::Errors | Key::Time | Key::TimePerSec => {
-            Value::Count(Reading::exact_if(exact, 0))
+            Value::Count(basis.reading(0))
+        }
+        Key::OnCpu | Key::OnCpuPerSec => Value::Count(basis.part(PartOf::OnCpu, Total::default())),
+        Key::Runq => Value::Count(basis.part(PartOf::Runq, Total::default())),
+        Key::Blocked => Value::Count(basis.part(PartOf::Blocked, Total::default())),
+        Key::Boundary | Key::BoundaryPerSec => {
+            Value::Count(basis.boundary_ns(0).map(|ns| ns.round() as u64))
         }
         _ => Value::Ns(Reading::NotCollected),
     }

@@ -3,8 +3,11 @@
 use std::collections::HashSet;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use syscost_common::cell::PartOf;
 
-use super::fixture::{OPENAT, READ, host, reads, server, server_with, with_syscalls};
+use super::fixture::{
+    EPOLL_WAIT, OPENAT, host, reads, server, server_with, unparted, with_syscalls,
+};
 use crate::{
     model::column::Key,
     view::tui::{
@@ -46,16 +49,16 @@ fn selected(ui: &UiState, live: &Live) -> String {
 }
 
 #[test]
-fn the_first_row_is_where_the_time_goes_and_idle_rows_come_last() {
+fn the_first_row_is_what_costs_cpu_time_and_idle_rows_come_last() {
     let order = titles(&UiState::new(true), &server());
     assert_eq!(
         order,
         [
-            "epoll_wait",
-            "nanosleep",
-            "futex",
             "read",
             "write",
+            "epoll_wait",
+            "futex",
+            "nanosleep",
             "openat",
             "close",
             "getpid/i386",
@@ -66,23 +69,33 @@ fn the_first_row_is_where_the_time_goes_and_idle_rows_come_last() {
 }
 
 #[test]
+fn where_nobody_knows_what_costs_cpu_time_the_time_decides() {
+    let mut ui = UiState::new(true);
+    assert_eq!(titles(&ui, &unparted())[..3], ["epoll_wait", "nanosleep", "futex"]);
+    // It is the column that is really sorted by from which one goes on.
+    update(&mut ui, Action::SortNext, &unparted());
+    assert_eq!(ui.sort.key, Key::P50);
+}
+
+#[test]
 fn the_selection_follows_the_syscall_and_not_the_place() {
-    let ui = after(&server(), &[Action::Down, Action::Down, Action::Down]);
-    assert_eq!(selected(&ui, &server()), "read");
+    let ui = after(&server(), &[Action::Down, Action::Down]);
+    assert_eq!(selected(&ui, &server()), "epoll_wait");
     let busier = server_with(|sample| {
-        sample.kinds.iter_mut().filter(|kind| kind.key == READ).for_each(|kind| {
-            kind.sum_ns += 100_000_000_000;
+        sample.kinds.iter_mut().filter(|kind| kind.key == EPOLL_WAIT).for_each(|kind| {
+            kind.parts[PartOf::OnCpu as usize].sum_ns += 100_000_000_000;
         });
     });
-    assert_eq!(titles(&ui, &busier)[0], "read");
-    assert_eq!(selected(&ui, &busier), "read");
-    assert_eq!(titles(&ui, &server())[3], "read");
+    assert_eq!(titles(&ui, &busier)[0], "epoll_wait");
+    assert_eq!(selected(&ui, &busier), "epoll_wait");
+    assert_eq!(titles(&ui, &server())[2], "epoll_wait");
 }
 
 #[test]
 fn before_the_first_move_the_selection_stays_at_the_top() {
     let ui = UiState::new(true);
-    assert_eq!(selected(&ui, &server()), "epoll_wait");
+    assert_eq!(selected(&ui, &server()), "read");
+    assert_eq!(selected(&ui, &unparted()), "epoll_wait");
     assert_eq!(selected(&ui, &reads(7)), "read");
 }
 
@@ -135,10 +148,10 @@ fn back_on_the_first_screen_drops_the_filter() {
 }
 
 #[test]
-fn processes_are_listed_by_time_and_the_idle_as_long_as_they_live() {
+fn processes_are_listed_by_cpu_time_and_the_idle_as_long_as_they_live() {
     let ui = UiState::processes(true);
     let listed = titles(&ui, &host());
-    assert_eq!(listed, ["    812 postgres", "  41234 nginx", "(other)", "   2001 sshd"]);
+    assert_eq!(listed, ["  41234 nginx", "    812 postgres", "(other)", "   2001 sshd"]);
     let ui = with(ui, &host(), &[Action::ToggleWindow]);
     assert!(titles(&ui, &host()).contains(&"   3999 make".to_owned()), "it is dead, and was not");
 }
@@ -166,9 +179,9 @@ fn what_is_no_process_cannot_be_attached_to() {
 #[test]
 fn who_returns_to_the_list_sees_it_go_on_and_the_process_selected() {
     let mut ui = with(UiState::processes(true), &host(), &[Action::Down, Action::Pause]);
-    assert_eq!(update(&mut ui, Action::Open, &host()), Some(Effect::Attach(41_234)));
+    assert_eq!(update(&mut ui, Action::Open, &host()), Some(Effect::Attach(812)));
     assert!(ui.frozen.is_none());
-    assert_eq!(selected(&ui, &host()), "  41234 nginx");
+    assert_eq!(selected(&ui, &host()), "    812 postgres");
 }
 
 #[test]
@@ -184,12 +197,20 @@ fn back_on_a_chosen_processs_first_screen_drops_the_filter_and_then_leaves() {
 fn the_list_can_be_sorted_by_its_own_columns() {
     let mut ui = UiState::processes(true);
     let mut keys = Vec::new();
-    for _ in 0..6 {
+    for _ in 0..8 {
         keys.push(ui.sort.key);
         update(&mut ui, Action::SortNext, &host());
     }
-    let round =
-        [Key::TimePerSec, Key::Mean, Key::Name, Key::CallsPerSec, Key::Errors, Key::TimePct];
+    let round = [
+        Key::OnCpuPerSec,
+        Key::RunqPct,
+        Key::BlockedPct,
+        Key::TimePerSec,
+        Key::Mean,
+        Key::Name,
+        Key::CallsPerSec,
+        Key::Errors,
+    ];
     assert_eq!(keys, round);
 }
 
@@ -203,14 +224,22 @@ fn an_empty_filter_is_none() {
 fn sorting_goes_round_the_columns_that_are_shown() {
     let mut ui = UiState::new(true);
     let mut keys = Vec::new();
-    for _ in 0..7 {
+    for _ in 0..8 {
         keys.push(ui.sort.key);
         update(&mut ui, Action::SortNext, &server());
     }
-    let round =
-        [Key::TimePerSec, Key::P50, Key::P99, Key::Max, Key::Name, Key::CallsPerSec, Key::ErrorPct];
+    let round = [
+        Key::OnCpuPerSec,
+        Key::BlockedPct,
+        Key::P50,
+        Key::P99,
+        Key::Max,
+        Key::Name,
+        Key::CallsPerSec,
+        Key::ErrorPct,
+    ];
     assert_eq!(keys, round);
-    assert_eq!(ui.sort.key, Key::TimePerSec);
+    assert_eq!(ui.sort.key, Key::OnCpuPerSec);
     update(&mut ui, Action::SortPrevious, &server());
     assert_eq!(ui.sort.key, Key::ErrorPct);
     assert_eq!(titles(&ui, &server())[0], "read");
@@ -248,10 +277,10 @@ fn screens_open_and_go_back_to_where_they_were_opened() {
 
 #[test]
 fn on_a_syscalls_screen_up_and_down_go_through_the_rows() {
-    let mut ui = after(&server(), &[Action::Open, Action::Down, Action::Down, Action::Down]);
-    assert_eq!(ui.screen(), Screen::Detail(READ));
+    let mut ui = after(&server(), &[Action::Open, Action::Down, Action::Down]);
+    assert_eq!(ui.screen(), Screen::Detail(EPOLL_WAIT));
     update(&mut ui, Action::Back, &server());
-    assert_eq!(selected(&ui, &server()), "read");
+    assert_eq!(selected(&ui, &server()), "epoll_wait");
 }
 
 #[test]

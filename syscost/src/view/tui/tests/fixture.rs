@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use syscost_common::{
+    cell::PARTS,
     hist::{BUCKETS, bucket_bounds},
     kind::AbiClass,
     ledger::Counter,
@@ -13,10 +14,13 @@ use crate::{
     model::Model,
     reading::Reading,
     sample::{
-        GroupKey, GroupSample, GroupsSample, KindKey, KindSample, LedgerSample, OpenCallSample,
-        Sample, Subject, SubjectKind, ThreadName,
+        Detail, DetailSample, GroupKey, GroupSample, GroupsSample, KindKey, KindSample,
+        LedgerSample, OpenCallSample, Sample, Subject, SubjectKind, ThreadName,
     },
-    view::tui::Live,
+    view::{
+        fixture::{CALIBRATED, add_parts, without_parts},
+        tui::Live,
+    },
 };
 
 pub(super) const SECOND: u64 = 1_000_000_000;
@@ -25,6 +29,7 @@ const ATTACHED_AT: u64 = 77 * SECOND;
 pub(super) const READ: KindKey = native(0);
 pub(super) const EPOLL_WAIT: KindKey = native(232);
 pub(super) const OPENAT: KindKey = native(257);
+const FUTEX: KindKey = native(202);
 
 const fn native(nr: u32) -> KindKey {
     KindKey::Call { abi: AbiClass::Native, nr }
@@ -38,13 +43,18 @@ fn kind(key: KindKey, humps: &[Around], errnos: &[(u16, u64)]) -> KindSample {
     for (calls, center_ns, spread) in humps {
         add(&mut kind.buckets, *calls, *center_ns, *spread);
     }
-    let used = |index: &usize| kind.buckets[*index] > 0;
+    let buckets = kind.buckets.clone();
+    let used = |index: &usize| buckets[*index] > 0;
     let lowest = (0..BUCKETS).find(used).expect("a kind has calls");
     let highest = (0..BUCKETS).rfind(used).expect("a kind has calls");
     kind.min_ns = bucket_bounds(lowest).0 + 1;
     kind.max_ns = bucket_bounds(highest).1 - 1;
     let middle = |index| bucket_bounds(index).0.midpoint(bucket_bounds(index).1);
     kind.sum_ns = (0..BUCKETS).map(|index| kind.buckets[index] * middle(index)).sum();
+    for index in (0..BUCKETS).filter(used) {
+        let calls = kind.buckets[index];
+        add_parts(&mut kind, middle(index), calls);
+    }
     kind.errnos = errnos.to_vec();
     kind
 }
@@ -78,7 +88,7 @@ fn server_kinds(seconds: u64) -> Vec<KindSample> {
         ),
         kind(native(1), &[(n(2_100), 5_200, 0.6)], &[(32, n(1))]),
         kind(native(35), &[(n(10), 100_080_000, 0.0005)], &[]),
-        kind(native(202), &[(n(870), 110_000, 1.1), (n(10), 60_000_000, 0.6)], &[(110, n(1))]),
+        kind(FUTEX, &[(n(870), 110_000, 1.1), (n(10), 60_000_000, 0.6)], &[(110, n(1))]),
         kind(EPOLL_WAIT, &[(n(2_700), 310_000, 1.0), (n(400), 1_400, 0.4)], &[]),
         kind(OPENAT, &[(n(410), 4_200, 0.5)], &[(2, n(120)), (13, n(1))]),
         kind(native(3), &[(n(420), 800, 0.4)], &[]),
@@ -116,6 +126,10 @@ fn sample(seconds: u64, mut kinds: Vec<KindSample>) -> Sample {
         open_calls: open_calls(ATTACHED_AT + seconds * SECOND),
         groups: None,
         ledger,
+        detail: DetailSample { parts: true, ..DetailSample::default() },
+        cpu_ns: Reading::Exact(seconds * 300_000_000),
+        calibrated: None,
+        cost: None,
     }
 }
 
@@ -146,7 +160,6 @@ fn live(before: &Sample, now: &Sample) -> Live {
     Live {
         interval: Model::interval(now, before),
         since_attach: Model::since_attach(now),
-        crossing_ns: None,
         notes: Vec::new(),
     }
 }
@@ -163,6 +176,56 @@ pub(super) fn server_with(change: impl FnOnce(&mut Sample)) -> Live {
     live(&server_sample(132), &now)
 }
 
+/// The same on a machine whose crossings were measured.
+pub(super) fn calibrated(change: impl FnOnce(&mut Sample)) -> Live {
+    server_with(|sample| {
+        sample.calibrated = Some(CALIBRATED);
+        change(sample);
+    })
+}
+
+/// The same by hooks that see no context switches.
+pub(super) fn unparted() -> Live {
+    let [before, now] = [132, 133].map(|seconds| without_parts(server_sample(seconds)));
+    live(&before, &now)
+}
+
+/// The same where context switches were seen all along but in futex.
+pub(super) fn partly_parted() -> Live {
+    let [before, now] = [132, 133].map(|seconds| {
+        let mut sample = server_sample(seconds);
+        for kind in sample.kinds.iter_mut().filter(|kind| kind.key == FUTEX) {
+            kind.parts = KindSample::empty(kind.key).parts;
+        }
+        sample.ledger.counters[Counter::Unparted as usize] = seconds * 880;
+        sample
+    });
+    live(&before, &now)
+}
+
+/// The same at a level of detail, all along.
+pub(super) fn shed(level: Detail) -> Live {
+    let [before, now] = [132, 133].map(|seconds| {
+        let mut sample = server_sample(seconds);
+        let calls = sample.kinds.iter().map(KindSample::calls).sum();
+        let counters = &mut sample.ledger.counters;
+        if level >= Detail::NoOnCpu {
+            counters[Counter::Unparted as usize] = calls;
+        }
+        if level == Detail::Sampling {
+            counters[Counter::Sampled as usize] = calls / 16;
+            counters[Counter::SampledOut as usize] = calls - calls / 16;
+        }
+        if level >= Detail::NoOnCpu {
+            sample = without_parts(sample);
+        }
+        let without_wakeups_ns = seconds * SECOND;
+        sample.detail = DetailSample { parts: true, level, without_wakeups_ns };
+        sample
+    });
+    live(&before, &now)
+}
+
 /// A host with two busy processes, an idle one, and one that has died.
 pub(super) fn host() -> Live {
     let sample = |seconds: u64| {
@@ -173,6 +236,8 @@ pub(super) fn host() -> Live {
             calls,
             errors,
             total_ns: calls * mean_ns,
+            parts_ns: parts_ns(mean_ns).map(|ns| ns * calls),
+            parted: calls,
         };
         let process = |pid| GroupKey::Process { pid, started_at_ns: u64::from(pid) };
         let groups = vec![
@@ -196,6 +261,13 @@ pub(super) fn host() -> Live {
         sample
     };
     live(&sample(132), &sample(133))
+}
+
+/// Of a call of `mean_ns`: at most 5 µs on a CPU, half as much waiting for one, the rest blocked.
+fn parts_ns(mean_ns: u64) -> [u64; PARTS] {
+    let on_cpu_ns = mean_ns.min(5_000);
+    let runq_ns = (mean_ns - on_cpu_ns).min(on_cpu_ns / 2);
+    [on_cpu_ns, runq_ns, mean_ns - on_cpu_ns - runq_ns]
 }
 
 /// A process that has finished no call.

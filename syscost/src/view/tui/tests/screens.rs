@@ -1,11 +1,17 @@
 //! What is on the screen.
 
 use ratatui::{Terminal, backend::TestBackend, buffer::Buffer, style::Color};
-use syscost_common::ledger::Counter;
+use syscost_common::{cell::PartOf, ledger::Counter};
 
-use super::fixture::{EPOLL_WAIT, READ, SECOND, host, server, server_with, silent, with_syscalls};
-use crate::model::calibration::Spread;
-use crate::view::tui::{Action, Filter, Live, Screen, UiState, render, update};
+use super::fixture::{
+    EPOLL_WAIT, READ, SECOND, calibrated, host, partly_parted, server, server_with, shed, silent,
+    unparted, with_syscalls,
+};
+use crate::{
+    reading::Reading,
+    sample::{CostSample, Detail},
+    view::tui::{Action, Filter, Live, Screen, UiState, render, update},
+};
 
 pub(super) fn draw(ui: &UiState, live: &Live, (width, height): (u16, u16)) -> Buffer {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a test terminal");
@@ -68,11 +74,80 @@ fn calls_of_a_chosen_process() {
 
 #[test]
 fn calls_on_a_calibrated_machine() {
-    let crossing_ns = Some(Spread { median: 214.2, low: 212.0, high: 216.0 });
-    let calibrated = Live { crossing_ns, ..server() };
-    check("calibrated", &calibrated, &[]);
-    let inexact = Live { crossing_ns, ..lossy() };
+    check("calibrated", &calibrated(|_| {}), &[]);
+    detail("detail_calibrated", &calibrated(|_| {}), Screen::Detail(READ), &[]);
+    let inexact = calibrated(|sample| sample.ledger.program_misses = Some(12));
     check("calibrated_inexact", &inexact, &[Action::ToggleWindow]);
+}
+
+#[test]
+fn what_measuring_costs() {
+    let cost =
+        |run_pct, budget_pct| Some(CostSample { run_pct, run_ns: None, at_ns: 0, budget_pct });
+    check("cost", &calibrated(|sample| sample.cost = cost(0.31, None)), &[]);
+    check("cost_within_budget", &calibrated(|sample| sample.cost = cost(1.8, Some(2.0))), &[]);
+    let shed = calibrated(|sample| {
+        sample.cost = cost(2.7, Some(2.0));
+        sample.detail.level = Detail::NoRunq;
+    });
+    check("cost_over_budget", &shed, &[]);
+}
+
+#[test]
+fn calls_by_hooks_that_see_no_context_switches() {
+    check("unparted", &unparted(), &[]);
+    check("unparted_since_attach", &unparted(), &[Action::ToggleWindow]);
+    detail("detail_unparted", &unparted(), Screen::Detail(EPOLL_WAIT), &[]);
+}
+
+#[test]
+fn calls_whose_parts_are_known_of_some() {
+    check("partly_parted", &partly_parted(), &[]);
+}
+
+#[test]
+fn calls_with_less_detail() {
+    for (name, level) in [
+        ("shed_runq", Detail::NoRunq),
+        ("shed_on_cpu", Detail::NoOnCpu),
+        ("sampling", Detail::Sampling),
+    ] {
+        check(name, &shed(level), &[]);
+    }
+    detail("detail_shed_runq", &shed(Detail::NoRunq), Screen::Detail(EPOLL_WAIT), &[]);
+}
+
+#[test]
+fn calls_without_a_known_cpu_time() {
+    let live = server_with(|sample| sample.cpu_ns = Reading::NotCollected);
+    check("without_cpu_time", &live, &[]);
+}
+
+#[test]
+fn without_colour_the_parts_have_textures() {
+    check_from("no_color", &UiState::new(true), &server(), &[]);
+    let open: Vec<_> = [Action::Filter].into_iter().chain(typed("epoll")).collect();
+    let open = [&open[..], &[Action::FilterKeep, Action::Open]].concat();
+    check_from("detail_no_color", &UiState::new(true), &server(), &open);
+}
+
+#[test]
+fn a_shape_shows_what_works_and_what_waits() {
+    for no_color in [true, false] {
+        let ui = UiState::new(no_color);
+        let buffer = draw(&ui, &server(), (80, 24));
+        let screen = text(&buffer);
+        let looks = |name, of| {
+            let y = screen.lines().position(|line| line.contains(name)).expect("it has a row");
+            let style = ui.theme.part(of).style;
+            let (fg, modifier) = (style.fg.unwrap_or(Color::Reset), style.add_modifier);
+            let shape = &buffer.content[y * 80..][66..80];
+            let mut bars = shape.iter().filter(|cell| cell.symbol() != " ");
+            bars.any(|cell| cell.fg == fg && cell.modifier == modifier)
+        };
+        assert!(looks("epoll_wait", PartOf::Blocked) && looks("epoll_wait", PartOf::OnCpu));
+        assert!(looks("close", PartOf::OnCpu) && !looks("close", PartOf::Blocked));
+    }
 }
 
 #[test]
@@ -230,7 +305,17 @@ fn no_size_is_too_small_or_too_large() {
     });
     let widths = [1, 2, 5, 20, 39, 40, 41, 50, 60, 79, 80, 100, 120, 300];
     let heights = [1, 2, 5, 9, 10, 11, 13, 23, 24, 40, 100];
-    for live in [server(), silent(), lossy(), tall, extreme] {
+    let lives = [
+        server(),
+        silent(),
+        lossy(),
+        tall,
+        extreme,
+        unparted(),
+        partly_parted(),
+        shed(Detail::Sampling),
+    ];
+    for live in lives {
         for actions in every_screen() {
             for size in widths.iter().flat_map(|w| heights.iter().map(|h| (*w, *h))) {
                 let mut ui = UiState::new(false);

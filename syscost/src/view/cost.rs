@@ -1,0 +1,105 @@
+//! What measuring costs, in words: the run time of the programs in the kernel, and what was found to
+//! be added to each call.
+
+use crate::{
+    model::Model,
+    sample::{Calibrated, CostSample},
+    view::format,
+};
+
+/// From the longest to the shortest way to say it; empty where nothing is known. Percentages are of
+/// one CPU.
+pub fn phrases(model: &Model) -> Vec<String> {
+    let run = model.cost.map(run_time);
+    let tax = model.calibrated.and_then(tax);
+    match (run, tax) {
+        (Some(run), Some((target, host))) => vec![
+            format!("probe {run}, {target}/call · host {host}/call"),
+            format!("probe {run}, {target}/call"),
+            format!("probe {run}"),
+        ],
+        (Some(run), None) => vec![format!("probe {run}")],
+        (None, Some((target, host))) => {
+            vec![format!("probe {target}/call · host {host}/call"), format!("probe {target}/call")]
+        }
+        (None, None) => Vec::new(),
+    }
+}
+
+/// `0.3% at start`, or `1.8% of 2%` where there is a budget, and the number is as new as the screen.
+fn run_time(cost: CostSample) -> String {
+    let run = format::pct(cost.run_pct);
+    match cost.budget_pct {
+        None => format!("{run}% at start"),
+        Some(budget) if cost.run_pct > budget => {
+            format!("{run}%, OVER the {}% allowed", format::pct(budget))
+        }
+        Some(budget) => format!("{run}% of {}%", format::pct(budget)),
+    }
+}
+
+/// What is added to a call of the target, and to one of anybody else.
+fn tax(calibrated: Calibrated) -> Option<(String, String)> {
+    let added = |ns: f64| format!("+{}", format::ns_f64(ns));
+    let Calibrated { target_tax_ns, bystander_tax_ns, .. } = calibrated;
+    Some((added(target_tax_ns?.median), added(bystander_tax_ns?.median)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{sample::Sample, spread::Spread, view::fixture};
+
+    fn phrases_of(change: impl FnOnce(&mut Sample)) -> Vec<String> {
+        let mut sample = fixture::nginx();
+        sample.calibrated = None;
+        change(&mut sample);
+        phrases(&Model::since_attach(&sample))
+    }
+
+    fn cost(run_pct: f64, budget_pct: Option<f64>) -> Option<CostSample> {
+        Some(CostSample { run_pct, run_ns: Some(90.0), at_ns: 0, budget_pct })
+    }
+
+    fn calibrated() -> Option<Calibrated> {
+        let spread = |median| Spread { median, low: median, high: median };
+        Some(Calibrated {
+            crossing_ns: spread(214.0),
+            target_tax_ns: Some(spread(306.0)),
+            bystander_tax_ns: Some(spread(169.0)),
+        })
+    }
+
+    #[test]
+    fn what_is_known_is_said_as_long_as_there_is_room() {
+        let both = phrases_of(|sample| {
+            (sample.cost, sample.calibrated) = (cost(0.31, None), calibrated());
+        });
+        let expected = [
+            "probe 0.3% at start, +306ns/call · host +169ns/call",
+            "probe 0.3% at start, +306ns/call",
+            "probe 0.3% at start",
+        ];
+        assert_eq!(both, expected);
+        let calibrated = phrases_of(|sample| sample.calibrated = calibrated());
+        assert_eq!(calibrated[0], "probe +306ns/call · host +169ns/call");
+    }
+
+    #[test]
+    fn a_budget_stands_beside_what_it_is_for() {
+        let within = phrases_of(|sample| sample.cost = cost(1.8, Some(2.0)));
+        assert_eq!(within, ["probe 1.8% of 2.0%"]);
+        let over = phrases_of(|sample| sample.cost = cost(7.5, Some(0.5)));
+        assert_eq!(over, ["probe 7.5%, OVER the 0.5% allowed"]);
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_said() {
+        assert!(phrases_of(|_| {}).is_empty());
+        let half = phrases_of(|sample| {
+            sample.calibrated =
+                calibrated().map(|known| Calibrated { target_tax_ns: None, ..known });
+        });
+        assert!(half.is_empty());
+    }
+}

@@ -1,0 +1,156 @@
+use syscost_common::ledger::Counter;
+
+use super::*;
+use crate::{
+    sample::{Detail, DetailSample, Sample},
+    view::fixture,
+};
+
+fn table(model: &Model, options: &TableOptions) -> String {
+    let mut out = Vec::new();
+    write(&mut out, model, options).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+fn default(sample: &Sample) -> String {
+    table(&Model::since_attach(sample), &TableOptions::default())
+}
+
+fn top(top: usize) -> TableOptions {
+    TableOptions { order: Order { top: Some(top), ..Order::default() }, ..Default::default() }
+}
+
+#[test]
+fn exact_table() {
+    insta::assert_snapshot!(default(&fixture::nginx()));
+}
+
+#[test]
+fn inexact_table_says_which_numbers_may_be_low_and_why() {
+    insta::assert_snapshot!(default(&fixture::lossy_nginx()));
+}
+
+#[test]
+fn empty_table() {
+    let mut sample = fixture::sample(Vec::new());
+    sample.subject.exited = true;
+    insta::assert_snapshot!(default(&sample));
+}
+
+#[test]
+fn top_rows_are_followed_by_the_sum_of_the_rest() {
+    insta::assert_snapshot!(table(&Model::since_attach(&fixture::nginx()), &top(2)));
+}
+
+#[test]
+fn nothing_is_left_out_of_a_top_that_holds_all() {
+    let model = Model::since_attach(&fixture::nginx());
+    assert_eq!(table(&model, &top(99)), default(&fixture::nginx()));
+}
+
+#[test]
+fn an_interval_is_a_stretch_of_the_time_since_attach() {
+    let model = Model::interval(&fixture::nginx_a_second_later(), &fixture::nginx());
+    insta::assert_snapshot!(table(&model, &TableOptions::default()));
+}
+
+#[test]
+fn a_column_that_is_sorted_by_is_shown() {
+    let order = Order { sort: Key::Min, reversed: true, top: Some(3) };
+    let options = TableOptions { order, width: Some(120) };
+    insta::assert_snapshot!(table(&Model::since_attach(&fixture::nginx()), &options));
+}
+
+#[test]
+fn a_narrow_terminal_loses_columns_rather_than_alignment() {
+    let model = Model::since_attach(&fixture::nginx());
+    let narrow = table(&model, &TableOptions { width: Some(80), ..Default::default() });
+    assert!(narrow.lines().all(|line| line.chars().count() <= 80), "{narrow}");
+    insta::assert_snapshot!(narrow);
+}
+
+#[test]
+fn what_costs_cpu_time_comes_first_and_what_waits_last() {
+    let table = default(&fixture::nginx());
+    let names: Vec<_> =
+        table.lines().skip(4).take(4).filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(names, ["read", "epoll_wait", "write", "futex"]);
+}
+
+#[test]
+fn without_parts_the_time_decides_and_the_table_says_why() {
+    let sample = fixture::without_parts(fixture::nginx());
+    insta::assert_snapshot!(default(&sample));
+    let sample = fixture::without_parts(fixture::grouped(GroupBy::Process));
+    insta::assert_snapshot!("groups_without_parts", default(&sample));
+}
+
+#[test]
+fn parts_of_some_calls_are_lower_bounds() {
+    insta::assert_snapshot!(default(&fixture::partly_parted_nginx()));
+}
+
+#[test]
+fn what_was_shed_and_sampled_is_said() {
+    let mut sample = fixture::without_parts(fixture::nginx());
+    sample.detail = DetailSample { parts: true, level: Detail::Sampling, ..sample.detail };
+    sample.ledger.counters[Counter::Unparted as usize] = 44_804;
+    sample.ledger.counters[Counter::Sampled as usize] = 2_800;
+    sample.ledger.counters[Counter::SampledOut as usize] = 42_004;
+    insta::assert_snapshot!(default(&sample));
+}
+
+#[test]
+fn the_boundary_is_shown_where_it_is_known() {
+    let mut sample = fixture::nginx();
+    assert!(default(&sample).contains("BOUNDARY"));
+    sample.calibrated = None;
+    assert!(!default(&sample).contains("BOUNDARY"));
+}
+
+#[test]
+fn a_row_for_each_process() {
+    insta::assert_snapshot!(default(&fixture::grouped(GroupBy::Process)));
+}
+
+#[test]
+fn a_row_for_each_cgroup_of_the_first() {
+    let model = Model::since_attach(&fixture::grouped(GroupBy::Cgroup));
+    insta::assert_snapshot!(table(&model, &top(1)));
+}
+
+#[test]
+fn a_file_has_room_for_all_columns() {
+    let mut sample = fixture::lossy_nginx();
+    for kind in &mut sample.kinds {
+        kind.buckets[0] += 1 << 50;
+    }
+    let wide = default(&sample);
+    assert!(wide.lines().any(|line| line.chars().count() > 100), "{wide}");
+    assert!(SHOWN.iter().all(|key| wide.contains(key.column().title)), "{wide}");
+}
+
+#[test]
+fn a_name_cannot_drive_the_terminal() {
+    let mut sample = fixture::nginx();
+    sample.subject.name = "a\x1b[2J\nb".to_owned();
+    assert!(default(&sample).starts_with("a\\u{1b}[2J\\nb (pid 1234)"));
+}
+
+#[test]
+fn times_have_three_digits_and_a_unit() {
+    let times = [0, 999, 1_000, 9_994, 9_995, 99_949, 999_499, 999_500, 65_000_000_000];
+    let expected =
+        ["0ns", "999ns", "1.00µs", "9.99µs", "10.0µs", "99.9µs", "999µs", "1.00ms", "65.0s"];
+    assert_eq!(times.map(time), expected);
+    assert_eq!(time(1_234_567_000_000), "1,235s");
+}
+
+#[test]
+fn counts_are_in_full() {
+    assert_eq!([0, 999, 1_000, 1_234_567].map(format::full), ["0", "999", "1,000", "1,234,567"]);
+    assert_eq!(
+        [0.0, 0.2, 12.34, 99.96, 12_400.4].map(per_sec),
+        ["0.00", "0.20", "12.3", "100", "12,400"]
+    );
+}

@@ -1,0 +1,199 @@
+//! A small table: one syscall's latency, and what it consists of. Its first column is the legend of
+//! the bars below it.
+
+use ratatui::text::{Line, Span};
+use syscost_common::cell::PartOf;
+
+use super::{Page, left, right};
+use crate::{
+    model::{Basis, Counted, Distribution, Row, Window, column::Key},
+    reading::Reading,
+    spread::Spread,
+    view::{
+        format,
+        tui::{Theme, bars::UPWARDS},
+    },
+};
+
+/// The lines of the table.
+pub(super) fn height(basis: &Basis) -> u16 {
+    2 + UPWARDS.len() as u16 + u16::from(basis.crossing_ns.is_some())
+}
+
+const LABEL: u16 = 13;
+
+/// What the columns tell of each line, with their widths.
+const FIGURES: [(Figure, u16); 9] = [
+    (Figure::Sum, 9),
+    (Figure::Share, 7),
+    (Figure::Mean, 7),
+    (Figure::Min, 7),
+    (Figure::Quantile(Key::P50, 0.5), 7),
+    (Figure::Quantile(Key::P90, 0.9), 7),
+    (Figure::Quantile(Key::P99, 0.99), 7),
+    (Figure::Quantile(Key::P999, 0.999), 7),
+    (Figure::Max, 8),
+];
+
+/// What a narrow screen goes without, the first of them first.
+const DISPENSABLE: [Figure; 4] = [
+    Figure::Min,
+    Figure::Quantile(Key::P999, 0.999),
+    Figure::Mean,
+    Figure::Quantile(Key::P90, 0.9),
+];
+
+#[derive(Clone, Copy, PartialEq)]
+enum Figure {
+    Sum,
+    Share,
+    Mean,
+    Min,
+    Quantile(Key, f64),
+    Max,
+}
+
+/// Draws the table at `y`.
+pub(super) fn draw(
+    page: &mut Page<'_>,
+    theme: &Theme,
+    (basis, window): (&Basis, Window),
+    row: &Row,
+    y: u16,
+) {
+    let figures = fitting(page.area.width);
+    let mut headings = left("", LABEL);
+    headings.extend(figures.iter().map(|(figure, width)| right(title(*figure, window), *width)));
+    page.text_at(0, y, headings, theme.dim);
+
+    let numbers = |value: &dyn Fn(Figure) -> String| -> String {
+        figures.iter().map(|(figure, width)| right(&value(*figure), *width)).collect()
+    };
+    let of_latency = numbers(&|figure| latency(basis, window, row, figure));
+    page.line(
+        y + 1,
+        Line::from(vec![
+            Span::raw(left("   latency", LABEL)),
+            Span::styled(of_latency, theme.title),
+        ]),
+    );
+    for (at, of) in UPWARDS.into_iter().enumerate() {
+        let ink = theme.part(of);
+        let known = basis.part(of, row.sum()) != Reading::NotCollected;
+        let legend = if known { ink.full } else { ' ' };
+        page.line(
+            y + 2 + at as u16,
+            Line::from(vec![
+                Span::styled(format!(" {legend}"), ink.style),
+                Span::raw(left(&format!(" {}", name(of)), LABEL - 2)),
+                Span::raw(numbers(&|figure| part(basis, window, row, of, figure))),
+            ]),
+        );
+    }
+    if let Some(crossing) = basis.crossing_ns {
+        draw_boundary(page, theme, (basis, window), crossing, row, y + 2 + UPWARDS.len() as u16);
+    }
+}
+
+/// What crossing into the kernel costs these calls, where somebody has calibrated: below the latency
+/// and its parts, for it is none of them.
+fn draw_boundary(
+    page: &mut Page<'_>,
+    theme: &Theme,
+    (basis, window): (&Basis, Window),
+    crossing: Spread,
+    row: &Row,
+    y: u16,
+) {
+    let (cost, calls) = match window {
+        Window::Interval => {
+            let rate = basis.per_sec(row.calls);
+            (rate * crossing.median, format!("{}/s", format::rate(rate)))
+        }
+        Window::SinceAttach => (row.calls as f64 * crossing.median, format::count(row.calls)),
+    };
+    let cost = format!("≈{}", format::ns_f64(cost));
+    let each = format::spread(crossing);
+    let line = Line::from(vec![
+        Span::raw(left("   boundary", LABEL)),
+        Span::raw(right(&cost, FIGURES[0].1)),
+        Span::styled(format!("  {calls} × {each}, not a part of the latency"), theme.dim),
+    ]);
+    page.line(y, line);
+}
+
+/// The figures that there is room for.
+fn fitting(width: u16) -> Vec<(Figure, u16)> {
+    let mut figures = FIGURES.to_vec();
+    for dispensable in DISPENSABLE {
+        if LABEL + figures.iter().map(|(_, width)| width).sum::<u16>() > width {
+            figures.retain(|(figure, _)| *figure != dispensable);
+        }
+    }
+    figures
+}
+
+fn name(of: PartOf) -> &'static str {
+    match of {
+        PartOf::OnCpu => "on CPU",
+        PartOf::Runq => "run queue",
+        PartOf::Blocked => "blocked",
+    }
+}
+
+fn title(figure: Figure, window: Window) -> &'static str {
+    match figure {
+        Figure::Sum if window == Window::Interval => "SUM/s",
+        Figure::Sum => "SUM",
+        Figure::Share => "SHARE",
+        Figure::Mean => Key::Mean.column().title,
+        Figure::Min => Key::Min.column().title,
+        Figure::Quantile(key, _) => key.column().title,
+        Figure::Max => Key::Max.column().title,
+    }
+}
+
+fn latency(basis: &Basis, window: Window, row: &Row, figure: Figure) -> String {
+    let key = match (figure, window) {
+        (Figure::Sum, Window::Interval) => Key::TimePerSec,
+        (Figure::Sum, Window::SinceAttach) => Key::Time,
+        // Of itself.
+        (Figure::Share, _) => return String::new(),
+        (Figure::Mean, _) => Key::Mean,
+        (Figure::Min, _) => Key::Min,
+        (Figure::Quantile(key, _), _) => key,
+        (Figure::Max, _) => Key::Max,
+    };
+    format::value(&(key.column().get)(basis, row))
+}
+
+fn part(basis: &Basis, window: Window, row: &Row, of: PartOf, figure: Figure) -> String {
+    let sum = basis.part(of, row.sum());
+    let times = row.parts.as_ref().filter(|_| sum.value().is_some()).map(|parts| parts.get(of));
+    let time = |get: &dyn Fn(&Distribution) -> Option<u64>| {
+        let ns = times.and_then(get).map_or(Reading::NotCollected, Reading::Exact);
+        format::reading(ns, format::ns)
+    };
+    match figure {
+        Figure::Sum if window == Window::Interval => {
+            format::reading(sum.map(|ns| basis.per_sec(ns)), format::ns_f64)
+        }
+        Figure::Sum => format::reading(sum, format::ns),
+        Figure::Share => {
+            format::reading(basis.part_pct(of, row.sum()), |pct| format!("{}%", format::pct(pct)))
+        }
+        Figure::Mean => match sum.value().and_then(|ns| ns.checked_div(row.part_sums.calls)) {
+            Some(ns) => format::ns(ns),
+            None => format::NOT_COLLECTED.to_owned(),
+        },
+        Figure::Min => time(&|times| Some(times.min_ns())),
+        Figure::Quantile(_, quantile) => time(&|times| {
+            let ns = times.quantile_ns(quantile)?;
+            // Of the same calls: no part exceeds the whole, whose percentiles are finer.
+            let same = row.part_sums.calls == row.calls;
+            let whole = row.latency.quantile_ns(quantile).filter(|_| same);
+            Some(whole.map_or(ns, |whole| ns.min(whole)))
+        }),
+        Figure::Max => time(&|times| Some(times.max_ns())),
+    }
+}
