@@ -85,7 +85,7 @@ fn filters_work_together() {
 #[test]
 fn interrupted_calls_are_told_whole_though_the_return_from_handlers_is_left_out() {
     for hooks in hooks() {
-        let mut target = Target::start(&["interrupted", "20", "retry"]);
+        let mut target = Target::start(&["interrupted", "20", "retry", "0"]);
         let stat = Stat::attach(target.pid(), &["--hooks", &hooks, "-e", "readv"]);
         target.work();
         target.end();

@@ -104,7 +104,8 @@ fn threads_that_come_and_go_between_readings_are_all_in() {
         target.work();
         target.end();
         let intervals = stat.finish_intervals();
-        assert!(intervals.len() > 2);
+        // A reading while threads die, at least: how many there is time for is the machine's.
+        assert!(intervals.len() > 1);
         assert_eq!(intervals.last().unwrap().0["exact"], true);
         let calls: u64 = intervals.iter().flat_map(counts).sum();
         assert_eq!(calls, 21_000, "{by}");

@@ -272,22 +272,10 @@ impl Measured {
         let mut matched = 0;
         for row in self.rows() {
             let number = |field: &str| row[field].as_u64().unwrap_or_else(|| panic!("{field}"));
-            let buckets = row["histogram"].as_array().expect("an array");
-            let sum = |f: &dyn Fn(u64, u64, u64) -> u64| -> u64 {
-                buckets
-                    .iter()
-                    .map(|bucket| {
-                        let get = |field: &str| bucket[field].as_u64().expect("a number");
-                        f(get("lo_ns"), get("hi_ns"), get("count"))
-                    })
-                    .sum()
-            };
-            assert_eq!(sum(&|_, _, count| count), number("count"), "{row:#}");
-            // The sum was taken call by call, the histogram as well: they bound each other.
-            assert!(sum(&|low, _, count| low * count) <= number("total_ns"), "{row:#}");
-            assert!(sum(&|_, high, count| high * count) >= number("total_ns"), "{row:#}");
+            assert_bounded(row, "histogram", number("count"), number("total_ns"));
             let order = ["min_ns", "p50_ns", "p90_ns", "p99_ns", "p999_ns", "max_ns"].map(number);
             assert!(order.is_sorted(), "{row:#}");
+            assert_parts_consistent(row);
             matched += number("count");
         }
         assert_eq!(self.ledger("matched"), matched);
@@ -298,6 +286,55 @@ impl Measured {
                 .sum::<u64>();
         assert_eq!(self.ledger("enters"), accounted, "{:#}", self.0["ledger"]);
     }
+}
+
+/// The names of the parts of a latency, as JSON has them.
+pub(crate) const PARTS: [&str; 3] = ["on_cpu", "runq", "blocked"];
+
+/// What a row says of its calls' parts agrees with itself and with the latencies.
+fn assert_parts_consistent(row: &Value) {
+    let number = |field: &str| row[field].as_u64().unwrap_or_else(|| panic!("{field} in {row:#}"));
+    let known = number("parts_known");
+    assert!(known <= number("count"), "{row:#}");
+    if known == 0 {
+        for part in PARTS {
+            for what in ["ns", "p50_ns", "p90_ns", "p99_ns", "p999_ns", "histogram"] {
+                assert!(row[format!("{part}_{what}")].is_null(), "{part}_{what} in {row:#}");
+            }
+        }
+        return;
+    }
+    for part in PARTS {
+        let sum = number(&format!("{part}_ns"));
+        assert_bounded(row, &format!("{part}_histogram"), known, sum);
+        let quantile = |quantile: &str| number(&format!("{part}_{quantile}_ns"));
+        assert!(["p50", "p90", "p99", "p999"].map(quantile).is_sorted(), "{row:#}");
+        assert!(quantile("p999") <= number("max_ns"), "{row:#}");
+    }
+    let sum: u64 = PARTS.iter().map(|part| number(&format!("{part}_ns"))).sum();
+    assert!(sum <= number("total_ns"), "{row:#}");
+    if known == number("count") {
+        assert_eq!(sum, number("total_ns"), "{row:#}");
+    }
+}
+
+/// A sum was taken call by call, its histogram as well: they bound each other.
+fn assert_bounded(row: &Value, histogram: &str, calls: u64, sum_ns: u64) {
+    let sum = |f: &dyn Fn(u64, u64) -> u64| -> u64 {
+        buckets(&row[histogram]).map(|(low, high, count)| f(low, high) * count).sum()
+    };
+    assert_eq!(sum(&|_, _| 1), calls, "{histogram} of {row:#}");
+    assert!(sum(&|low, _| low) <= sum_ns, "{histogram} of {row:#}");
+    // The last bucket is open, but says how long the longest call was that it can hold.
+    assert!(sum(&|_, high| high) >= sum_ns, "{histogram} of {row:#}");
+}
+
+/// The least and the most that a bucket counts, and how many calls it has counted.
+pub(crate) fn buckets(histogram: &Value) -> impl Iterator<Item = (u64, u64, u64)> {
+    histogram.as_array().expect("an array").iter().map(|bucket| {
+        let get = |field: &str| bucket[field].as_u64().expect("a number");
+        (get("lo_ns"), get("hi_ns"), get("count"))
+    })
 }
 
 /// The program itself, as a person would start it, but without colours or a home.
@@ -325,16 +362,16 @@ pub(crate) fn loaded_programs() -> usize {
     our_programs().len()
 }
 
-/// How many of our programs an attached syscost has: with task storage four on the hooks and the one that
-/// lists open calls, without task storage one more for exec.
-pub(crate) fn programs_with(_hooks: &str) -> usize {
-    5
+/// How many of our programs an attached syscost has: with task storage six on the hooks and the one
+/// that lists open calls; without, four and one for exec.
+pub(crate) fn programs_with(hooks: &str) -> usize {
+    if hooks == "raw" { 5 } else { 7 }
 }
 
 /// The programs of ours that are loaded into the kernel, by name.
 pub(crate) fn our_programs() -> Vec<(String, ProgramInfo)> {
     // The kernel keeps 15 characters of a name.
-    const OURS: [&str; 12] = [
+    const OURS: [&str; 14] = [
         "open_calls",
         "thread_totals",
         "dead_groups",
@@ -344,6 +381,8 @@ pub(crate) fn our_programs() -> Vec<(String, ProgramInfo)> {
         "exit_perf",
         "sys_exit",
         "sys_exit_cmpxch",
+        "sched_switch",
+        "sched_wakeup",
         "process_fork",
         "process_exec",
         "process_exit",

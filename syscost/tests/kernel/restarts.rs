@@ -10,7 +10,7 @@ use crate::harness::{Measured, Stat, Target, eventually, hooks, measure};
 const TIMES: u64 = 20;
 
 fn interrupted(how: &str, hooks: &str) -> Measured {
-    let measured = measure(&["interrupted", &TIMES.to_string(), how], hooks);
+    let measured = measure(&["interrupted", &TIMES.to_string(), how, "0"], hooks);
     measured.assert_exact();
     // The handler made its own calls, and returned.
     assert_eq!(measured.count("getppid"), TIMES, "{hooks}");

@@ -15,9 +15,11 @@ use std::{
         atomic::{AtomicU64, Ordering::SeqCst},
     },
     thread,
+    time::Duration,
 };
 
 mod families;
+mod parts;
 mod seccomp;
 mod signals;
 
@@ -49,9 +51,17 @@ fn main() {
         "tree" => families::tree(number(0), number(1), number(2)),
         "herd" => families::herd(number(0), number(1)),
         "exec-as" => families::exec_as(&args[1], number(1)),
-        "interrupted" => signals::interrupted(number(0), args[2].as_str()),
+        "interrupted" => signals::interrupted(number(0), args[2].as_str(), number(2)),
         "nap" => sleep(1, number(0)),
         "busy" => busy(),
+        "hot-then-cool" => hot_then_cool(),
+        "zeros" => parts::zeros(number(0)),
+        "contended" => parts::contended(number(0)),
+        "hand-over" => parts::hand_over(number(0)),
+        "faults" => parts::faults(number(0)),
+        "user-faults" => parts::user_faults(number(0), number(1)),
+        "mixed" => parts::mixed(number(0)),
+        "naps" => parts::naps(number(0), number(1), number(2)),
         "panicking-screen" => panicking_screen(),
         _ => panic!("no mode {mode}"),
     }
@@ -75,7 +85,7 @@ fn calls(threads: u64, each: u64, jostle: bool) {
                     if call % 10 == 0 {
                         fail();
                         if jostle {
-                            thread::sleep(std::time::Duration::from_micros(50));
+                            thread::sleep(Duration::from_micros(50));
                         }
                     }
                 }
@@ -204,13 +214,16 @@ fn bare_thread(work: Arc<(Barrier, u64)>) -> libc::pthread_t {
 /// Sleeps `times` times for `ms` milliseconds.
 fn sleep(times: u64, ms: u64) {
     ready();
-    for _ in 0..times {
-        let time =
-            libc::timespec { tv_sec: (ms / 1000) as i64, tv_nsec: (ms % 1000 * 1_000_000) as i64 };
-        // SAFETY: the kernel reads one timespec.
-        unsafe { libc::syscall(libc::SYS_nanosleep, &raw const time, 0) };
-    }
+    (0..times).for_each(|_| sleep_for(Duration::from_millis(ms)));
     done();
+}
+
+/// By number, so that it is `nanosleep` and nothing else.
+fn sleep_for(time: Duration) {
+    let time =
+        libc::timespec { tv_sec: time.as_secs() as i64, tv_nsec: i64::from(time.subsec_nanos()) };
+    // SAFETY: the kernel reads one timespec.
+    unsafe { libc::syscall(libc::SYS_nanosleep, &raw const time, 0) };
 }
 
 /// Three threads are blocked in `ppoll` before "ready", and stay.
@@ -219,7 +232,7 @@ fn blocked() {
         thread::spawn(wait_for_ever);
     }
     // Long enough for them to get there; being late would fail the test, not pass it.
-    thread::sleep(std::time::Duration::from_millis(300));
+    thread::sleep(Duration::from_millis(300));
     ready();
     done();
 }
@@ -230,7 +243,7 @@ fn dying(threads: u64) {
     for _ in 0..threads {
         thread::spawn(wait_for_ever);
     }
-    thread::sleep(std::time::Duration::from_millis(300));
+    thread::sleep(Duration::from_millis(300));
     done();
 }
 
@@ -278,7 +291,7 @@ fn exec_from_thread() {
 #[expect(clippy::zombie_processes, reason = "that is what this mode is for")]
 fn zombie() {
     let child = Command::new("true").spawn().expect("true starts");
-    thread::sleep(std::time::Duration::from_millis(300));
+    thread::sleep(Duration::from_millis(300));
     say(&child.id().to_string());
     done();
 }
@@ -286,7 +299,7 @@ fn zombie() {
 /// The first thread ends; another one goes on, makes `each` calls, and ends the process.
 fn leaderless(each: u64) {
     thread::spawn(move || {
-        thread::sleep(std::time::Duration::from_millis(300));
+        thread::sleep(Duration::from_millis(300));
         ready();
         (0..each).for_each(|_| getppid());
         done();
@@ -302,8 +315,42 @@ fn busy() {
     say("ready");
     loop {
         (0..1000).for_each(|_| getppid());
-        thread::sleep(std::time::Duration::from_millis(1));
+        thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// Makes calls as fast as it can until a line on stdin, then a hundred a second until another; says how
+/// many it has made.
+fn hot_then_cool() {
+    let phase = Arc::new(AtomicU64::new(0));
+    ready();
+    let listener = {
+        let phase = Arc::clone(&phase);
+        thread::spawn(move || {
+            for _ in 0..2 {
+                wait_for_line();
+                phase.fetch_add(1, SeqCst);
+            }
+        })
+    };
+    let mut calls = 0_u64;
+    loop {
+        match phase.load(SeqCst) {
+            0 => {
+                (0..1000).for_each(|_| getppid());
+                calls += 1000;
+            }
+            1 => {
+                getppid();
+                calls += 1;
+                thread::sleep(Duration::from_millis(10));
+            }
+            _ => break,
+        }
+    }
+    listener.join().expect("a listener");
+    say(&calls.to_string());
+    done();
 }
 
 /// Takes the terminal as syscost does, and panics.
@@ -332,6 +379,10 @@ fn fail() {
 
 fn ready() {
     say("ready");
+    wait_for_line();
+}
+
+fn wait_for_line() {
     // A byte at a time and unbuffered: one `read` for each of the two bytes of "g\n".
     let mut byte = [0];
     while stdin().read(&mut byte).is_ok_and(|read| read == 1) && byte != *b"\n" {}

@@ -5,6 +5,7 @@ use std::{
     ptr::null_mut,
     sync::atomic::{AtomicI32, AtomicU64, Ordering::SeqCst},
     thread,
+    time::Duration,
 };
 
 use crate::{done, getppid, ready};
@@ -16,8 +17,9 @@ static EMPTY: AtomicI32 = AtomicI32::new(-1);
 
 /// Blocks in one `readv`, which `times` signals interrupt, until it gets its byte. `how` says what
 /// the handler is: "restart" (SA_RESTART), "retry" (without it: the program calls again), "same"
-/// (SA_RESTART, and itself calls `readv`).
-pub(crate) fn interrupted(times: u64, how: &str) {
+/// (SA_RESTART, and itself calls `readv`). Each time it sleeps for `ms` milliseconds at least before
+/// the next thing happens.
+pub(crate) fn interrupted(times: u64, how: &str, ms: u64) {
     let (read, write) = pipe();
     EMPTY.store(nonblocking_pipe(), SeqCst);
     let handler = if how == "same" { same as extern "C" fn(i32) } else { plain };
@@ -26,15 +28,19 @@ pub(crate) fn interrupted(times: u64, how: &str) {
     let reader = unsafe { libc::gettid() };
     ready();
     let helper = thread::spawn(move || {
-        for handled in 0..times {
+        let let_it_sleep = || {
             wait_until_in_readv(reader);
+            thread::sleep(Duration::from_millis(ms));
+        };
+        for handled in 0..times {
+            let_it_sleep();
             // SAFETY: the thread lives until this one has written to the pipe.
             unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), reader, libc::SIGUSR1) };
             while HANDLED.load(SeqCst) == handled {
                 thread::yield_now();
             }
         }
-        wait_until_in_readv(reader);
+        let_it_sleep();
         // SAFETY: writes one byte that lives.
         unsafe { libc::write(write, c"x".as_ptr().cast(), 1) };
     });
