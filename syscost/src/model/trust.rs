@@ -65,6 +65,11 @@ impl Trust {
         Self { exact: ledger.exact(), sampled: since(Counter::Sampled) > 0, parts, runq }
     }
 
+    /// Whether every call of the window was measured itself, and none was lost.
+    pub fn all_counted(self) -> bool {
+        self.exact && !self.sampled
+    }
+
     /// A sum over calls.
     pub fn reading<T>(self, value: T) -> Reading<T> {
         if self.sampled { Reading::Estimated(value) } else { Reading::exact_if(self.exact, value) }

@@ -59,7 +59,7 @@ fn record(model: &Model, basis: &Basis, identity: Vec<String>, row: &dyn Counted
     when.into_iter()
         .chain(identity)
         .chain(measures)
-        .chain([basis.trust.exact.to_string()])
+        .chain([basis.trust.all_counted().to_string()])
         .collect()
 }
 

@@ -182,7 +182,7 @@ impl<'a> Report<'a> {
                 only: subject.only.as_deref(),
             },
             window_ns: model.window_ns,
-            exact: model.ledger.exact(),
+            exact: model.trust.all_counted(),
             sampled: model.trust.sampled,
             by: model.groups.as_ref().map_or(GroupBy::Syscall, |groups| groups.by).id(),
             groups,

@@ -151,6 +151,7 @@ fn a_report_of_a_sample_of_the_calls_says_so() {
     sample.detail.level = Detail::Sampling;
     let value = value(&sample);
     assert_eq!(value["sampled"], true);
+    assert_eq!(value["exact"], false);
     assert_eq!(value["detail"], "sampling");
     assert_eq!(value["ledger"]["sampled"], 2_800);
 }
