@@ -51,14 +51,17 @@ pub(crate) fn call<R: Raise>(here: Here, thread: &mut OpenCall, finished: Finish
     let slot = slot_of(here, kind, weight);
     // There is a cell for every possible CPU and slot.
     let Some(cell) = CELLS.get_ptr_mut(cell::index(here.cpu, slot)) else { return };
-    let bucket = bucket_index(latency_ns);
-    // The bucket last: a reader that sees the call counted sees the rest of it as well.
     // SAFETY: the pointers are to fields of a live map value.
     unsafe {
         own::add64(&raw mut (*cell).sum_ns, latency_ns * u64::from(weight));
         own::raise::<R>(&raw mut (*cell).max_ns, latency_ns);
         own::raise::<R>(&raw mut (*cell).min_complement_ns, u64::MAX - latency_ns);
     }
+    if errno != 0 {
+        failed(cell, errno, weight);
+    }
+    // The thread never left the CPU: nothing to divide.
+    let undivided = seen && off.runq_ns | off.blocked_ns == 0;
     if !seen {
         // By hooks that cannot tell, nothing is missing.
         if thread.knobs.detail != 0 {
@@ -67,18 +70,19 @@ pub(crate) fn call<R: Raise>(here: Here, thread: &mut OpenCall, finished: Finish
         if weight > 1 {
             here.count(Counter::Sampled);
         }
-    } else if off.runq_ns | off.blocked_ns == 0 {
-        // The thread never left the CPU: nothing to divide.
-        part(cell, PartOf::OnCpu, latency_ns, part_index_of_bucket(bucket));
-    } else {
+    } else if !undivided {
         parts(cell, latency_ns, off.runq_ns, off.blocked_ns);
+    }
+    // The buckets last, also because the verifier walks all that follows once for each way through
+    // their arithmetic; and the latency's behind all: a reader that sees the call counted sees the rest
+    // of it as well.
+    let bucket = bucket_index(latency_ns);
+    if undivided {
+        part(cell, PartOf::OnCpu, latency_ns, part_index_of_bucket(bucket));
     }
     if bucket < BUCKETS {
         // SAFETY: the pointer is to a live map value, and the index was just checked.
         unsafe { own::add32((&raw mut (*cell).buckets).cast::<u32>().add(bucket), weight) };
-    }
-    if errno != 0 {
-        failed(cell, errno, weight);
     }
 }
 
