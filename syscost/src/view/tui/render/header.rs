@@ -203,10 +203,11 @@ fn draw_notes(page: &mut Page<'_>, ui: &UiState, live: &Live) {
     if let Some(why) = why_inexact(live).filter(|why| !said(page, ui, live, why)) {
         notes.push((format!(">= is a lower bound: {why}"), theme.mark));
     }
+    notes.extend(live.notes.iter().map(|note| (printable(note).into_owned(), theme.dim)));
+    // What has just happened comes before what measuring costs, which there is room for or not.
     let used: usize = notes.iter().map(|(note, _)| note.chars().count() + 3).sum();
     let room = usize::from(page.area.width).saturating_sub(used + 2);
     notes.extend(costs(model, ui.window, room).into_iter().map(|cost| (cost, theme.dim)));
-    notes.extend(live.notes.iter().map(|note| (printable(note).into_owned(), theme.dim)));
     page.line(2, joined(notes, theme, page.area.width));
 }
 
