@@ -6,6 +6,7 @@
 
 mod atomic;
 mod by_task;
+mod clock;
 mod diagnostics;
 mod filter;
 mod frozen;

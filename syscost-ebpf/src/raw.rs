@@ -8,6 +8,7 @@
 
 mod atomic;
 mod by_tid;
+mod clock;
 mod diagnostics;
 mod filter;
 mod frozen;

@@ -5,7 +5,7 @@
 //! is woken up after it was switched out and before it is switched in, and its own programs do not run
 //! in between, so that what is kept of it has one writer at a time.
 
-use aya_ebpf::{bindings::task_struct, helpers::bpf_ktime_get_ns};
+use aya_ebpf::bindings::task_struct;
 use syscost_common::{
     detail,
     ledger::Counter,
@@ -16,6 +16,7 @@ use syscost_common::{
 
 use crate::{
     by_task::ByTask,
+    clock::now,
     frozen::frozen,
     ledger::{self, Here},
     maps::SCOPE,
@@ -126,10 +127,4 @@ pub(crate) fn on_wakeup(thread: &ByTask) {
     {
         call.away.woken_at = now();
     }
-}
-
-#[inline(always)]
-fn now() -> u64 {
-    // SAFETY: the helper has no preconditions.
-    unsafe { bpf_ktime_get_ns() }
 }

@@ -1,10 +1,6 @@
 //! The life of a call: enter opens it, exit closes it and hands its latency on, death ends it.
 
-use aya_ebpf::{
-    EbpfContext,
-    bindings::pt_regs,
-    helpers::{bpf_ktime_get_ns, generated::bpf_get_prandom_u32},
-};
+use aya_ebpf::{EbpfContext, bindings::pt_regs, helpers::generated::bpf_get_prandom_u32};
 use syscost_common::{
     detail::{self, Knobs},
     ledger::Counter,
@@ -16,6 +12,7 @@ use syscost_common::{
 
 use crate::{
     atomic::Raise,
+    clock::now,
     diagnostics, filter,
     ledger::{self, Here},
     record::{self, Finished},
@@ -190,12 +187,6 @@ fn left_out<T: Threads, R: Raise>(
     if call.interrupted.stack_pointer != 0 && restart::is_sigreturn(call.kind) {
         restart::handler_returned::<R>(call, ret as i64, T::stack_pointer(regs()));
     }
-}
-
-#[inline(always)]
-fn now() -> u64 {
-    // SAFETY: the helper has no preconditions.
-    unsafe { bpf_ktime_get_ns() }
 }
 
 /// The running thread dies. What is kept of it ends with it.

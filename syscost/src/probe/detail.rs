@@ -1,11 +1,10 @@
 //! How much detail is collected: which hooks are attached for it, and what the programs are told.
 
-use std::mem::offset_of;
+use std::{mem::offset_of, os::fd::AsFd};
 
 use anyhow::{Context, Result, bail};
 use aya::Ebpf;
 use memmap2::{MmapOptions, MmapRaw};
-use std::os::fd::AsFd;
 use syscost_common::{
     detail::{self, Knobs, SWITCHES, WAKEUPS},
     ledger::Ledger,

@@ -59,17 +59,11 @@ impl Folded {
             if cell.min_complement_ns != 0 {
                 sample.min_ns = sample.min_ns.min(u64::MAX - cell.min_complement_ns);
             }
-            for (sum, count) in buckets.iter_mut().zip(cell.buckets) {
-                *sum = sum.wrapping_add(count);
-            }
-            for (sum, count) in errnos.iter_mut().zip(cell.errnos) {
-                *sum = sum.wrapping_add(count);
-            }
+            add(&mut buckets, &cell.buckets);
+            add(&mut errnos, &cell.errnos);
             for (which, part) in cell.parts.iter().enumerate() {
                 sample.parts[which].sum_ns = sample.parts[which].sum_ns.wrapping_add(part.sum_ns);
-                for (sum, count) in parts[which].iter_mut().zip(part.buckets) {
-                    *sum = sum.wrapping_add(count);
-                }
+                add(&mut parts[which], &part.buckets);
             }
         }
         for (which, buckets) in parts.into_iter().enumerate() {
@@ -88,6 +82,13 @@ impl Folded {
             }
         }
         sample
+    }
+}
+
+/// Adds the counters of one CPU to the sums over all, modulo 2^32 as they are themselves.
+fn add(sums: &mut [u32], counters: &[u32]) {
+    for (sum, count) in sums.iter_mut().zip(counters) {
+        *sum = sum.wrapping_add(*count);
     }
 }
 

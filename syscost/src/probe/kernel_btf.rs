@@ -60,8 +60,8 @@ pub(super) fn offsets(bytes: &[u8]) -> Result<Offsets> {
         kn_id: node.offset(&["id"])?,
         task_cred: task.offset(&["cred"])?,
         cred_uid: cred.offset(&["uid"])?,
-        // Only spares a look-up.
         task_run_delay: run_delay(&btf, &task).unwrap_or(0),
+        // Only spares a look-up.
         task_bpf_storage: task.offset(&["bpf_storage"]).unwrap_or(0),
     })
 }

@@ -82,16 +82,10 @@ fn who_loses_the_cpu_inside_a_call_waits_for_it_and_is_not_blocked() {
         return skipped("this kernel's scheduler keeps no account");
     }
     for hooks in seeing_hooks() {
-        let mut target = Target::start(&["contended", "20"]);
-        let before = Account::of(target.pid());
-        let stat = Stat::attach(target.pid(), &["--hooks", &hooks]);
-        target.work();
-        let after = Account::of(target.pid());
-        let measured = stat.stop();
-        target.end();
+        let (measured, account) = Account::while_measured(&["contended", "20"], &hooks);
         assert_all_known(&measured);
         let row = measured.row("readv").unwrap();
-        let (runq, delay) = (ns(row, "runq_ns"), after.run_delay - before.run_delay);
+        let (runq, delay) = (ns(row, "runq_ns"), account.run_delay);
         announce(&format!("{hooks}, {}; run_delay {delay} ns", told(row)));
         assert_eq!(row["blocked_ns"], 0);
         // It can be lost on the way out of a call as well, but not every time.
@@ -282,20 +276,14 @@ fn the_scheduler_says_the_same() {
         return skipped("this kernel's scheduler keeps no account");
     }
     for hooks in seeing_hooks() {
-        let mut target = Target::start(&["mixed", "5"]);
-        let before = Account::of(target.pid());
-        let stat = Stat::attach(target.pid(), &["--hooks", &hooks]);
-        target.work();
-        let after = Account::of(target.pid());
-        let measured = stat.stop();
-        target.end();
+        let (measured, account) = Account::while_measured(&["mixed", "5"], &hooks);
         assert_all_known(&measured);
         let sum = |field: &str| -> u64 { measured.rows().map(|row| ns(row, field)).sum() };
         let (on_cpu, runq, blocked) = (sum("on_cpu_ns"), sum("runq_ns"), sum("blocked_ns"));
-        let cpu = after.cpu - before.cpu;
-        let delay = after.run_delay - before.run_delay;
+        let cpu = account.cpu;
+        let delay = account.run_delay;
         let told = ns(&measured.0, "cpu_ns");
-        let stolen = after.stolen - before.stolen;
+        let stolen = account.stolen;
         let pct = |part: u64, of: u64| part as f64 * 100.0 / of as f64;
         announce(&format!(
             "{hooks}: run queue {runq} ns, run_delay {delay} ns: {:.3} %; on CPU {on_cpu} ns in calls, \
@@ -332,6 +320,23 @@ impl Account {
     fn is_kept() -> bool {
         let own = std::fs::read_to_string("/proc/self/schedstat");
         own.is_ok_and(|own| own.trim() != "0 0 0")
+    }
+
+    /// What a target in `mode` adds to it while it is measured.
+    fn while_measured(mode: &[&str], hooks: &str) -> (Measured, Self) {
+        let mut target = Target::start(mode);
+        let before = Self::of(target.pid());
+        let stat = Stat::attach(target.pid(), &["--hooks", hooks]);
+        target.work();
+        let after = Self::of(target.pid());
+        let measured = stat.stop();
+        target.end();
+        let added = Self {
+            cpu: after.cpu - before.cpu,
+            run_delay: after.run_delay - before.run_delay,
+            stolen: after.stolen - before.stolen,
+        };
+        (measured, added)
     }
 
     /// Of process `pid`, once all its threads are asleep: then it stands still.
