@@ -12,7 +12,7 @@ mod stat;
 mod top;
 mod watch;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
     demo,
     filter::Filter,
     group::GroupBy,
-    probe::Request,
+    probe::{Hooks, Request},
     sample::Calibrated,
     source::{Live, Source},
     target::Target,
@@ -88,7 +88,14 @@ fn attach(
 
 /// Measures once, while there are privileges for it, what the programs cost.
 fn measure_cost(source: &mut Live, budget_pct: Option<f64>) -> Result<()> {
-    match source.measure_cost_now() {
+    // Now rather than when it is exceeded.
+    let able = match source.hooks() {
+        Hooks::Raw { .. } if budget_pct.is_some() => {
+            Err(anyhow!("raw hooks have no detail to go without: needs Linux 5.11 with BTF"))
+        }
+        _ => source.measure_cost_now(),
+    };
+    match able {
         Err(error) if budget_pct.is_some() => Err(error.context("--max-overhead cannot be kept")),
         // Good to know, but nothing depends on it.
         _ => Ok(()),

@@ -138,6 +138,16 @@ fn detail_is_shed_over_the_budget_and_comes_back_under_it() {
 }
 
 #[test]
+fn hooks_without_detail_to_shed_keep_no_budget() {
+    let target = Target::start(&["blocked"]);
+    let mut raw = syscost();
+    raw.args(["stat", "-d", "1", "--max-overhead", "2%", "--hooks", "raw"]);
+    let ended = run(raw.args(["-p", &target.pid().to_string()]));
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("--max-overhead cannot be kept: raw hooks"), "{}", ended.stderr);
+}
+
+#[test]
 fn a_budget_that_cannot_be_kept_is_refused() {
     if !task_storage() {
         return skipped("every level of detail takes BTF");
