@@ -29,6 +29,12 @@ pub const fn detail(setting: u32, seen: u32) -> u32 {
     setting << BITS | seen
 }
 
+/// `detail`, of something that turned out not to have been seen.
+#[inline(always)]
+pub const fn unseen(detail: u32) -> u32 {
+    detail & !(SWITCHES | WAKEUPS)
+}
+
 /// Whether context switches are seen under `detail`.
 #[inline(always)]
 pub const fn sees_switches(detail: u32) -> bool {

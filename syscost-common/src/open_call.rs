@@ -22,6 +22,11 @@ pub struct OpenCall {
     pub knobs: Knobs,
     /// [`OpenCall::off`] when it was entered.
     pub off_before: OffCpu,
+    /// Where the open call may be instead, if not here: the number of a CPU and 1; 0 for nowhere. What
+    /// is above is then of no meaning.
+    pub seat: u32,
+    /// Explicit padding: kernel memory holds nothing undefined.
+    pub reserved: u32,
     /// How long the thread was off the CPU, over all calls.
     pub off: OffCpu,
     /// Since when it is off the CPU, while it is.
@@ -32,7 +37,27 @@ pub struct OpenCall {
     pub totals: Totals,
 }
 
-const _: () = assert!(size_of::<OpenCall>() == 224);
+const _: () = assert!(size_of::<OpenCall>() == 232);
+
+/// What a CPU keeps of the thread that runs there, in place of [`OpenCall`], as long as nothing about
+/// it is out of the ordinary. All-zero bytes are an empty seat.
+// Two cache lines, so that the seats of two CPUs never share one, however the map is aligned.
+#[derive(Clone, Copy)]
+#[repr(C, align(128))]
+pub struct Seat {
+    /// The address of the thread's task; 0 for nobody.
+    pub occupant: u64,
+    /// When its open call was entered, ns of CLOCK_MONOTONIC; 0 when no call is open.
+    pub entered_at: u64,
+    /// The settings under which it sat down. Under others it must get up.
+    pub knobs: Knobs,
+    /// The open call's kind, see [`crate::kind`].
+    pub kind: u32,
+    /// Explicit padding: kernel memory holds nothing undefined.
+    pub reserved: [u32; 25],
+}
+
+const _: () = assert!(size_of::<Seat>() == 128);
 
 /// A call that left the kernel with one of ERESTARTSYS to ERESTART_RESTARTBLOCK: neither finished
 /// nor in the kernel. All-zero bytes are none.

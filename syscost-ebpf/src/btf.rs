@@ -24,6 +24,7 @@ mod restart;
 mod sched;
 mod scope;
 mod scope_of;
+mod seat;
 mod syscall;
 mod task;
 mod threads;

@@ -10,9 +10,15 @@ use aya_ebpf::{
     helpers::generated::bpf_task_storage_get,
     macros::btf_map,
 };
-use syscost_common::{comm::Comm, ledger::Counter, open_call::OpenCall};
+use syscost_common::{
+    comm::Comm,
+    ledger::Counter,
+    open_call::{OpenCall, Seat},
+};
 
-use crate::{frozen::frozen, groups, maps::MACHINE, sched, task, threads::Threads};
+use crate::{
+    frozen::frozen, groups, ledger::Here, maps::MACHINE, sched, seat, task, threads::Threads,
+};
 
 /// The open call of each thread. Freed with the task, so that a reused tid inherits nothing.
 /// Written by the thread itself. No memory: counted in `OpenCallsFull`.
@@ -89,6 +95,21 @@ impl Threads for ByTask {
     #[inline(always)]
     fn open_call_or_new(&self) -> Option<&mut OpenCall> {
         self.get(BPF_LOCAL_STORAGE_GET_F_CREATE)
+    }
+
+    #[inline(always)]
+    fn seat(&self, here: Here) -> Option<&mut Seat> {
+        seat::of(self, here.cpu)
+    }
+
+    #[inline(always)]
+    fn sit_down(&self, call: &mut OpenCall, here: Here) {
+        seat::sit_down(self, call, here);
+    }
+
+    #[inline(always)]
+    fn get_up(&self, call: &mut OpenCall, here: Here) {
+        seat::get_up(self, call, here.cpu);
     }
 
     #[inline(always)]

@@ -9,12 +9,13 @@ use aya_ebpf::{
 use syscost_common::{
     comm::{self, Comm},
     ledger::Counter,
-    open_call::{MAX_OPEN_BY_TID, ORIGIN_UNKNOWN, OpenCall},
+    open_call::{MAX_OPEN_BY_TID, ORIGIN_UNKNOWN, OpenCall, Seat},
 };
 
 use crate::{
     frozen::frozen,
-    kind, ledger,
+    kind,
+    ledger::{self, Here},
     maps::{MACHINE, OFFSETS},
     threads::Threads,
 };
@@ -107,6 +108,18 @@ impl Threads for ByTid {
         OPEN_BY_TID.insert(&self.tid, &fresh, BPF_NOEXIST.into()).ok()?;
         self.open_call()
     }
+
+    // Without the hook at context switches nobody sits.
+    #[inline(always)]
+    fn seat(&self, _here: Here) -> Option<&mut Seat> {
+        None
+    }
+
+    #[inline(always)]
+    fn sit_down(&self, _call: &mut OpenCall, _here: Here) {}
+
+    #[inline(always)]
+    fn get_up(&self, _call: &mut OpenCall, _here: Here) {}
 
     #[inline(always)]
     fn settle(&self, _call: &mut OpenCall) {}

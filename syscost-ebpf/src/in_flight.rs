@@ -17,7 +17,7 @@ use crate::{
     frozen::frozen,
     iterator::{Context, write},
     maps::MACHINE,
-    scope_of, task,
+    scope_of, seat, task,
     threads::Threads,
 };
 
@@ -31,17 +31,19 @@ pub(crate) fn on_task(ctx: *mut Context) {
     // SAFETY: the task is live.
     let regs: *const pt_regs = unsafe { bpf_task_pt_regs(task) as *const pt_regs };
     let mut record = InFlight { runnable: task::is_runnable(task).into(), ..InFlight::default() };
-    match ByTask(task).open_call() {
-        Some(call) if call.entered_at != 0 => {
-            record.entered_at = call.entered_at;
-            record.kind = call.kind;
+    let thread = ByTask(task);
+    match thread.open_call() {
+        Some(call) => {
+            (record.entered_at, record.kind) = seat::open_call_of(&thread, call);
+            if record.entered_at == 0 && call.interrupted.stack_pointer != 0 {
+                record.entered_at = call.interrupted.entered_at;
+                record.kind = call.interrupted.kind;
+            }
+            // Between two calls.
+            if record.entered_at == 0 {
+                return;
+            }
         }
-        Some(call) if call.interrupted.stack_pointer != 0 => {
-            record.entered_at = call.interrupted.entered_at;
-            record.kind = call.interrupted.kind;
-        }
-        // Between two calls.
-        Some(_) => return,
         // Never seen, so in a call since before attaching, or busy without any. A thread that
         // waits was brought there by a call or by a page fault, which leaves no number.
         None => {

@@ -3,12 +3,11 @@
 use aya_ebpf::bindings::BPF_NOEXIST;
 use syscost_common::{
     cell::{self, Cell, ERRNOS, OVERFLOW_SLOT, Part, PartOf},
-    group::NONE,
+    group::{NONE, Totals},
     hist::{BUCKETS, PART, PART_BUCKETS, bucket_index, part_index_of_bucket},
     kind::KINDS,
     ledger::Counter,
     off_cpu::OffCpu,
-    open_call::OpenCall,
 };
 
 use crate::{
@@ -34,19 +33,30 @@ pub(crate) struct Finished {
     pub(crate) ret: i64,
 }
 
-/// Records a call: its latency, what it consists of, and, if it failed, its errno.
+impl Finished {
+    /// The negated result of a failed call; 0 of one that did not fail.
+    #[inline(always)]
+    pub(crate) fn errno(&self) -> u64 {
+        // Only -4095..=-1 are errors (IS_ERR_VALUE, include/linux/err.h).
+        let negated = (self.ret as u64).wrapping_neg();
+        if negated.wrapping_sub(1) < 4095 { negated } else { 0 }
+    }
+}
+
+/// Records a call: its latency, what it consists of, and, if it failed, its errno. `totals`: its
+/// thread's, where groups may be asked for.
 #[inline(always)]
-pub(crate) fn call<R: Raise>(here: Here, thread: &mut OpenCall, finished: Finished) {
-    let Finished { kind, latency_ns, seen, off, weight, ret } = finished;
-    // Only -4095..=-1 are errors (IS_ERR_VALUE, include/linux/err.h).
-    let negated = (ret as u64).wrapping_neg();
-    let errno = if negated.wrapping_sub(1) < 4095 { negated } else { 0 };
+pub(crate) fn call<R: Raise>(here: Here, finished: Finished, totals: Option<&mut Totals>) {
+    let Finished { kind, latency_ns, seen, off, weight, .. } = finished;
+    let errno = finished.errno();
     if !filter::wants(errno) {
         return here.count_by(Counter::Filtered, weight);
     }
     here.count_by(Counter::Matched, weight);
-    if GROUP_BY.load() != NONE {
-        add_to_totals(thread, &finished, errno != 0);
+    if GROUP_BY.load() != NONE
+        && let Some(totals) = totals
+    {
+        add_to_totals(totals, &finished);
     }
     let slot = slot_of(here, kind, weight);
     // There is a cell for every possible CPU and slot.
@@ -64,7 +74,7 @@ pub(crate) fn call<R: Raise>(here: Here, thread: &mut OpenCall, finished: Finish
     let undivided = seen && off.runq_ns | off.blocked_ns == 0;
     if !seen {
         // By hooks that cannot tell, nothing is missing.
-        if thread.knobs.detail != 0 {
+        if here.knobs().detail != 0 {
             here.count_by(Counter::Unparted, weight);
         }
         if weight > 1 {
@@ -87,11 +97,10 @@ pub(crate) fn call<R: Raise>(here: Here, thread: &mut OpenCall, finished: Finish
 }
 
 #[inline(always)]
-fn add_to_totals(thread: &mut OpenCall, finished: &Finished, failed: bool) {
+fn add_to_totals(totals: &mut Totals, finished: &Finished) {
     let Finished { latency_ns, seen, off, weight, .. } = *finished;
-    let totals = &mut thread.totals;
     totals.calls += u64::from(weight);
-    totals.errors += u64::from(failed) * u64::from(weight);
+    totals.errors += u64::from(finished.errno() != 0) * u64::from(weight);
     totals.total_ns += latency_ns * u64::from(weight);
     if seen {
         let off = off.within(latency_ns);

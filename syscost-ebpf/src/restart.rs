@@ -99,7 +99,8 @@ fn end_with_eintr<R: Raise>(call: &mut OpenCall) {
     let latency_ns = left_at.saturating_sub(entered_at);
     let seen = was_seen(knobs, here.knobs());
     let off = off_at_leaving.since(off_before);
-    record::call::<R>(here, call, Finished { kind, latency_ns, seen, off, weight, ret: -EINTR });
+    let finished = Finished { kind, latency_ns, seen, off, weight, ret: -EINTR };
+    record::call::<R>(here, finished, Some(&mut call.totals));
 }
 
 #[inline(always)]

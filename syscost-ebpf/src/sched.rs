@@ -20,43 +20,45 @@ use crate::{
     frozen::frozen,
     ledger::{self, Here},
     maps::SCOPE,
-    task,
+    seat, task,
     threads::Threads,
 };
 
 /// The CPU goes from `prev` to `next`. `preempt`: `prev` did not ask for that.
 #[inline(always)]
 pub(crate) fn on_switch(preempt: bool, prev: &ByTask, next: &ByTask) {
-    if let Some(call) = kept(prev) {
-        leave(preempt, prev, call);
+    if may_be_kept(prev)
+        && let Some(here) = Here::find()
+        && let Some(call) = seat::on_switch_out(prev, here.cpu)
+    {
+        leave(preempt, prev, call, here);
     }
-    if let Some(call) = kept(next)
+    if may_be_kept(next)
+        && let Some(call) = next.open_call()
         && call.away.since != 0
     {
         arrive(call);
     }
 }
 
-/// What is kept of `thread`. Whether it is in scope was asked when it entered its call; here a cheap
-/// no spares almost all threads of the host the look-up.
+/// Whether anything may be kept of `thread`. Whether it is in scope was asked when it entered its call;
+/// here a cheap no spares almost all threads of the host the look-up.
 #[inline(always)]
-fn kept(thread: &ByTask) -> Option<&mut OpenCall> {
-    let may_be = match frozen!(SCOPE.mode) {
+fn may_be_kept(thread: &ByTask) -> bool {
+    match frozen!(SCOPE.mode) {
         PROCESS => thread.tgid() == frozen!(SCOPE.id),
         THREAD => thread.tid() == frozen!(SCOPE.id),
         _ => task::may_have_storage(thread.0),
-    };
-    if may_be { thread.open_call() } else { None }
+    }
 }
 
 #[inline(always)]
-fn leave(preempt: bool, prev: &ByTask, call: &mut OpenCall) {
+fn leave(preempt: bool, prev: &ByTask, call: &mut OpenCall, here: Here) {
     settle(prev, call);
     // An interrupted call goes on in its handler.
     if call.entered_at == 0 && call.interrupted.stack_pointer == 0 {
         return;
     }
-    let Some(here) = Here::find() else { return };
     let preempted = preempt || task::is_runnable(prev.0);
     call.away = Away {
         since: now(),
@@ -121,7 +123,8 @@ fn settle_by_account(thread: *mut task_struct, call: &mut OpenCall) {
 /// `thread` can go on.
 #[inline(always)]
 pub(crate) fn on_wakeup(thread: &ByTask) {
-    if let Some(call) = kept(thread)
+    if may_be_kept(thread)
+        && let Some(call) = thread.open_call()
         && call.away.since != 0
         && call.away.woken_at == 0
     {

@@ -7,6 +7,7 @@ use syscost_common::{
     off_cpu::OffCpu,
     open_call::{
         ORIGIN_LEFT_OUT, ORIGIN_NEWBORN, ORIGIN_SAMPLED_OUT, ORIGIN_SEEN, ORIGIN_UNKNOWN, OpenCall,
+        Seat,
     },
 };
 
@@ -34,11 +35,18 @@ pub(crate) fn on_enter<T: Threads>(
     if !scope::contains(&thread) {
         return;
     }
+    let Some(here) = Here::find() else { return };
+    if let Some(seat) = thread.seat(here)
+        && seat.knobs == here.knobs()
+        && enter_seated(seat, &thread, here, nr)
+    {
+        return;
+    }
     let Some(call) = thread.open_call_or_new() else {
         diagnostics::report(ctx, Counter::OpenCallsFull, nr, 0);
-        return ledger::count(Counter::OpenCallsFull);
+        return here.count(Counter::OpenCallsFull);
     };
-    let Some(here) = Here::find() else { return };
+    thread.get_up(call, here);
     if call.entered_at != 0 {
         diagnostics::report(ctx, Counter::ExitsMissed, nr, call.kind.into());
         here.count_by(Counter::ExitsMissed, call.knobs.one_in);
@@ -77,6 +85,23 @@ pub(crate) fn on_enter<T: Threads>(
     call.entered_at = now();
 }
 
+/// Opens the call of a thread that sits on `here`. `false`: its storage must know of this one.
+#[inline(always)]
+fn enter_seated<T: Threads>(seat: &mut Seat, thread: &T, here: Here, nr: u64) -> bool {
+    if seat.entered_at != 0 || nr as i32 == NO_CALL {
+        return false;
+    }
+    let kind = thread.kind_of(nr);
+    if filter::leaves_out(kind) {
+        return false;
+    }
+    seat.kind = kind;
+    here.count(Counter::Enters);
+    // Last, so that the call is charged as little of our own time as possible.
+    seat.entered_at = now();
+    true
+}
+
 #[inline(always)]
 pub(crate) fn on_exit<T: Threads, R: Raise>(
     ctx: &impl EbpfContext,
@@ -88,13 +113,23 @@ pub(crate) fn on_exit<T: Threads, R: Raise>(
         return;
     }
     let Some(here) = Here::find() else { return };
+    if let Some(seat) = thread.seat(here)
+        && seat.entered_at != 0
+        && seat.knobs == here.knobs()
+        && exit_seated::<R>(seat, here, ret as i64)
+    {
+        return;
+    }
     let knobs = here.knobs();
     if is_sampling(knobs) && was_sampled_out(&thread) {
         return;
     }
     // Before all that takes longer, for the same reason.
     let now = now();
-    let open = thread.open_call();
+    let mut open = thread.open_call();
+    if let Some(call) = &mut open {
+        thread.get_up(call, here);
+    }
     let is_open = matches!(&open, Some(call) if call.entered_at != 0);
     if !is_open && !scope::is_constant() && !scope::contains(&thread) {
         return;
@@ -143,7 +178,25 @@ pub(crate) fn on_exit<T: Threads, R: Raise>(
     let seen = T::SEES_SWITCHES && was_seen(call.knobs, knobs);
     let off = if T::SEES_SWITCHES { call.off.since(call.off_before) } else { OffCpu::NONE };
     let weight = call.knobs.one_in;
-    record::call::<R>(here, call, Finished { kind, latency_ns, seen, off, weight, ret });
+    thread.sit_down(call, here);
+    let finished = Finished { kind, latency_ns, seen, off, weight, ret };
+    record::call::<R>(here, finished, Some(&mut call.totals));
+}
+
+/// Closes the call of a thread that has not left `here` since it entered it. `false`: its storage must
+/// know of this one.
+#[inline(always)]
+fn exit_seated<R: Raise>(seat: &mut Seat, here: Here, ret: i64) -> bool {
+    let now = now();
+    let kind = seat.kind;
+    if restart::is_interruption(ret) || restart::is_sigreturn(kind) {
+        return false;
+    }
+    let Some(latency_ns) = now.checked_sub(seat.entered_at) else { return false };
+    seat.entered_at = 0;
+    let finished = Finished { kind, latency_ns, seen: true, off: OffCpu::NONE, weight: 1, ret };
+    record::call::<R>(here, finished, None);
+    true
 }
 
 /// Whether all context switches were seen between two moments with these settings.
@@ -200,6 +253,7 @@ pub(crate) fn on_thread_exit<T: Threads>() {
     let Some(here) = Here::find() else { return };
     let mut open = thread.open_call();
     if let Some(call) = &mut open {
+        thread.get_up(call, here);
         if call.entered_at != 0 {
             call.entered_at = 0;
             here.count_by(Counter::EndedWithoutExit, call.knobs.one_in);

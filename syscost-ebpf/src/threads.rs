@@ -1,7 +1,13 @@
 //! What the probes ask of a thread, however its open call is kept.
 
 use aya_ebpf::bindings::pt_regs;
-use syscost_common::{comm::Comm, ledger::Counter, open_call::OpenCall};
+use syscost_common::{
+    comm::Comm,
+    ledger::Counter,
+    open_call::{OpenCall, Seat},
+};
+
+use crate::ledger::Here;
 
 /// A way to identify the running thread and to keep its open call.
 pub(crate) trait Threads: Sized {
@@ -38,6 +44,15 @@ pub(crate) trait Threads: Sized {
 
     /// The same, made when missing; `None` when there is no room.
     fn open_call_or_new(&self) -> Option<&mut OpenCall>;
+
+    /// The running thread's seat on `here`, if it sits.
+    fn seat(&self, here: Here) -> Option<&mut Seat>;
+
+    /// Lets the running thread sit down if it may. `call`: what is kept of it, with no call open.
+    fn sit_down(&self, call: &mut OpenCall, here: Here);
+
+    /// Lets the running thread get up, so that `call` holds all that is kept of it.
+    fn get_up(&self, call: &mut OpenCall, here: Here);
 
     /// Brings the time off the CPU up to date, for the thread that is running.
     fn settle(&self, call: &mut OpenCall);

@@ -84,7 +84,8 @@ pub(super) fn load(object: &[u8], told: &Told<'_>) -> Result<(Ebpf, Option<Diagn
         .override_global("OFFSETS", &offsets, true)
         .override_global("AYA_LOG_LEVEL", &log_level, false)
         .map_max_entries("CELLS", cell::count(cpus))
-        .map_max_entries("LEDGER", cpus);
+        .map_max_entries("LEDGER", cpus)
+        .map_max_entries("SEATS", cpus);
     if !request.verbose {
         // Nothing will be said; a page is the smallest there is.
         loader.map_max_entries("AYA_LOGS", 4096);

@@ -1,0 +1,152 @@
+//! Seats: a CPU keeps the open call of the thread that runs on it, so that a call that does not leave
+//! the CPU finds its begin there and looks nothing up.
+//!
+//! A thread sits down when a call of its own ends and nothing about it is out of the ordinary: no
+//! interrupted call, no sampling, switches seen. It gets up when it is switched out, when it dies, and
+//! for everything that its storage must know of; then an open call moves to its storage. Only the thread
+//! itself and its switch-out write to its seat, one after the other on the same CPU.
+//!
+//! A switch-out that was not seen leaves the thread's seat taken. The storage says where that is: the
+//! thread finds its call there from any CPU, and in between nobody else sits down on it.
+
+use aya_ebpf::{btf_maps::Array, macros::btf_map};
+use syscost_common::{
+    detail,
+    group::NONE,
+    open_call::{OpenCall, Seat},
+};
+
+use crate::{
+    by_task::ByTask,
+    ledger::Here,
+    maps::{GROUP_BY, PREEMPTED},
+    threads::Threads,
+};
+
+/// The seats. Key: CPU. Written by the programs on that CPU. Cannot fill up: user space sizes it by
+/// the number of possible CPUs.
+#[btf_map]
+static SEATS: Array<Seat, 1> = Array::new();
+
+/// Whether anybody sits. Where a program can be preempted it could meet its own switch-out; and totals
+/// by thread are in the thread's storage. Constant to the verifier.
+#[inline(always)]
+fn are_used() -> bool {
+    PREEMPTED.load() == 0 && GROUP_BY.load() == NONE
+}
+
+#[inline(always)]
+fn at(cpu: u32) -> Option<&'static mut Seat> {
+    // SAFETY: a live map value that only programs on this CPU write, which do not interrupt each other.
+    SEATS.get_ptr_mut(cpu).map(|seat| unsafe { &mut *seat })
+}
+
+/// The seat that `thread` has on `cpu`, where the program runs.
+#[inline(always)]
+pub(crate) fn of(thread: &ByTask, cpu: u32) -> Option<&'static mut Seat> {
+    if !are_used() {
+        return None;
+    }
+    at(cpu).filter(|seat| seat.occupant == thread.0 as u64)
+}
+
+/// Lets the running thread, of which `call` is kept, sit down if it may.
+#[inline(always)]
+pub(crate) fn sit_down(thread: &ByTask, call: &mut OpenCall, here: Here) {
+    let knobs = here.knobs();
+    if !are_used()
+        || call.interrupted.stack_pointer != 0
+        || !detail::sees_switches(knobs.detail)
+        || knobs.one_in != 1
+    {
+        return;
+    }
+    if let Some(seat) = at(here.cpu)
+        && seat.occupant == 0
+    {
+        seat.occupant = thread.0 as u64;
+        seat.entered_at = 0;
+        seat.knobs = knobs;
+        call.seat = here.cpu + 1;
+    }
+}
+
+/// Lets the running thread get up, wherever it sits, before its storage is asked.
+#[inline(always)]
+pub(crate) fn get_up(thread: &ByTask, call: &mut OpenCall, cpu: u32) {
+    if are_used() && call.seat != 0 {
+        find_and_get_up(thread.0 as u64, call, cpu);
+    }
+}
+
+/// Out of line: it is rare where calls are many.
+#[inline(never)]
+fn find_and_get_up(occupant: u64, call: &mut OpenCall, cpu: u32) {
+    let taken = call.seat.wrapping_sub(1);
+    call.seat = 0;
+    let Some(seat) = at(taken) else { return };
+    if seat.occupant != occupant {
+        return;
+    }
+    let was_open = seat.entered_at != 0;
+    move_to_storage(seat, call);
+    if was_open && taken != cpu {
+        // It was switched out and nobody saw it.
+        call.knobs.detail = detail::unseen(call.knobs.detail);
+    }
+}
+
+/// The CPU goes from `prev` to another thread. Returns what is kept of `prev`, if it matters that it is
+/// switched out.
+#[inline(always)]
+pub(crate) fn on_switch_out(prev: &ByTask, cpu: u32) -> Option<&mut OpenCall> {
+    let Some(seat) = of(prev, cpu) else { return prev.open_call() };
+    if seat.entered_at == 0 {
+        seat.occupant = 0;
+        return None;
+    }
+    let call = prev.open_call()?;
+    call.seat = 0;
+    move_to_storage(seat, call);
+    Some(call)
+}
+
+#[inline(always)]
+fn move_to_storage(seat: &mut Seat, call: &mut OpenCall) {
+    seat.occupant = 0;
+    if seat.entered_at != 0 {
+        call.entered_at = seat.entered_at;
+        call.kind = seat.kind;
+        call.knobs = seat.knobs;
+        // It has not been off the CPU since.
+        call.off_before = call.off;
+        seat.entered_at = 0;
+    }
+}
+
+/// The open call of `thread`, which may be running anywhere: when it was entered (0: none is open) and
+/// its kind. `call`: what is kept of it.
+#[inline(always)]
+pub(crate) fn open_call_of(thread: &ByTask, call: &OpenCall) -> (u64, u32) {
+    // The seat first: an open call goes from there to the storage, never back.
+    if are_used()
+        && call.seat != 0
+        && let Some(seat) = at(call.seat - 1)
+    {
+        // SAFETY: the places are fields of a live map value of plain integers; its CPU may be writing.
+        let (occupant, kind, entered_at) = unsafe {
+            (
+                (&raw const seat.occupant).read_volatile(),
+                (&raw const seat.kind).read_volatile(),
+                (&raw const seat.entered_at).read_volatile(),
+            )
+        };
+        if occupant == thread.0 as u64 && entered_at != 0 {
+            return (entered_at, kind);
+        }
+    }
+    // SAFETY: as above.
+    unsafe {
+        ((&raw const call.entered_at).read_volatile(), (&raw const call.kind).read_volatile())
+    }
+}
