@@ -16,7 +16,7 @@ pub const BY_CGROUP: u32 = 3;
 /// Totals of the dead are kept by process name.
 pub const BY_COMM: u32 = 4;
 
-/// Room for groups with dead threads.
+/// Room for groups with dead threads, that of all others among them.
 pub const MAX_GROUPS: u32 = 16384;
 
 /// The calls of a thread or a group, added up since attach.
@@ -42,17 +42,22 @@ pub type Key = [u64; 2];
 /// The group that takes in what found no room elsewhere. No id has these values.
 pub const OTHER: Key = [u64::MAX; 2];
 
-/// What is kept of a group's dead threads.
+/// Where the group [`OTHER`] is among the groups.
+pub const OTHER_INDEX: u32 = 0;
+
+/// What is kept of a group's dead threads. All-zero bytes are a group that nobody has died of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Group {
+    /// Which group. Written once, before there are any calls; of [`OTHER_INDEX`] not at all.
+    pub key: Key,
     /// Their calls.
     pub totals: Totals,
     /// The name of the process they belonged to, as of the last of them that made the entry.
     pub comm: crate::comm::Comm,
 }
 
-const _: () = assert!(size_of::<Group>() == 72);
+const _: () = assert!(size_of::<Group>() == 88);
 
 /// What the iterator over threads writes for each thread with totals.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

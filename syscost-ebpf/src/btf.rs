@@ -105,14 +105,6 @@ fn thread_totals(ctx: *mut iterator::Context) -> i32 {
     0
 }
 
-/// Runs once for each group of dead threads.
-#[unsafe(no_mangle)]
-#[unsafe(link_section = "iter/bpf_map_elem")]
-fn dead_groups(ctx: *mut iterator::ElementContext) -> i32 {
-    groups::on_element(ctx);
-    0
-}
-
 /// The same as `open_calls`, for what tasks are called in which PID namespace.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task")]

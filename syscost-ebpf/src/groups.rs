@@ -5,14 +5,14 @@ use core::mem::size_of;
 
 use aya_ebpf::{
     bindings::{BPF_NOEXIST, task_struct},
-    btf_maps::HashMap,
+    btf_maps::{Array, HashMap, Queue},
     macros::btf_map,
 };
 use syscost_common::{
     cell::PARTS,
     group::{
         BY_CGROUP, BY_COMM, BY_PROCESS, BY_THREAD, Group, Key, MAX_GROUPS, NONE, OTHER,
-        ThreadTotals, Totals,
+        OTHER_INDEX, ThreadTotals, Totals,
     },
     ledger::Counter,
     open_call::OpenCall,
@@ -21,17 +21,27 @@ use syscost_common::{
 use crate::{
     atomic,
     by_task::ByTask,
-    iterator::{Context, ElementContext, write},
+    iterator::{Context, write},
     ledger,
-    maps::GROUP_BY,
+    maps::{GROUP_BY, MMAPABLE},
     task,
     threads::Threads,
 };
 
-/// The totals of dead threads. Key: their group. User space enters the one for all others. Full:
-/// that one takes them in, counted in `GroupsFull`.
+/// The totals of dead threads. Key: a number that `GROUP_OF_KEY` hands out. Read by user space from
+/// memory. The first is for all others.
 #[btf_map]
-static GROUPS: HashMap<Key, Group, { MAX_GROUPS as usize }> = HashMap::new();
+static GROUPS: Array<Group, { MAX_GROUPS as usize }, MMAPABLE> = Array::new();
+
+/// Where among `GROUPS` the group of a key is. Entries are never removed. As large as they are, so that
+/// it cannot fill up before `FREE_GROUPS` runs empty.
+#[btf_map]
+static GROUP_OF_KEY: HashMap<Key, u32, { MAX_GROUPS as usize }> = HashMap::new();
+
+/// Groups not handed out yet; user space puts all but that of all others in. When it runs empty, that one
+/// takes further ones in, counted in `GroupsFull`.
+#[btf_map]
+static FREE_GROUPS: Queue<u32, { MAX_GROUPS as usize }> = Queue::new();
 
 /// Moves the totals of the dying thread to those of its group.
 #[inline(always)]
@@ -39,26 +49,40 @@ pub(crate) fn keep(task: *mut task_struct, call: &mut OpenCall) {
     if GROUP_BY.load() == NONE || call.totals.calls == 0 {
         return;
     }
-    let key = key_of(task);
     let totals = call.totals;
     // Before they are added elsewhere: a reader that sees the thread twice must not see its calls
     // twice.
     call.totals = Totals::default();
-    if let Some(group) = GROUPS.get_ptr_mut(&key) {
-        return add(group, &totals);
+    let index = index_of(&key_of(task), task);
+    if index == OTHER_INDEX {
+        ledger::count(Counter::GroupsFull);
     }
-    let group = Group { totals, comm: task::process_comm(task) };
-    if GROUPS.insert(&key, &group, BPF_NOEXIST.into()).is_ok() {
-        return;
+    if let Some(group) = GROUPS.get_ptr_mut(index) {
+        add(group, &totals);
     }
-    // Another thread of the group died at this moment, or there is no room.
-    if let Some(group) = GROUPS.get_ptr_mut(&key) {
-        return add(group, &totals);
+}
+
+/// Where the group `key` of `task` is, handed out when the first of it dies.
+#[inline(always)]
+fn index_of(key: &Key, task: *mut task_struct) -> u32 {
+    // SAFETY: entries are written once.
+    if let Some(index) = unsafe { GROUP_OF_KEY.get(key) } {
+        return *index;
     }
-    ledger::count(Counter::GroupsFull);
-    if let Some(other) = GROUPS.get_ptr_mut(&OTHER) {
-        add(other, &totals);
+    let Ok(Some(index)) = FREE_GROUPS.pop() else { return OTHER_INDEX };
+    let Some(group) = GROUPS.get_ptr_mut(index) else { return OTHER_INDEX };
+    // SAFETY: a live map value that is nobody else's yet.
+    unsafe {
+        (*group).key = *key;
+        (*group).comm = task::process_comm(task);
     }
+    if GROUP_OF_KEY.insert(key, &index, BPF_NOEXIST.into()).is_ok() {
+        return index;
+    }
+    // Another thread of the group died at this moment: what it was handed counts, ours goes back.
+    let _ = FREE_GROUPS.push(&index, 0);
+    // SAFETY: as above.
+    unsafe { GROUP_OF_KEY.get(key) }.map_or(OTHER_INDEX, |index| *index)
 }
 
 #[inline(always)]
@@ -83,22 +107,6 @@ fn key_of(task: *mut task_struct) -> Key {
         BY_CGROUP => [task::cgroup_id(task), 0],
         BY_COMM => task::process_comm(task),
         _ => OTHER,
-    }
-}
-
-/// Writes a group that dead threads have left calls in, for user space that reads the iterator.
-#[inline(always)]
-pub(crate) fn on_element(ctx: *mut ElementContext) {
-    // SAFETY: the kernel hands over a context of this layout, which the verifier knows.
-    let (meta, key, value) = unsafe { ((*ctx).meta, (*ctx).key, (*ctx).value) };
-    if key.is_null() || value.is_null() {
-        return;
-    }
-    // SAFETY: the kernel attaches the program to maps with keys and values as long as what it
-    // reads of them.
-    unsafe {
-        write(meta, key, size_of::<Key>());
-        write(meta, value, size_of::<Group>());
     }
 }
 

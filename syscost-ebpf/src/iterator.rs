@@ -16,19 +16,6 @@ pub(crate) struct Context {
     pub(crate) task: *mut task_struct,
 }
 
-/// `struct bpf_iter__bpf_map_elem` of kernel/bpf/map_iter.c.
-#[repr(C)]
-pub(crate) struct ElementContext {
-    /// Where to write.
-    pub(crate) meta: *const Meta,
-    /// The map.
-    map: *const c_void,
-    /// The key of an element; null in the last run, after all elements.
-    pub(crate) key: *const c_void,
-    /// Its value; null in the last run.
-    pub(crate) value: *const c_void,
-}
-
 /// The beginning of `struct bpf_iter_meta` (include/linux/bpf.h).
 #[repr(C)]
 pub(crate) struct Meta {

@@ -17,7 +17,7 @@ use syscost_common::{
     scope::{self, Scope},
 };
 
-const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
+pub(crate) const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
 
 /// Whose calls are measured.
 #[unsafe(no_mangle)]

@@ -48,14 +48,8 @@ pub(super) enum Tasks {
     Thread(u32),
 }
 
-/// `union bpf_iter_link_info` (include/uapi/linux/bpf.h), as far as it is about tasks and maps. What
-/// is not used must be zero.
-#[repr(C)]
-union LinkInfo {
-    map_fd: u32,
-    task: TaskLinkInfo,
-}
-
+/// `union bpf_iter_link_info` (include/uapi/linux/bpf.h), as far as it is about tasks. What is not used
+/// must be zero.
 #[derive(Clone, Copy, Default)]
 #[repr(C)]
 struct TaskLinkInfo {
@@ -72,20 +66,10 @@ pub(super) fn link_task_iterator(program: BorrowedFd<'_>, tasks: Tasks) -> io::R
         Tasks::OfProcess(pid) => TaskLinkInfo { pid, ..TaskLinkInfo::default() },
         Tasks::Thread(tid) => TaskLinkInfo { tid, ..TaskLinkInfo::default() },
     };
-    link_iterator(program, Some(&LinkInfo { task: only })).or_else(|_| link_iterator(program, None))
+    link_iterator(program, Some(&only)).or_else(|_| link_iterator(program, None))
 }
 
-/// Attaches an iterator over the elements of `map`.
-pub(super) fn link_map_iterator(
-    program: BorrowedFd<'_>,
-    map: BorrowedFd<'_>,
-) -> io::Result<OwnedFd> {
-    let mut over = LinkInfo { task: TaskLinkInfo::default() };
-    over.map_fd = map.as_raw_fd() as u32;
-    link_iterator(program, Some(&over))
-}
-
-fn link_iterator(program: BorrowedFd<'_>, only: Option<&LinkInfo>) -> io::Result<OwnedFd> {
+fn link_iterator(program: BorrowedFd<'_>, only: Option<&TaskLinkInfo>) -> io::Result<OwnedFd> {
     let mut attr = nothing_given();
     attr.link_create.__bindgen_anon_1.prog_fd = program.as_raw_fd() as u32;
     attr.link_create.attach_type = bpf_attach_type::BPF_TRACE_ITER as u32;
@@ -93,7 +77,7 @@ fn link_iterator(program: BorrowedFd<'_>, only: Option<&LinkInfo>) -> io::Result
         // SAFETY: the union is plain data and zeroed.
         let info = unsafe { &mut attr.link_create.__bindgen_anon_3.__bindgen_anon_1 };
         info.iter_info = std::ptr::from_ref(only) as u64;
-        info.iter_info_len = size_of::<LinkInfo>() as u32;
+        info.iter_info_len = size_of::<TaskLinkInfo>() as u32;
     }
     // SAFETY: the kernel reads `iter_info_len` bytes of `only`, which outlives the call; what it
     // returns is a descriptor opened for us.

@@ -7,16 +7,13 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use aya::{
-    Ebpf, Pod,
-    maps::{HashMap, Map, MapData},
-    programs::Iter,
-};
+use aya::{Ebpf, programs::Iter};
 use syscost_common::group::{
-    BY_CGROUP, BY_COMM, BY_PROCESS, BY_THREAD, Group, Key, NONE, OTHER, ThreadTotals, Totals,
+    BY_CGROUP, BY_COMM, BY_PROCESS, BY_THREAD, Group, Key, NONE, OTHER, OTHER_INDEX, ThreadTotals,
+    Totals,
 };
 
-use super::{bpf, load, scope};
+use super::{bpf, load, maps::Mapped, scope};
 use crate::{
     group::GroupBy,
     sample::{GroupKey, GroupSample, GroupsSample},
@@ -40,7 +37,7 @@ pub(super) fn constant(by: GroupBy) -> u32 {
 /// The groups of attached programs.
 pub(super) struct Groups {
     by: GroupBy,
-    dead: OwnedFd,
+    dead: Mapped<Group>,
     threads: OwnedFd,
     last: BTreeMap<Key, Sum>,
     settled: bool,
@@ -53,26 +50,12 @@ struct Sum {
     alive: bool,
 }
 
-#[derive(Clone, Copy)]
-#[repr(transparent)]
-struct PodGroup(Group);
-
-// SAFETY: integers without padding, valid for any bytes.
-unsafe impl Pod for PodGroup {}
-
 impl Groups {
-    /// The groups `by` of a loaded object; the iterator's program must be loaded.
-    pub(super) fn open(ebpf: &mut Ebpf, by: GroupBy) -> Result<Self> {
-        let map: &mut Map = ebpf.map_mut("GROUPS").context("object has no map GROUPS")?;
-        let mut groups: HashMap<&mut MapData, Key, PodGroup> = HashMap::try_from(map)?;
-        groups.insert(OTHER, PodGroup(Group::default()), 0).context("cannot enter a group")?;
-        let Some(Map::HashMap(data)) = ebpf.map("GROUPS") else {
-            anyhow::bail!("the map GROUPS is no hash")
-        };
-        let map = data.fd().as_fd().try_clone_to_owned()?;
-        let program: &mut Iter = load::typed(ebpf, "dead_groups")?;
-        let dead = bpf::link_map_iterator(program.fd()?.as_fd(), map.as_fd())
-            .context("cannot link the iterator over groups")?;
+    /// The groups `by` of a loaded object, which has room for `room` of them; the iterator's program
+    /// must be loaded.
+    pub(super) fn open(ebpf: &mut Ebpf, by: GroupBy, room: u32) -> Result<Self> {
+        load::fill_queue(ebpf, "FREE_GROUPS", OTHER_INDEX + 1..room)?;
+        let dead = Mapped::open(ebpf, "GROUPS", room)?;
         let program: &mut Iter = load::typed(ebpf, "thread_totals")?;
         let threads = bpf::link_task_iterator(program.fd()?.as_fd(), bpf::Tasks::All)
             .context("cannot link the iterator over threads")?;
@@ -98,17 +81,17 @@ impl Groups {
     }
 
     fn sums_now(&self) -> Result<BTreeMap<Key, Sum>> {
-        let mut dead = self.dead()?;
+        let mut dead = self.dead();
         for _ in 0..TRIES {
             let living = self.living()?;
-            let after = self.dead()?;
+            let after = self.dead();
             if dead == after {
                 return Ok(self.sums(dead, living));
             }
             dead = after;
         }
         // The dead first: who dies after that is in neither reading, never in both.
-        let dead = self.dead()?;
+        let dead = self.dead();
         Ok(self.sums(dead, self.living()?))
     }
 
@@ -161,12 +144,18 @@ impl Groups {
         GroupSample { key, name, alive: *alive, calls, errors, total_ns, parts_ns, parted }
     }
 
-    /// Not by looking the map's elements up: while that is done, newer kernels skip the programs
-    /// of perf's tracepoints on the CPU (`bpf_disable_instrumentation`, include/linux/bpf.h).
-    fn dead(&self) -> Result<BTreeMap<Key, Group>> {
-        let dead =
-            bpf::run_iterator::<Dead>(self.dead.as_fd()).context("cannot list the groups")?;
-        Ok(dead.into_iter().map(|dead| (dead.key, dead.group)).collect())
+    fn dead(&self) -> BTreeMap<Key, Group> {
+        let mut dead: BTreeMap<Key, Group> = self
+            .dead
+            .iter()
+            .filter(|group| group.totals.calls > 0)
+            .map(|group| (group.key, group))
+            .collect();
+        // Where the key of all others would be is no key at all.
+        if let Some(other) = dead.remove(&Key::default()) {
+            dead.insert(OTHER, other);
+        }
+        dead
     }
 
     fn living(&self) -> Result<Vec<ThreadTotals>> {
@@ -174,17 +163,7 @@ impl Groups {
     }
 }
 
-/// What the iterator over groups writes of each.
-#[derive(Clone, Copy)]
-#[repr(C)]
-struct Dead {
-    key: Key,
-    group: Group,
-}
-
 // SAFETY: integers only.
-unsafe impl bpf::Record for Dead {}
-// SAFETY: as above.
 unsafe impl bpf::Record for ThreadTotals {}
 
 /// The group that the kernel's programs would put a dying thread's calls in.

@@ -1,6 +1,6 @@
 //! An object into the kernel: its knobs set, its maps sized and filled, its programs not loaded yet.
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fs, ops::Range};
 
 use anyhow::{Context, Result, anyhow};
 use aya::{
@@ -91,8 +91,11 @@ pub(super) fn load(object: &[u8], told: &Told<'_>) -> Result<(Ebpf, Option<Diagn
         loader.map_max_entries("AYA_LOGS", 4096);
     }
     let grouped = group_by != syscost_common::group::NONE;
+    let groups = if grouped { request.room.groups } else { 1 };
     loader
-        .map_max_entries("GROUPS", if grouped { request.room.groups } else { 1 })
+        .map_max_entries("GROUPS", groups)
+        .map_max_entries("GROUP_OF_KEY", groups)
+        .map_max_entries("FREE_GROUPS", groups)
         .map_max_entries("TARGETS", if told.targets.is_empty() { 1 } else { request.room.targets });
     let mut ebpf = loader.load(object).context("cannot load the BPF object")?;
     fill_slots(&mut ebpf, &request.filter)?;
@@ -112,6 +115,8 @@ pub(super) fn smallest(offsets: Offsets) -> Result<Ebpf> {
         .map_max_entries("CELLS", 1)
         .map_max_entries("TARGETS", 1)
         .map_max_entries("GROUPS", 1)
+        .map_max_entries("GROUP_OF_KEY", 1)
+        .map_max_entries("FREE_GROUPS", 1)
         .map_max_entries("AYA_LOGS", 4096);
     loader.load(BTF_OBJECT).context("cannot load the BPF object")
 }
@@ -145,15 +150,21 @@ fn filter_constants(filter: &Filter) -> filter::Filter {
 
 /// Hands out all slots but the one for overflow, and marks what the filter leaves out.
 fn fill_slots(ebpf: &mut Ebpf, filter: &Filter) -> Result<()> {
-    let mut free: Queue<&mut MapData, u32> = Queue::try_from(map(ebpf, "FREE_SLOTS")?)?;
-    for slot in 1..SLOTS {
-        free.push(slot, 0).context("cannot fill the queue of free slots")?;
-    }
+    fill_queue(ebpf, "FREE_SLOTS", 1..SLOTS)?;
     if filter.restricts_kinds() {
         let mut slots: Array<&mut MapData, u32> = Array::try_from(map(ebpf, "SLOT_OF_KIND")?)?;
         for kind in (0..KINDS).filter(|kind| !filter.wants(*kind)) {
             slots.set(kind, LEFT_OUT, 0).context("cannot mark what the filter leaves out")?;
         }
+    }
+    Ok(())
+}
+
+/// Hands `all` of something out.
+pub(super) fn fill_queue(ebpf: &mut Ebpf, name: &str, all: Range<u32>) -> Result<()> {
+    let mut free: Queue<&mut MapData, u32> = Queue::try_from(map(ebpf, name)?)?;
+    for one in all {
+        free.push(one, 0).with_context(|| format!("cannot fill the queue {name}"))?;
     }
     Ok(())
 }

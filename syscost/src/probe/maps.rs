@@ -19,7 +19,7 @@ use syscost_common::{
     group::{Group, Key, MAX_GROUPS},
     kind::{self, KINDS},
     ledger::{COUNTERS, Ledger},
-    open_call::{MAX_OPEN_BY_TID, OpenCall},
+    open_call::{MAX_OPEN_BY_TID, OpenCall, Seat},
     scope::MAX_TARGETS,
 };
 
@@ -85,7 +85,7 @@ impl Maps {
 }
 
 /// A BPF array map in our address space, read-only.
-struct Mapped<T> {
+pub(super) struct Mapped<T> {
     memory: MmapRaw,
     entries: u32,
     stride: usize,
@@ -93,7 +93,8 @@ struct Mapped<T> {
 }
 
 impl<T: Copy> Mapped<T> {
-    fn open(ebpf: &Ebpf, name: &str, entries: u32) -> Result<Self> {
+    /// The map `name`, which has `entries` entries.
+    pub(super) fn open(ebpf: &Ebpf, name: &str, entries: u32) -> Result<Self> {
         let map =
             array_data(ebpf.map(name)).with_context(|| format!("object has no map {name}"))?;
         // The kernel rounds each value of an array up to 8 bytes (array_map_alloc).
@@ -103,6 +104,11 @@ impl<T: Copy> Mapped<T> {
             .map_raw_read_only(&map.fd().as_fd())
             .with_context(|| format!("cannot map {name} into memory"))?;
         Ok(Self { memory, entries, stride, of: std::marker::PhantomData })
+    }
+
+    /// All entries, each as it is when its turn comes.
+    pub(super) fn iter(&self) -> impl Iterator<Item = T> {
+        (0..self.entries).map(|index| self.read(index))
     }
 
     fn read(&self, index: u32) -> T {
@@ -143,8 +149,14 @@ pub fn map_bytes_at_most(cpus: u32) -> u64 {
         // Of one entry where nothing is followed.
         hash(size_of::<u32>(), MAX_TARGETS.into()),
         // What only one kind of hooks has: open calls by tid, or groups, which take task storage.
-        hash(size_of::<OpenCall>(), MAX_OPEN_BY_TID.into())
-            .max(hash(size_of::<Key>() + size_of::<Group>(), MAX_GROUPS.into())),
+        hash(size_of::<OpenCall>(), MAX_OPEN_BY_TID.into()).max(
+            array(size_of::<Group>(), MAX_GROUPS)
+                + hash(size_of::<Key>() + size_of::<u32>(), MAX_GROUPS.into())
+                + array(size_of::<u32>(), MAX_GROUPS + 1)
+                + 2 * HEADER,
+        ),
+        // Seats, where there is task storage.
+        array(size_of::<Seat>(), cpus),
         // The globals, and the ring of diagnostics with its two pages of positions.
         2 * PAGE,
         4 * PAGE,

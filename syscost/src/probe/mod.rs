@@ -250,9 +250,8 @@ impl Probe {
         if told.request.group_by != GroupBy::Syscall {
             let program: &mut Iter = load::typed(&mut ebpf, "thread_totals")?;
             program.load("task", &btf).context("cannot load the iterator over threads")?;
-            let program: &mut Iter = load::typed(&mut ebpf, "dead_groups")?;
-            program.load("bpf_map_elem", &btf).context("cannot load the iterator over groups")?;
-            groups = Some(Groups::open(&mut ebpf, told.request.group_by)?);
+            let Request { group_by, room, .. } = told.request;
+            groups = Some(Groups::open(&mut ebpf, *group_by, room.groups)?);
         }
         drop(btf);
         let mut links = Vec::new();

@@ -371,10 +371,9 @@ pub(crate) fn programs_with(hooks: &str) -> usize {
 /// The programs of ours that are loaded into the kernel, by name.
 pub(crate) fn our_programs() -> Vec<(String, ProgramInfo)> {
     // The kernel keeps 15 characters of a name.
-    const OURS: [&str; 14] = [
+    const OURS: [&str; 13] = [
         "open_calls",
         "thread_totals",
-        "dead_groups",
         "sys_enter",
         "sys_enter_perf",
         "sys_exit_perf",
