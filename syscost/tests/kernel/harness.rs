@@ -25,6 +25,15 @@ pub(crate) fn hooks() -> Vec<String> {
     said.split(',').map(str::to_owned).collect()
 }
 
+/// The hooks that see context switches. None: the test says so, and returns.
+pub(crate) fn seeing_hooks() -> Vec<String> {
+    let seeing: Vec<_> = hooks().into_iter().filter(|hooks| hooks != "raw").collect();
+    if seeing.is_empty() {
+        skipped("parts of latencies take Linux 5.11 with BTF");
+    }
+    seeing
+}
+
 /// Whether this kernel keeps storage with each task for programs, which takes Linux 5.11: all hooks
 /// but the raw ones need it.
 pub(crate) fn task_storage() -> bool {

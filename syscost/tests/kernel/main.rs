@@ -17,5 +17,6 @@ mod preemption;
 mod privileges;
 mod restarts;
 mod screen;
+mod seats;
 mod targets;
 mod weather;

@@ -6,17 +6,9 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::harness::{
-    Measured, PARTS, Stat, Target, announce, buckets, emulated, eventually, hooks, measure, skipped,
+    Measured, PARTS, Stat, Target, announce, buckets, emulated, eventually, measure, seeing_hooks,
+    skipped,
 };
-
-/// The hooks that see context switches. None: the test says so, and returns.
-fn seeing_hooks() -> Vec<String> {
-    let seeing: Vec<_> = hooks().into_iter().filter(|hooks| hooks != "raw").collect();
-    if seeing.is_empty() {
-        skipped("parts of latencies take Linux 5.11 with BTF");
-    }
-    seeing
-}
 
 /// Nothing is lost, and of every call the parts are known.
 fn assert_all_known(measured: &Measured) {

@@ -19,6 +19,7 @@ use std::{
 };
 
 mod families;
+mod moves;
 mod parts;
 mod seccomp;
 mod signals;
@@ -55,6 +56,8 @@ fn main() {
         "nap" => sleep(1, number(0)),
         "busy" => busy(),
         "hot-then-cool" => hot_then_cool(),
+        "hop" => moves::hop(number(0)),
+        "moved" => moves::moved(number(0), number(1)),
         "zeros" => parts::zeros(number(0)),
         "contended" => parts::contended(number(0)),
         "hand-over" => parts::hand_over(number(0)),

@@ -173,7 +173,7 @@ pub(crate) fn naps(threads: u64, times: u64, us: u64) {
 
 /// Something to read that takes its time and waits for nothing: /dev/zero, by `readv`, over and over
 /// into the same memory, which is there and stays.
-struct Zeros {
+pub(crate) struct Zeros {
     file: i32,
     vector: Vec<libc::iovec>,
 }
@@ -182,7 +182,7 @@ impl Zeros {
     const BYTES: usize = 1 << 20;
 
     /// As much as takes about that long here.
-    fn of(about: Duration) -> Self {
+    pub(crate) fn of(about: Duration) -> Self {
         // SAFETY: takes a path that lives.
         let file = unsafe { libc::open(c"/dev/zero".as_ptr(), libc::O_RDONLY) };
         let memory = map(Self::BYTES, libc::MAP_POPULATE | libc::MAP_LOCKED);
@@ -199,7 +199,7 @@ impl Zeros {
         }
     }
 
-    fn read(&self) {
+    pub(crate) fn read(&self) {
         let (vector, parts) = (self.vector.as_ptr(), self.vector.len());
         // SAFETY: the kernel writes to memory that is mapped and that nobody looks at.
         let read = unsafe { libc::syscall(libc::SYS_readv, self.file, vector, parts) };
@@ -271,13 +271,13 @@ fn pread(file: i32, to: *mut u8, bytes: usize) {
 }
 
 /// One of the CPUs that the process was given.
-enum Which {
+pub(crate) enum Which {
     First,
     Last,
 }
 
 /// Keeps this thread, and those it starts, on one CPU.
-fn pin(which: Which) {
+pub(crate) fn pin(which: Which) {
     static GIVEN: OnceLock<libc::cpu_set_t> = OnceLock::new();
     // SAFETY: an all-zero set is empty; the kernel reads and writes one that lives.
     unsafe {
@@ -365,7 +365,7 @@ fn wake(word: &AtomicU32) {
 }
 
 /// Waits until a thread of ours is asleep in call `nr`.
-fn wait_until_in(tid: u32, nr: i64) {
+pub(crate) fn wait_until_in(tid: u32, nr: i64) {
     let path = format!("/proc/self/task/{tid}/syscall");
     let number = format!("{nr} ");
     while !std::fs::read_to_string(&path).expect("a task of ours").starts_with(&number) {
@@ -374,7 +374,7 @@ fn wait_until_in(tid: u32, nr: i64) {
 }
 
 /// A thread of which the id is known.
-fn spawn(work: impl FnOnce() + Send + 'static) -> u32 {
+pub(crate) fn spawn(work: impl FnOnce() + Send + 'static) -> u32 {
     let tid = Arc::new(AtomicU32::new(0));
     let known = Arc::clone(&tid);
     thread::spawn(move || {
@@ -392,20 +392,20 @@ fn own_tid() -> u32 {
     unsafe { libc::gettid() as u32 }
 }
 
-fn pipe() -> (i32, i32) {
+pub(crate) fn pipe() -> (i32, i32) {
     let mut ends = [0; 2];
     // SAFETY: the kernel writes two descriptors.
     assert_eq!(unsafe { libc::pipe(ends.as_mut_ptr()) }, 0);
     (ends[0], ends[1])
 }
 
-fn read_byte(end: i32) {
+pub(crate) fn read_byte(end: i32) {
     let mut byte = 0u8;
     // SAFETY: the kernel writes one byte, which lives.
     assert_eq!(unsafe { libc::read(end, (&raw mut byte).cast(), 1) }, 1);
 }
 
-fn write_byte(end: i32) {
+pub(crate) fn write_byte(end: i32) {
     // SAFETY: the kernel reads one byte, which lives.
     assert_eq!(unsafe { libc::write(end, c"x".as_ptr().cast(), 1) }, 1);
 }
