@@ -46,15 +46,22 @@ const _: () = assert!(size_of::<OpenCall>() == 232);
 #[repr(C, align(128))]
 pub struct Seat {
     /// The address of the thread's task; 0 for nobody.
-    pub occupant: u64,
+    pub task: u64,
+    /// Where the registers lie that it comes in with, the same place for as long as it lives: on its
+    /// kernel stack. 0 where the hooks are not handed it.
+    pub regs: u64,
     /// When its open call was entered, ns of CLOCK_MONOTONIC; 0 when no call is open.
     pub entered_at: u64,
     /// The settings under which it sat down. Under others it must get up.
     pub knobs: Knobs,
     /// The open call's kind, see [`crate::kind`].
     pub kind: u32,
+    /// [`Knobs::detail`] when `stranger` was found to be one.
+    pub stranger_detail: u32,
+    /// The registers of a thread that is not in scope, if one like that made the last call; 0 for none.
+    pub stranger: u64,
     /// Explicit padding: kernel memory holds nothing undefined.
-    pub reserved: [u32; 25],
+    pub reserved: [u64; 10],
 }
 
 const _: () = assert!(size_of::<Seat>() == 128);

@@ -17,7 +17,7 @@ use syscost_common::{
 };
 
 use crate::{
-    frozen::frozen, groups, ledger::Here, maps::MACHINE, sched, seat, task, threads::Threads,
+    frozen::frozen, groups, kind, ledger::Here, maps::MACHINE, sched, seat, task, threads::Threads,
 };
 
 /// The open call of each thread. Freed with the task, so that a reused tid inherits nothing.
@@ -81,10 +81,17 @@ impl Threads for ByTask {
     }
 
     #[inline(always)]
+    fn kind_by_registers(regs: *const pt_regs, nr: u64) -> u32 {
+        if came_by_the_native_instruction(regs) {
+            kind::of_call(nr as u32, 0)
+        } else {
+            Self::current().kind_of(nr)
+        }
+    }
+
+    #[inline(always)]
     fn stack_pointer(regs: *const pt_regs) -> u64 {
-        let offset = frozen!(MACHINE.regs_stack_pointer) as usize;
-        // SAFETY: a BTF pointer; the verifier checks the offset against the type.
-        unsafe { regs.cast::<u8>().add(offset).cast::<u64>().read_volatile() }
+        register(regs, frozen!(MACHINE.regs_stack_pointer))
     }
 
     #[inline(always)]
@@ -98,13 +105,18 @@ impl Threads for ByTask {
     }
 
     #[inline(always)]
-    fn seat(&self, here: Here) -> Option<&mut Seat> {
-        seat::of(self, here.cpu)
+    fn address(&self) -> u64 {
+        self.0 as u64
     }
 
     #[inline(always)]
-    fn sit_down(&self, call: &mut OpenCall, here: Here) {
-        seat::sit_down(self, call, here);
+    fn seat(cpu: u32) -> Option<&'static mut Seat> {
+        seat::of(cpu)
+    }
+
+    #[inline(always)]
+    fn sit_down(&self, call: &mut OpenCall, here: Here, regs: u64) {
+        seat::sit_down(self, call, here, regs);
     }
 
     #[inline(always)]
@@ -124,6 +136,26 @@ impl Threads for ByTask {
             groups::keep(self.0, call);
         }
     }
+}
+
+/// Whether the call with these registers is a native one for certain. `syscall` of x86-64 leaves the
+/// instruction pointer in rcx and the flags in r11, which the kernel saves twice (entry_SYSCALL_64); a
+/// 32-bit call has whatever the program had there. Newer ways in (FRED) leave no copies.
+#[inline(always)]
+fn came_by_the_native_instruction(regs: *const pt_regs) -> bool {
+    if frozen!(MACHINE.regs_user[0]) == 0 {
+        return true;
+    }
+    register(regs, frozen!(MACHINE.regs_user[0]))
+        == register(regs, frozen!(MACHINE.regs_user_copy[0]))
+        && register(regs, frozen!(MACHINE.regs_user[1]))
+            == register(regs, frozen!(MACHINE.regs_user_copy[1]))
+}
+
+#[inline(always)]
+fn register(regs: *const pt_regs, offset: u32) -> u64 {
+    // SAFETY: a BTF pointer; the verifier checks the offset against the type.
+    unsafe { regs.cast::<u8>().add(offset as usize).cast::<u64>().read_volatile() }
 }
 
 /// A BTF map definition of task storage, which aya-ebpf does not have.

@@ -87,6 +87,11 @@ impl Threads for ByTid {
     }
 
     #[inline(always)]
+    fn kind_by_registers(_regs: *const pt_regs, nr: u64) -> u32 {
+        Self::current().kind_of(nr)
+    }
+
+    #[inline(always)]
     fn stack_pointer(regs: *const pt_regs) -> u64 {
         let offset = frozen!(MACHINE.regs_stack_pointer) as usize;
         // SAFETY: the helper checks the address; a stack pointer of 0 is none.
@@ -111,12 +116,17 @@ impl Threads for ByTid {
 
     // Without the hook at context switches nobody sits.
     #[inline(always)]
-    fn seat(&self, _here: Here) -> Option<&mut Seat> {
+    fn address(&self) -> u64 {
+        0
+    }
+
+    #[inline(always)]
+    fn seat(_cpu: u32) -> Option<&'static mut Seat> {
         None
     }
 
     #[inline(always)]
-    fn sit_down(&self, _call: &mut OpenCall, _here: Here) {}
+    fn sit_down(&self, _call: &mut OpenCall, _here: Here, _regs: u64) {}
 
     #[inline(always)]
     fn get_up(&self, _call: &mut OpenCall, _here: Here) {}

@@ -60,6 +60,8 @@ pub(crate) static MACHINE: Frozen<Machine> = Frozen::new(Machine {
     regs_nr: 0,
     regs_args: [0; 6],
     regs_compat_args: [0; 6],
+    regs_user: [0; 2],
+    regs_user_copy: [0; 2],
 });
 
 /// Where the kernel keeps what is read of a task; all 0 without kernel BTF.

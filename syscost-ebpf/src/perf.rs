@@ -5,7 +5,7 @@ use aya_ebpf::{
     programs::TracePointContext,
 };
 
-use crate::task;
+use crate::{regs::Regs, task};
 
 /// `id` of raw_syscalls:sys_enter (include/trace/events/syscalls.h), behind the 8 bytes that all
 /// records begin with.
@@ -21,9 +21,18 @@ pub(crate) fn field(ctx: &TracePointContext, at: usize) -> u64 {
     unsafe { ctx.as_ptr().cast::<u8>().add(at).cast::<u64>().read_volatile() }
 }
 
-/// The registers that the running thread came in with.
-#[inline(always)]
-pub(crate) fn regs() -> *const pt_regs {
-    // SAFETY: the running task is live.
-    unsafe { bpf_task_pt_regs(task::current()) as *const pt_regs }
+/// The registers that the running thread came in with, which only the kernel can tell.
+pub(crate) struct LookedUp;
+
+impl Regs for LookedUp {
+    #[inline(always)]
+    fn get(&self) -> *const pt_regs {
+        // SAFETY: the running task is live.
+        unsafe { bpf_task_pt_regs(task::current()) as *const pt_regs }
+    }
+
+    #[inline(always)]
+    fn at_hand(&self) -> u64 {
+        0
+    }
 }

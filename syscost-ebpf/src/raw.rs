@@ -18,6 +18,7 @@ mod maps;
 mod own;
 mod plain;
 mod record;
+mod regs;
 mod restart;
 mod scope;
 mod syscall;
@@ -27,20 +28,21 @@ use atomic::ByExchange;
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use by_tid::ByTid;
 use plain::ByStore;
+use regs::Given;
 
 #[raw_tracepoint(tracepoint = "sys_enter")]
 fn sys_enter(ctx: RawTracePointContext) {
-    syscall::on_enter::<ByTid>(&ctx, || ctx.arg(0), ctx.arg(1));
+    syscall::on_enter::<ByTid>(&ctx, Given(ctx.arg(0)), ctx.arg(1));
 }
 
 #[raw_tracepoint(tracepoint = "sys_exit")]
 fn sys_exit(ctx: RawTracePointContext) {
-    syscall::on_exit::<ByTid, ByStore>(&ctx, || ctx.arg(0), ctx.arg(1));
+    syscall::on_exit::<ByTid, ByStore>(&ctx, Given(ctx.arg(0)), ctx.arg(1));
 }
 
 #[raw_tracepoint(tracepoint = "sys_exit")]
 fn sys_exit_cmpxchg(ctx: RawTracePointContext) {
-    syscall::on_exit::<ByTid, ByExchange>(&ctx, || ctx.arg(0), ctx.arg(1));
+    syscall::on_exit::<ByTid, ByExchange>(&ctx, Given(ctx.arg(0)), ctx.arg(1));
 }
 
 #[raw_tracepoint(tracepoint = "sched_process_fork")]

@@ -27,8 +27,9 @@ use crate::{
 /// The CPU goes from `prev` to `next`. `preempt`: `prev` did not ask for that.
 #[inline(always)]
 pub(crate) fn on_switch(preempt: bool, prev: &ByTask, next: &ByTask) {
+    let Some(here) = Here::find() else { return };
+    seat::on_switch(here.cpu);
     if may_be_kept(prev)
-        && let Some(here) = Here::find()
         && let Some(call) = seat::on_switch_out(prev, here.cpu)
     {
         leave(preempt, prev, call, here);

@@ -30,6 +30,18 @@ pub(crate) fn is_constant() -> bool {
     matches!(frozen!(SCOPE.mode), PROCESS | THREAD)
 }
 
+/// Whether a thread that was in scope stays there as long as it lives.
+#[inline(always)]
+pub(crate) fn keeps_its_threads() -> bool {
+    matches!(frozen!(SCOPE.mode), PROCESS | PROCESSES | HOST)
+}
+
+/// Whether a thread that was not in scope never will be.
+#[inline(always)]
+pub(crate) fn keeps_strangers_out() -> bool {
+    frozen!(SCOPE.mode) == PROCESS
+}
+
 /// Whether the running thread is in scope.
 #[inline(always)]
 pub(crate) fn contains<T: Threads>(current: &T) -> bool {

@@ -20,6 +20,7 @@ use crate::{
     by_task::ByTask,
     ledger::Here,
     maps::{GROUP_BY, PREEMPTED},
+    scope,
     threads::Threads,
 };
 
@@ -41,30 +42,27 @@ fn at(cpu: u32) -> Option<&'static mut Seat> {
     SEATS.get_ptr_mut(cpu).map(|seat| unsafe { &mut *seat })
 }
 
-/// The seat that `thread` has on `cpu`, where the program runs.
+/// The seat of `cpu`, where the program runs.
 #[inline(always)]
-pub(crate) fn of(thread: &ByTask, cpu: u32) -> Option<&'static mut Seat> {
-    if !are_used() {
-        return None;
-    }
-    at(cpu).filter(|seat| seat.occupant == thread.0 as u64)
+pub(crate) fn of(cpu: u32) -> Option<&'static mut Seat> {
+    if are_used() { at(cpu) } else { None }
 }
 
 /// Lets the running thread, of which `call` is kept, sit down if it may.
 #[inline(always)]
-pub(crate) fn sit_down(thread: &ByTask, call: &mut OpenCall, here: Here) {
+pub(crate) fn sit_down(thread: &ByTask, call: &mut OpenCall, here: Here, regs: u64) {
     let knobs = here.knobs();
-    if !are_used()
-        || call.interrupted.stack_pointer != 0
+    if call.interrupted.stack_pointer != 0
         || !detail::sees_switches(knobs.detail)
         || knobs.one_in != 1
     {
         return;
     }
-    if let Some(seat) = at(here.cpu)
-        && seat.occupant == 0
+    if let Some(seat) = of(here.cpu)
+        && seat.task == 0
     {
-        seat.occupant = thread.0 as u64;
+        seat.task = thread.address();
+        seat.regs = regs;
         seat.entered_at = 0;
         seat.knobs = knobs;
         call.seat = here.cpu + 1;
@@ -75,17 +73,17 @@ pub(crate) fn sit_down(thread: &ByTask, call: &mut OpenCall, here: Here) {
 #[inline(always)]
 pub(crate) fn get_up(thread: &ByTask, call: &mut OpenCall, cpu: u32) {
     if are_used() && call.seat != 0 {
-        find_and_get_up(thread.0 as u64, call, cpu);
+        find_and_get_up(thread.address(), call, cpu);
     }
 }
 
 /// Out of line: it is rare where calls are many.
 #[inline(never)]
-fn find_and_get_up(occupant: u64, call: &mut OpenCall, cpu: u32) {
+fn find_and_get_up(task: u64, call: &mut OpenCall, cpu: u32) {
     let taken = call.seat.wrapping_sub(1);
     call.seat = 0;
     let Some(seat) = at(taken) else { return };
-    if seat.occupant != occupant {
+    if seat.task != task {
         return;
     }
     let was_open = seat.entered_at != 0;
@@ -96,13 +94,25 @@ fn find_and_get_up(occupant: u64, call: &mut OpenCall, cpu: u32) {
     }
 }
 
-/// The CPU goes from `prev` to another thread. Returns what is kept of `prev`, if it matters that it is
-/// switched out.
+/// The CPU goes from one thread to another.
+#[inline(always)]
+pub(crate) fn on_switch(cpu: u32) {
+    if scope::keeps_strangers_out()
+        && let Some(seat) = of(cpu)
+    {
+        seat.stranger = 0;
+    }
+}
+
+/// `prev` loses the CPU. Returns what is kept of it, if it matters that it is switched out.
 #[inline(always)]
 pub(crate) fn on_switch_out(prev: &ByTask, cpu: u32) -> Option<&mut OpenCall> {
-    let Some(seat) = of(prev, cpu) else { return prev.open_call() };
+    let Some(seat) = of(cpu) else { return prev.open_call() };
+    if seat.task != prev.address() {
+        return prev.open_call();
+    }
     if seat.entered_at == 0 {
-        seat.occupant = 0;
+        leave(seat);
         return None;
     }
     let call = prev.open_call()?;
@@ -113,7 +123,6 @@ pub(crate) fn on_switch_out(prev: &ByTask, cpu: u32) -> Option<&mut OpenCall> {
 
 #[inline(always)]
 fn move_to_storage(seat: &mut Seat, call: &mut OpenCall) {
-    seat.occupant = 0;
     if seat.entered_at != 0 {
         call.entered_at = seat.entered_at;
         call.kind = seat.kind;
@@ -122,6 +131,13 @@ fn move_to_storage(seat: &mut Seat, call: &mut OpenCall) {
         call.off_before = call.off;
         seat.entered_at = 0;
     }
+    leave(seat);
+}
+
+#[inline(always)]
+fn leave(seat: &mut Seat) {
+    seat.task = 0;
+    seat.regs = 0;
 }
 
 /// The open call of `thread`, which may be running anywhere: when it was entered (0: none is open) and
@@ -134,14 +150,14 @@ pub(crate) fn open_call_of(thread: &ByTask, call: &OpenCall) -> (u64, u32) {
         && let Some(seat) = at(call.seat - 1)
     {
         // SAFETY: the places are fields of a live map value of plain integers; its CPU may be writing.
-        let (occupant, kind, entered_at) = unsafe {
+        let (task, kind, entered_at) = unsafe {
             (
-                (&raw const seat.occupant).read_volatile(),
+                (&raw const seat.task).read_volatile(),
                 (&raw const seat.kind).read_volatile(),
                 (&raw const seat.entered_at).read_volatile(),
             )
         };
-        if occupant == thread.0 as u64 && entered_at != 0 {
+        if task == thread.address() && entered_at != 0 {
             return (entered_at, kind);
         }
     }

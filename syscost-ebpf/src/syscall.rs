@@ -1,6 +1,6 @@
 //! The life of a call: enter opens it, exit closes it and hands its latency on, death ends it.
 
-use aya_ebpf::{EbpfContext, bindings::pt_regs, helpers::generated::bpf_get_prandom_u32};
+use aya_ebpf::{EbpfContext, helpers::generated::bpf_get_prandom_u32};
 use syscost_common::{
     detail::{self, Knobs},
     ledger::Counter,
@@ -17,6 +17,7 @@ use crate::{
     diagnostics, filter,
     ledger::{self, Here},
     record::{self, Finished},
+    regs::Regs,
     restart, scope,
     threads::Threads,
 };
@@ -26,19 +27,36 @@ use crate::{
 const NO_CALL: i32 = -1;
 
 #[inline(always)]
-pub(crate) fn on_enter<T: Threads>(
-    ctx: &impl EbpfContext,
-    regs: impl Fn() -> *const pt_regs,
-    nr: u64,
-) {
+pub(crate) fn on_enter<T: Threads>(ctx: &impl EbpfContext, regs: impl Regs, nr: u64) {
+    let Some(here) = Here::find() else { return };
+    let at_hand = regs.at_hand();
+    let mut seat = T::seat(here.cpu);
+    if at_hand != 0
+        && let Some(seat) = &mut seat
+    {
+        if is_stranger(seat, at_hand, here) {
+            return;
+        }
+        if scope::keeps_its_threads()
+            && seat.regs == at_hand
+            && enter_seated(seat, here, nr, || T::kind_by_registers(regs.get(), nr))
+        {
+            return;
+        }
+    }
     let thread = T::current();
     if !scope::contains(&thread) {
+        if at_hand != 0
+            && let Some(seat) = seat
+        {
+            note_stranger(seat, at_hand, here);
+        }
         return;
     }
-    let Some(here) = Here::find() else { return };
-    if let Some(seat) = thread.seat(here)
-        && seat.knobs == here.knobs()
-        && enter_seated(seat, &thread, here, nr)
+    if (at_hand == 0 || !scope::keeps_its_threads())
+        && let Some(seat) = seat
+        && seat.task == thread.address()
+        && enter_seated(seat, here, nr, || thread.kind_of(nr))
     {
         return;
     }
@@ -60,7 +78,7 @@ pub(crate) fn on_enter<T: Threads>(
     if call.interrupted.stack_pointer != 0 {
         // The handler may have been off the CPU, and its own call begins with what that adds up to.
         thread.settle(call);
-        if restart::resume(call, kind, T::stack_pointer(regs())) {
+        if restart::resume(call, kind, T::stack_pointer(regs.get())) {
             return;
         }
     }
@@ -85,13 +103,13 @@ pub(crate) fn on_enter<T: Threads>(
     call.entered_at = now();
 }
 
-/// Opens the call of a thread that sits on `here`. `false`: its storage must know of this one.
+/// Opens the call of the thread that sits on `seat`. `false`: its storage must know of this one.
 #[inline(always)]
-fn enter_seated<T: Threads>(seat: &mut Seat, thread: &T, here: Here, nr: u64) -> bool {
-    if seat.entered_at != 0 || nr as i32 == NO_CALL {
+fn enter_seated(seat: &mut Seat, here: Here, nr: u64, kind: impl FnOnce() -> u32) -> bool {
+    if seat.entered_at != 0 || seat.knobs != here.knobs() || nr as i32 == NO_CALL {
         return false;
     }
-    let kind = thread.kind_of(nr);
+    let kind = kind();
     if filter::leaves_out(kind) {
         return false;
     }
@@ -103,19 +121,27 @@ fn enter_seated<T: Threads>(seat: &mut Seat, thread: &T, here: Here, nr: u64) ->
 }
 
 #[inline(always)]
-pub(crate) fn on_exit<T: Threads, R: Raise>(
-    ctx: &impl EbpfContext,
-    regs: impl Fn() -> *const pt_regs,
-    ret: u64,
-) {
+pub(crate) fn on_exit<T: Threads, R: Raise>(ctx: &impl EbpfContext, regs: impl Regs, ret: u64) {
+    let Some(here) = Here::find() else { return };
+    let at_hand = regs.at_hand();
+    let mut seat = T::seat(here.cpu);
+    if at_hand != 0
+        && let Some(seat) = &mut seat
+    {
+        if is_stranger(seat, at_hand, here) {
+            return;
+        }
+        if seat.regs == at_hand && exit_seated::<R>(seat, here, ret as i64) {
+            return;
+        }
+    }
     let thread = T::current();
     if scope::is_constant() && !scope::contains(&thread) {
         return;
     }
-    let Some(here) = Here::find() else { return };
-    if let Some(seat) = thread.seat(here)
-        && seat.entered_at != 0
-        && seat.knobs == here.knobs()
+    if at_hand == 0
+        && let Some(seat) = seat
+        && seat.task == thread.address()
         && exit_seated::<R>(seat, here, ret as i64)
     {
         return;
@@ -161,12 +187,12 @@ pub(crate) fn on_exit<T: Threads, R: Raise>(
     thread.settle(call);
     let mut ret = ret as i64;
     if restart::is_interruption(ret) {
-        return restart::interrupt::<R>(call, entered_at, now, T::stack_pointer(regs()));
+        return restart::interrupt::<R>(call, entered_at, now, T::stack_pointer(regs.get()));
     }
     let kind = call.kind;
     if restart::is_sigreturn(kind) {
         if call.interrupted.stack_pointer != 0 {
-            restart::handler_returned::<R>(call, ret, T::stack_pointer(regs()));
+            restart::handler_returned::<R>(call, ret, T::stack_pointer(regs.get()));
         }
         // What the register holds is not this call's result.
         ret = 0;
@@ -178,21 +204,25 @@ pub(crate) fn on_exit<T: Threads, R: Raise>(
     let seen = T::SEES_SWITCHES && was_seen(call.knobs, knobs);
     let off = if T::SEES_SWITCHES { call.off.since(call.off_before) } else { OffCpu::NONE };
     let weight = call.knobs.one_in;
-    thread.sit_down(call, here);
+    thread.sit_down(call, here, at_hand);
     let finished = Finished { kind, latency_ns, seen, off, weight, ret };
     record::call::<R>(here, finished, Some(&mut call.totals));
 }
 
-/// Closes the call of a thread that has not left `here` since it entered it. `false`: its storage must
-/// know of this one.
+/// Closes the call of the thread that sits on `seat`: it has not left this CPU since it entered it.
+/// `false`: its storage must know of this one.
 #[inline(always)]
 fn exit_seated<R: Raise>(seat: &mut Seat, here: Here, ret: i64) -> bool {
+    let entered_at = seat.entered_at;
+    if entered_at == 0 || seat.knobs != here.knobs() {
+        return false;
+    }
     let now = now();
     let kind = seat.kind;
     if restart::is_interruption(ret) || restart::is_sigreturn(kind) {
         return false;
     }
-    let Some(latency_ns) = now.checked_sub(seat.entered_at) else { return false };
+    let Some(latency_ns) = now.checked_sub(entered_at) else { return false };
     seat.entered_at = 0;
     let finished = Finished { kind, latency_ns, seen: true, off: OffCpu::NONE, weight: 1, ret };
     record::call::<R>(here, finished, None);
@@ -203,6 +233,25 @@ fn exit_seated<R: Raise>(seat: &mut Seat, here: Here, ret: i64) -> bool {
 #[inline(always)]
 pub(crate) fn was_seen(then: Knobs, now: Knobs) -> bool {
     then.detail == now.detail && detail::sees_switches(now.detail)
+}
+
+/// Whether the thread with these registers is known not to be in scope. Spares almost all threads of the
+/// host the question who they are, which takes a call of the kernel.
+#[inline(always)]
+fn is_stranger(seat: &Seat, regs: u64, here: Here) -> bool {
+    scope::keeps_strangers_out()
+        && seat.stranger == regs
+        && seat.stranger_detail == here.knobs().detail
+}
+
+/// Notes that it is not, until it is switched out.
+#[inline(always)]
+fn note_stranger(seat: &mut Seat, regs: u64, here: Here) {
+    let detail = here.knobs().detail;
+    if scope::keeps_strangers_out() && detail::sees_switches(detail) {
+        seat.stranger = regs;
+        seat.stranger_detail = detail;
+    }
 }
 
 #[inline(always)]
@@ -232,13 +281,9 @@ fn was_sampled_out<T: Threads>(thread: &T) -> bool {
 /// A call that the filter leaves out has left the kernel. A handler's return says what became of
 /// the call that it interrupted, whoever asks.
 #[inline(always)]
-fn left_out<T: Threads, R: Raise>(
-    call: &mut OpenCall,
-    regs: impl Fn() -> *const pt_regs,
-    ret: u64,
-) {
+fn left_out<T: Threads, R: Raise>(call: &mut OpenCall, regs: impl Regs, ret: u64) {
     if call.interrupted.stack_pointer != 0 && restart::is_sigreturn(call.kind) {
-        restart::handler_returned::<R>(call, ret as i64, T::stack_pointer(regs()));
+        restart::handler_returned::<R>(call, ret as i64, T::stack_pointer(regs.get()));
     }
 }
 

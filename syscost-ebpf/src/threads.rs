@@ -36,6 +36,10 @@ pub(crate) trait Threads: Sized {
     /// The kind of the call `nr` that the thread has just entered.
     fn kind_of(&self, nr: u64) -> u32;
 
+    /// The kind of the call `nr` that the running thread has just entered, by what `regs` say as far as
+    /// they do: takes no call of the kernel, as a rule.
+    fn kind_by_registers(regs: *const pt_regs, nr: u64) -> u32;
+
     /// The user stack pointer in `regs`, which a tracepoint hands over.
     fn stack_pointer(regs: *const pt_regs) -> u64;
 
@@ -45,11 +49,15 @@ pub(crate) trait Threads: Sized {
     /// The same, made when missing; `None` when there is no room.
     fn open_call_or_new(&self) -> Option<&mut OpenCall>;
 
-    /// The running thread's seat on `here`, if it sits.
-    fn seat(&self, here: Here) -> Option<&mut Seat>;
+    /// The address of its task, as seats have it.
+    fn address(&self) -> u64;
+
+    /// The seat of `cpu`, where the program runs, whoever sits there; `None` where nobody may.
+    fn seat(cpu: u32) -> Option<&'static mut Seat>;
 
     /// Lets the running thread sit down if it may. `call`: what is kept of it, with no call open.
-    fn sit_down(&self, call: &mut OpenCall, here: Here);
+    /// `regs`: see [`Seat::regs`].
+    fn sit_down(&self, call: &mut OpenCall, here: Here, regs: u64);
 
     /// Lets the running thread get up, so that `call` holds all that is kept of it.
     fn get_up(&self, call: &mut OpenCall, here: Here);
