@@ -41,12 +41,12 @@ use regs::Given;
 
 #[btf_tracepoint(function = "sys_enter")]
 fn sys_enter(ctx: BtfTracePointContext) {
-    syscall::on_enter::<ByTask>(&ctx, Given(ctx.arg(0)), ctx.arg(1));
+    syscall::on_enter::<ByTask, _>(&ctx, Given(ctx.arg(0)), ctx.arg(1));
 }
 
 #[btf_tracepoint(function = "sys_exit")]
 fn sys_exit(ctx: BtfTracePointContext) {
-    syscall::on_exit::<ByTask, ByExchange>(&ctx, Given(ctx.arg(0)), ctx.arg(1));
+    syscall::on_exit::<ByTask, ByExchange, _>(&ctx, Given(ctx.arg(0)), ctx.arg(1));
 }
 
 #[btf_tracepoint(function = "sched_switch")]
@@ -74,14 +74,14 @@ fn process_exit(_ctx: BtfTracePointContext) {
 
 #[tracepoint]
 fn sys_enter_perf(ctx: TracePointContext) -> u32 {
-    syscall::on_enter::<ByTask>(&ctx, LookedUp, perf::field(&ctx, perf::SYS_ENTER_ID));
+    syscall::on_enter::<ByTask, _>(&ctx, LookedUp, perf::field(&ctx, perf::SYS_ENTER_ID));
     0
 }
 
 #[tracepoint]
 fn sys_exit_perf(ctx: TracePointContext) -> u32 {
     let ret = perf::field(&ctx, perf::SYS_EXIT_RET);
-    syscall::on_exit::<ByTask, ByExchange>(&ctx, LookedUp, ret);
+    syscall::on_exit::<ByTask, ByExchange, _>(&ctx, LookedUp, ret);
     0
 }
 

@@ -1,12 +1,18 @@
 //! The ledger of the CPU that the program runs on, and the settings that stand beside the counts.
 
+use core::ptr;
+
 use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
 use syscost_common::{
     detail::Knobs,
     ledger::{Counter, Ledger},
 };
 
-use crate::{maps::LEDGER, own};
+use crate::{
+    atomic,
+    maps::{LEDGER, PREEMPTED},
+    own::{Alone, Update},
+};
 
 /// This CPU. A program stays on its CPU, also where it is preempted.
 #[derive(Clone, Copy)]
@@ -30,6 +36,17 @@ impl Here {
     pub(crate) fn knobs(self) -> Knobs {
         // SAFETY: the pointer is to a live map value of plain integers.
         unsafe { (&raw const (*self.ledger).knobs).read_volatile() }
+    }
+
+    /// Whether the settings of this moment are still `knobs`. Compares them as the word of eight bytes
+    /// that they are.
+    #[inline(always)]
+    pub(crate) fn still_has(self, knobs: &Knobs) -> bool {
+        // SAFETY: the pointers are to live values of eight bytes, aligned to that.
+        unsafe {
+            let now: *const u64 = (&raw const (*self.ledger).knobs).cast();
+            now.read_volatile() == ptr::from_ref(knobs).cast::<u64>().read_volatile()
+        }
     }
 
     /// Whether enters are seen yet. Exits are a moment before, so that no enter stays without its exit.
@@ -60,8 +77,21 @@ impl Here {
 
     #[inline(always)]
     fn add(self, counter: Counter, by: u64) {
+        // SAFETY: the place is a counter, which nothing but additions is done to.
+        unsafe {
+            if PREEMPTED.load() != 0 {
+                atomic::add64(self.counter(counter), by);
+            } else {
+                Alone::add64(self.counter(counter), by);
+            }
+        }
+    }
+
+    /// Where `counter` is.
+    #[inline(always)]
+    pub(crate) fn counter(self, counter: Counter) -> *mut u64 {
         // SAFETY: the pointer is to a live map value; the counter's index is below their number.
-        unsafe { own::add64(&raw mut (*self.ledger).counters[counter as usize], by) };
+        unsafe { &raw mut (*self.ledger).counters[counter as usize] }
     }
 }
 

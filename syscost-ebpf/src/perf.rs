@@ -25,14 +25,11 @@ pub(crate) fn field(ctx: &TracePointContext, at: usize) -> u64 {
 pub(crate) struct LookedUp;
 
 impl Regs for LookedUp {
+    const AT_HAND: bool = false;
+
     #[inline(always)]
     fn get(&self) -> *const pt_regs {
         // SAFETY: the running task is live.
         unsafe { bpf_task_pt_regs(task::current()) as *const pt_regs }
-    }
-
-    #[inline(always)]
-    fn at_hand(&self) -> u64 {
-        0
     }
 }

@@ -32,17 +32,17 @@ use regs::Given;
 
 #[raw_tracepoint(tracepoint = "sys_enter")]
 fn sys_enter(ctx: RawTracePointContext) {
-    syscall::on_enter::<ByTid>(&ctx, Given(ctx.arg(0)), ctx.arg(1));
+    syscall::on_enter::<ByTid, _>(&ctx, Given(ctx.arg(0)), ctx.arg(1));
 }
 
 #[raw_tracepoint(tracepoint = "sys_exit")]
 fn sys_exit(ctx: RawTracePointContext) {
-    syscall::on_exit::<ByTid, ByStore>(&ctx, Given(ctx.arg(0)), ctx.arg(1));
+    syscall::on_exit::<ByTid, ByStore, _>(&ctx, Given(ctx.arg(0)), ctx.arg(1));
 }
 
 #[raw_tracepoint(tracepoint = "sys_exit")]
 fn sys_exit_cmpxchg(ctx: RawTracePointContext) {
-    syscall::on_exit::<ByTid, ByExchange>(&ctx, Given(ctx.arg(0)), ctx.arg(1));
+    syscall::on_exit::<ByTid, ByExchange, _>(&ctx, Given(ctx.arg(0)), ctx.arg(1));
 }
 
 #[raw_tracepoint(tracepoint = "sched_process_fork")]

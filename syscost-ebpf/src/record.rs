@@ -11,11 +11,10 @@ use syscost_common::{
 };
 
 use crate::{
-    atomic::Raise,
     filter,
     ledger::Here,
     maps::{CELLS, FREE_SLOTS, GROUP_BY, SLOT_OF_KIND, SLOT_OWNERS},
-    own,
+    own::Update,
 };
 
 /// What is known of a call that a thread has finished.
@@ -46,15 +45,16 @@ impl Finished {
 /// Records a call: its latency, what it consists of, and, if it failed, its errno. `totals`: its
 /// thread's, where groups may be asked for.
 #[inline(always)]
-pub(crate) fn call<R: Raise>(here: Here, finished: Finished, totals: Option<&mut Totals>) {
+pub(crate) fn call<U: Update>(here: Here, finished: Finished, totals: Option<&mut Totals>) {
     let Finished { kind, latency_ns, seen, off, weight, .. } = finished;
     let errno = finished.errno();
     if !filter::wants(errno) {
         return here.count_by(Counter::Filtered, weight);
     }
-    here.count_by(Counter::Matched, weight);
-    if GROUP_BY.load() != NONE
-        && let Some(totals) = totals
+    // SAFETY: a live map value.
+    unsafe { U::add64(here.counter(Counter::Matched), weight.into()) };
+    if let Some(totals) = totals
+        && GROUP_BY.load() != NONE
     {
         add_to_totals(totals, &finished);
     }
@@ -63,12 +63,12 @@ pub(crate) fn call<R: Raise>(here: Here, finished: Finished, totals: Option<&mut
     let Some(cell) = CELLS.get_ptr_mut(cell::index(here.cpu, slot)) else { return };
     // SAFETY: the pointers are to fields of a live map value.
     unsafe {
-        own::add64(&raw mut (*cell).sum_ns, latency_ns * u64::from(weight));
-        own::raise::<R>(&raw mut (*cell).max_ns, latency_ns);
-        own::raise::<R>(&raw mut (*cell).min_complement_ns, u64::MAX - latency_ns);
+        U::add64(&raw mut (*cell).sum_ns, latency_ns * u64::from(weight));
+        U::raise(&raw mut (*cell).max_ns, latency_ns);
+        U::raise(&raw mut (*cell).min_complement_ns, u64::MAX - latency_ns);
     }
     if errno != 0 {
-        failed(cell, errno, weight);
+        failed::<U>(cell, errno, weight);
     }
     // The thread never left the CPU: nothing to divide.
     let undivided = seen && off.runq_ns | off.blocked_ns == 0;
@@ -81,18 +81,18 @@ pub(crate) fn call<R: Raise>(here: Here, finished: Finished, totals: Option<&mut
             here.count(Counter::Sampled);
         }
     } else if !undivided {
-        parts(cell, latency_ns, off.runq_ns, off.blocked_ns);
+        parts::<U>(cell, latency_ns, off.runq_ns, off.blocked_ns);
     }
     // The buckets last, also because the verifier walks all that follows once for each way through
     // their arithmetic; and the latency's behind all: a reader that sees the call counted sees the rest
     // of it as well.
     let bucket = bucket_index(latency_ns);
     if undivided {
-        part(cell, PartOf::OnCpu, latency_ns, part_index_of_bucket(bucket));
+        part::<U>(cell, PartOf::OnCpu, latency_ns, part_index_of_bucket(bucket));
     }
     if bucket < BUCKETS {
         // SAFETY: the pointer is to a live map value, and the index was just checked.
-        unsafe { own::add32((&raw mut (*cell).buckets).cast::<u32>().add(bucket), weight) };
+        unsafe { U::add32((&raw mut (*cell).buckets).cast::<u32>().add(bucket), weight) };
     }
 }
 
@@ -113,36 +113,36 @@ fn add_to_totals(totals: &mut Totals, finished: &Finished) {
 
 /// Divides the latency of a call that left the CPU. Out of line: it is rare where calls are many.
 #[inline(never)]
-fn parts(cell: *mut Cell, latency_ns: u64, runq_ns: u64, blocked_ns: u64) {
+fn parts<U: Update>(cell: *mut Cell, latency_ns: u64, runq_ns: u64, blocked_ns: u64) {
     let off = OffCpu { runq_ns, blocked_ns }.within(latency_ns);
     let on_cpu_ns = latency_ns - off.runq_ns - off.blocked_ns;
-    part(cell, PartOf::OnCpu, on_cpu_ns, PART.index(on_cpu_ns));
+    part::<U>(cell, PartOf::OnCpu, on_cpu_ns, PART.index(on_cpu_ns));
     if off.runq_ns != 0 {
-        part(cell, PartOf::Runq, off.runq_ns, PART.index(off.runq_ns));
+        part::<U>(cell, PartOf::Runq, off.runq_ns, PART.index(off.runq_ns));
     }
     if off.blocked_ns != 0 {
-        part(cell, PartOf::Blocked, off.blocked_ns, PART.index(off.blocked_ns));
+        part::<U>(cell, PartOf::Blocked, off.blocked_ns, PART.index(off.blocked_ns));
     }
 }
 
 /// Adds a part of a call to its sum and its bucket.
 #[inline(always)]
-fn part(cell: *mut Cell, of: PartOf, ns: u64, bucket: usize) {
+fn part<U: Update>(cell: *mut Cell, of: PartOf, ns: u64, bucket: usize) {
     // SAFETY: the pointers are to fields of a live map value, and the index is checked.
     unsafe {
         let part: *mut Part = (&raw mut (*cell).parts).cast::<Part>().add(of as usize);
-        own::add64(&raw mut (*part).sum_ns, ns);
+        U::add64(&raw mut (*part).sum_ns, ns);
         if bucket < PART_BUCKETS {
-            own::add32((&raw mut (*part).buckets).cast::<u32>().add(bucket), 1);
+            U::add32((&raw mut (*part).buckets).cast::<u32>().add(bucket), 1);
         }
     }
 }
 
 #[inline(always)]
-fn failed(cell: *mut Cell, errno: u64, weight: u32) {
+fn failed<U: Update>(cell: *mut Cell, errno: u64, weight: u32) {
     let known = if errno < ERRNOS as u64 { errno as usize } else { 0 };
     // SAFETY: the pointer is to a live map value, and the index was just bounded.
-    unsafe { own::add32((&raw mut (*cell).errnos).cast::<u32>().add(known), weight) };
+    unsafe { U::add32((&raw mut (*cell).errnos).cast::<u32>().add(known), weight) };
 }
 
 /// What the table of slots says of `kind`.

@@ -4,25 +4,22 @@ use aya_ebpf::bindings::pt_regs;
 
 /// A way to come by the registers.
 pub(crate) trait Regs {
+    /// Whether it takes no call of the kernel. Where they lie then stands for the thread: on its kernel
+    /// stack, at the same place for as long as it lives.
+    const AT_HAND: bool;
+
     /// Where they are.
     fn get(&self) -> *const pt_regs;
-
-    /// The same place as a number, if it takes no call of the kernel to know it; 0 otherwise. It is on
-    /// the kernel stack of the thread, so that it stands for the thread as long as that lives.
-    fn at_hand(&self) -> u64;
 }
 
 /// Handed over by the tracepoint.
 pub(crate) struct Given(pub(crate) *const pt_regs);
 
 impl Regs for Given {
+    const AT_HAND: bool = true;
+
     #[inline(always)]
     fn get(&self) -> *const pt_regs {
         self.0
-    }
-
-    #[inline(always)]
-    fn at_hand(&self) -> u64 {
-        self.0 as u64
     }
 }

@@ -19,6 +19,7 @@ use crate::{
     frozen::frozen,
     ledger::{self, Here},
     maps::MACHINE,
+    own::Either,
     record::{self, Finished},
     syscall::was_seen,
 };
@@ -100,7 +101,7 @@ fn end_with_eintr<R: Raise>(call: &mut OpenCall) {
     let seen = was_seen(knobs, here.knobs());
     let off = off_at_leaving.since(off_before);
     let finished = Finished { kind, latency_ns, seen, off, weight, ret: -EINTR };
-    record::call::<R>(here, finished, Some(&mut call.totals));
+    record::call::<Either<R>>(here, finished, Some(&mut call.totals));
 }
 
 #[inline(always)]

@@ -16,6 +16,7 @@ use crate::{
     clock::now,
     diagnostics, filter,
     ledger::{self, Here},
+    own::{Alone, Either, Update},
     record::{self, Finished},
     regs::Regs,
     restart, scope,
@@ -27,34 +28,33 @@ use crate::{
 const NO_CALL: i32 = -1;
 
 #[inline(always)]
-pub(crate) fn on_enter<T: Threads>(ctx: &impl EbpfContext, regs: impl Regs, nr: u64) {
+pub(crate) fn on_enter<T: Threads, G: Regs>(ctx: &impl EbpfContext, regs: G, nr: u64) {
     let Some(here) = Here::find() else { return };
-    let at_hand = regs.at_hand();
-    let mut seat = T::seat(here.cpu);
-    if at_hand != 0
-        && let Some(seat) = &mut seat
+    if G::AT_HAND
+        && let Some(seat) = T::seat(here.cpu)
     {
-        if is_stranger(seat, at_hand, here) {
-            return;
-        }
+        let place = regs.get() as u64;
         if scope::keeps_its_threads()
-            && seat.regs == at_hand
+            && seat.regs == place
             && enter_seated(seat, here, nr, || T::kind_by_registers(regs.get(), nr))
         {
+            return;
+        }
+        if is_stranger(seat, place, here) {
             return;
         }
     }
     let thread = T::current();
     if !scope::contains(&thread) {
-        if at_hand != 0
-            && let Some(seat) = seat
+        if G::AT_HAND
+            && let Some(seat) = T::seat(here.cpu)
         {
-            note_stranger(seat, at_hand, here);
+            note_stranger(seat, regs.get() as u64, here);
         }
         return;
     }
-    if (at_hand == 0 || !scope::keeps_its_threads())
-        && let Some(seat) = seat
+    if !(G::AT_HAND && scope::keeps_its_threads())
+        && let Some(seat) = T::seat(here.cpu)
         && seat.task == thread.address()
         && enter_seated(seat, here, nr, || thread.kind_of(nr))
     {
@@ -106,7 +106,7 @@ pub(crate) fn on_enter<T: Threads>(ctx: &impl EbpfContext, regs: impl Regs, nr: 
 /// Opens the call of the thread that sits on `seat`. `false`: its storage must know of this one.
 #[inline(always)]
 fn enter_seated(seat: &mut Seat, here: Here, nr: u64, kind: impl FnOnce() -> u32) -> bool {
-    if seat.entered_at != 0 || seat.knobs != here.knobs() || nr as i32 == NO_CALL {
+    if seat.entered_at != 0 || !here.still_has(&seat.knobs) || nr as i32 == NO_CALL {
         return false;
     }
     let kind = kind();
@@ -114,24 +114,24 @@ fn enter_seated(seat: &mut Seat, here: Here, nr: u64, kind: impl FnOnce() -> u32
         return false;
     }
     seat.kind = kind;
-    here.count(Counter::Enters);
+    // SAFETY: a live map value.
+    unsafe { Alone::add64(here.counter(Counter::Enters), 1) };
     // Last, so that the call is charged as little of our own time as possible.
     seat.entered_at = now();
     true
 }
 
 #[inline(always)]
-pub(crate) fn on_exit<T: Threads, R: Raise>(ctx: &impl EbpfContext, regs: impl Regs, ret: u64) {
+pub(crate) fn on_exit<T: Threads, R: Raise, G: Regs>(ctx: &impl EbpfContext, regs: G, ret: u64) {
     let Some(here) = Here::find() else { return };
-    let at_hand = regs.at_hand();
-    let mut seat = T::seat(here.cpu);
-    if at_hand != 0
-        && let Some(seat) = &mut seat
+    if G::AT_HAND
+        && let Some(seat) = T::seat(here.cpu)
     {
-        if is_stranger(seat, at_hand, here) {
+        let place = regs.get() as u64;
+        if seat.regs == place && exit_seated(seat, here, ret as i64) {
             return;
         }
-        if seat.regs == at_hand && exit_seated::<R>(seat, here, ret as i64) {
+        if is_stranger(seat, place, here) {
             return;
         }
     }
@@ -139,10 +139,10 @@ pub(crate) fn on_exit<T: Threads, R: Raise>(ctx: &impl EbpfContext, regs: impl R
     if scope::is_constant() && !scope::contains(&thread) {
         return;
     }
-    if at_hand == 0
-        && let Some(seat) = seat
+    if !G::AT_HAND
+        && let Some(seat) = T::seat(here.cpu)
         && seat.task == thread.address()
-        && exit_seated::<R>(seat, here, ret as i64)
+        && exit_seated(seat, here, ret as i64)
     {
         return;
     }
@@ -204,17 +204,17 @@ pub(crate) fn on_exit<T: Threads, R: Raise>(ctx: &impl EbpfContext, regs: impl R
     let seen = T::SEES_SWITCHES && was_seen(call.knobs, knobs);
     let off = if T::SEES_SWITCHES { call.off.since(call.off_before) } else { OffCpu::NONE };
     let weight = call.knobs.one_in;
-    thread.sit_down(call, here, at_hand);
+    thread.sit_down(call, here, if G::AT_HAND { regs.get() as u64 } else { 0 });
     let finished = Finished { kind, latency_ns, seen, off, weight, ret };
-    record::call::<R>(here, finished, Some(&mut call.totals));
+    record::call::<Either<R>>(here, finished, Some(&mut call.totals));
 }
 
 /// Closes the call of the thread that sits on `seat`: it has not left this CPU since it entered it.
 /// `false`: its storage must know of this one.
 #[inline(always)]
-fn exit_seated<R: Raise>(seat: &mut Seat, here: Here, ret: i64) -> bool {
+fn exit_seated(seat: &mut Seat, here: Here, ret: i64) -> bool {
     let entered_at = seat.entered_at;
-    if entered_at == 0 || seat.knobs != here.knobs() {
+    if entered_at == 0 || !here.still_has(&seat.knobs) {
         return false;
     }
     let now = now();
@@ -225,7 +225,7 @@ fn exit_seated<R: Raise>(seat: &mut Seat, here: Here, ret: i64) -> bool {
     let Some(latency_ns) = now.checked_sub(entered_at) else { return false };
     seat.entered_at = 0;
     let finished = Finished { kind, latency_ns, seen: true, off: OffCpu::NONE, weight: 1, ret };
-    record::call::<R>(here, finished, None);
+    record::call::<Alone>(here, finished, None);
     true
 }
 
