@@ -1,5 +1,7 @@
 //! Everything whose cost is measured: the floors, syscost, and its peers.
 
+use std::{thread, time::Duration};
+
 use anyhow::Result;
 use syscost::probe::{HookChoice, Probe, Request};
 
@@ -28,6 +30,10 @@ pub(crate) enum Tracer {
     OnBystander(HookChoice),
     Peer(&'static Peer),
 }
+
+/// How long the kernel is at work after somebody was attached or detached, longer than that: until then
+/// it frees what was there before (RCU), which calls notice.
+const SETTLED_AFTER: Duration = Duration::from_millis(300);
 
 pub(crate) static CONTENDERS: [Contender; 15] = {
     use HookChoice::{Btf, Perf, Raw};
@@ -114,8 +120,10 @@ impl Contender {
         }
     }
 
-    /// Measures once what was set up is warm: some peers have let the worker sleep for seconds.
+    /// Measures once the kernel has settled and what was set up is warm: some peers have let the worker
+    /// sleep for seconds.
     fn warm_ns(&self, worker: &mut Worker, less_by: u32) -> Result<f64> {
+        thread::sleep(SETTLED_AFTER);
         let batch = self.work.batch() / less_by;
         worker.ns(batch / 10)?;
         worker.ns(batch)

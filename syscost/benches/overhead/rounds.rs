@@ -18,23 +18,44 @@ const PEERS_EVERY: usize = 3;
 /// What was measured of one contender.
 pub(crate) struct Series {
     pub contender: &'static Contender,
-    /// The same work with nobody there, ns.
-    pub untraced: Vec<f64>,
-    /// What the contender adds, ns, by round; `None` where it was not measured.
-    pub added: Vec<Option<f64>>,
+    /// What the contender adds, by round; `None` where it was not measured.
+    pub added: Vec<Option<Added>>,
     /// Why there is nothing, or no more.
     pub failed: Option<String>,
 }
 
+/// One measurement.
+#[derive(Clone, Copy)]
+pub(crate) struct Added {
+    /// What the contender adds, ns.
+    ns: f64,
+    /// The same work right before or after with nobody there, ns.
+    untraced_ns: f64,
+}
+
+impl Added {
+    /// In multiples of the untraced work at that moment: the machine is faster at one moment and slower
+    /// at another, all of it alike.
+    fn relative(self) -> f64 {
+        self.ns / self.untraced_ns
+    }
+}
+
 impl Series {
     pub(crate) fn added(&self) -> Vec<f64> {
-        self.added.iter().flatten().copied().collect()
+        self.added.iter().flatten().map(|added| added.ns).collect()
+    }
+
+    pub(crate) fn untraced(&self) -> Vec<f64> {
+        self.added.iter().flatten().map(|added| added.untraced_ns).collect()
     }
 
     /// How many times as much as `other` this adds, by round.
     pub(crate) fn ratios_to(&self, other: &Self) -> Vec<f64> {
         let rounds = self.added.iter().zip(&other.added);
-        rounds.filter_map(|(this, other)| Some((*this)? / (*other)?)).collect()
+        rounds
+            .filter_map(|(this, other)| Some((*this)?.relative() / (*other)?.relative()))
+            .collect()
     }
 }
 
@@ -44,7 +65,6 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Series>> {
     };
     let new = |contender: &'static Contender| Series {
         contender,
-        untraced: Vec::new(),
         added: Vec::new(),
         failed: contender.missing(),
     };
@@ -75,7 +95,7 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Series>> {
 
 impl Series {
     /// What the contender adds now; `None` when it failed, now or before.
-    fn measure_once(&mut self, worker: &mut Worker) -> Result<Option<f64>> {
+    fn measure_once(&mut self, worker: &mut Worker) -> Result<Option<Added>> {
         if self.failed.is_some() {
             return Ok(None);
         }
@@ -90,8 +110,7 @@ impl Series {
             Err(error) => return Err(error),
         };
         let after = worker.ns(self.contender.work.batch())?;
-        let untraced = before.min(after);
-        self.untraced.push(untraced);
-        Ok(Some(traced - untraced))
+        let untraced_ns = before.min(after);
+        Ok(Some(Added { ns: traced - untraced_ns, untraced_ns }))
     }
 }

@@ -48,7 +48,7 @@ impl Table {
     fn print(&self, rows: &[&Series]) {
         println!("| {} | added ns (median) | quartiles | × {} |", self.per, self.unit_name);
         println!("|---|---:|---:|---:|");
-        let untraced: Vec<f64> = rows.iter().flat_map(|series| &series.untraced).copied().collect();
+        let untraced: Vec<f64> = rows.iter().flat_map(|series| series.untraced()).collect();
         if !untraced.is_empty() {
             let alone = spread(&untraced);
             println!("| {} | ({:.0}) | {} | |", self.untraced, alone.median, quartiles(alone));
