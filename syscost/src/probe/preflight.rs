@@ -3,13 +3,16 @@
 use std::fs;
 
 use anyhow::{Context, Result, bail};
-use syscost_common::open_call::MAX_OPEN_BY_TID;
+use syscost_common::{cell::PartOf, open_call::MAX_OPEN_BY_TID};
 
 use super::{
     HookChoice, Hooks, Probe, Request, kernel_btf, map_bytes_at_most, namespace,
     namespace::Namespace,
 };
-use crate::model::preflight::{Finding, Report, Verdict};
+use crate::{
+    model::preflight::{Finding, Report, Verdict},
+    sample::{KindKey, KindSample},
+};
 
 /// Some of include/uapi/linux/capability.h.
 const CAP_SYS_PTRACE: u32 = 19;
@@ -240,13 +243,12 @@ fn trial(choice: HookChoice) -> Vec<Finding> {
         unsafe { libc::syscall(libc::SYS_getppid) };
     }
     let (_, kinds, ledger) = probe.snapshot();
-    let counted = kinds
-        .iter()
-        .find(|kind| {
-            matches!(kind.key, crate::sample::KindKey::Call { nr, .. }
-                if i64::from(nr) == libc::SYS_getppid)
-        })
-        .map_or(0, crate::sample::KindSample::calls);
+    let getppid = kinds.iter().find(
+        |kind| matches!(kind.key, KindKey::Call { nr, .. } if i64::from(nr) == libc::SYS_getppid),
+    );
+    let counted = getppid.map_or(0, KindSample::calls);
+    let divided =
+        getppid.map_or(0, |kind| kind.parts[PartOf::OnCpu as usize].buckets.iter().sum::<u64>());
     let recorded = format!("{counted} of {CALLS} calls of a trial were recorded");
     let counting = match ledger.program_misses {
         _ if counted == CALLS => Finding::good("counting", recorded),
@@ -255,6 +257,18 @@ fn trial(choice: HookChoice) -> Vec<Finding> {
             format!("{recorded}; the kernel skipped {skipped} program runs meanwhile"),
         ),
         _ => Finding::bad("counting", recorded),
+    };
+    let parts = if matches!(probe.hooks(), Hooks::Raw { .. }) {
+        Finding::limited(
+            "latencies",
+            "not divided into on-CPU, run queue and blocked, shown as \"–\": takes BTF tracepoints \
+             (Linux 5.11 with BTF)"
+                .to_owned(),
+        )
+    } else {
+        let told = format!("{divided} of {counted} divided into on-CPU, run queue and blocked");
+        let all = divided == counted;
+        if all { Finding::good("latencies", told) } else { Finding::limited("latencies", told) }
     };
     let misses = match ledger.program_misses {
         Some(_) if preempts_programs() && *probe.hooks() != Hooks::Perf => Finding::limited(
@@ -269,7 +283,7 @@ fn trial(choice: HookChoice) -> Vec<Finding> {
             "not counted by this kernel (before 5.12): shown as \"–\"".to_owned(),
         ),
     };
-    vec![hooks, counting, misses]
+    vec![hooks, counting, parts, misses]
 }
 
 /// What no tracer on these hooks can see.

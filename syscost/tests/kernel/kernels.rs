@@ -41,6 +41,8 @@ fn check_explains_what_this_kernel_cannot_give() {
     let told = |words: &str| report.stdout.contains(words);
     assert_eq!(ledger.program_misses.is_none(), told("not counted by this kernel"));
     assert_eq!(!task_storage(), told("no task storage"), "{}", report.stdout);
+    assert_eq!(!task_storage(), told("not divided into on-CPU"), "{}", report.stdout);
+    assert_eq!(task_storage(), told("100 of 100 divided into on-CPU"), "{}", report.stdout);
 }
 
 /// How much work the verifier had with each program; `cargo xtask kernels` compares the numbers with
