@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::harness::{
-    Measured, PARTS, Stat, Target, announce, buckets, emulated, eventually, measure, seeing_hooks,
-    skipped,
+    Measured, PARTS, Stat, Target, announce, buckets, emulated, eventually, hooks, measure,
+    seeing_hooks, skipped,
 };
 
 /// Nothing is lost, and of every call the parts are known.
@@ -48,8 +48,11 @@ fn told(row: &Value) -> String {
 #[test]
 fn where_context_switches_are_not_seen_no_part_is_made_up() {
     let measured = measure(&["sleep", "5", "2"], "raw");
-    measured.assert_exact();
-    assert_eq!(measured.count("nanosleep"), 5);
+    // Kernels that preempt these programs skip some of their runs.
+    if hooks().iter().any(|hooks| hooks == "raw") {
+        measured.assert_exact();
+        assert_eq!(measured.count("nanosleep"), 5);
+    }
     assert_eq!(measured.ledger("unparted"), 0, "nothing is missing that could be there");
     // With none known, the harness demands null everywhere.
     assert!(measured.rows().all(|row| row["parts_known"] == 0));
@@ -268,36 +271,52 @@ fn the_scheduler_says_the_same() {
         return skipped("this kernel's scheduler keeps no account");
     }
     for hooks in seeing_hooks() {
-        let (measured, account) = Account::while_measured(&["mixed", "5"], &hooks);
-        assert_all_known(&measured);
-        let sum = |field: &str| -> u64 { measured.rows().map(|row| ns(row, field)).sum() };
-        let (on_cpu, runq, blocked) = (sum("on_cpu_ns"), sum("runq_ns"), sum("blocked_ns"));
-        let cpu = account.cpu;
-        let delay = account.run_delay;
-        let told = ns(&measured.0, "cpu_ns");
-        let stolen = account.stolen;
-        let pct = |part: u64, of: u64| part as f64 * 100.0 / of as f64;
-        announce(&format!(
-            "{hooks}: run queue {runq} ns, run_delay {delay} ns: {:.3} %; on CPU {on_cpu} ns in calls, \
-             {cpu} ns by schedstat: {:.3} %; cpu_ns {told}: {:.4} %; blocked {blocked} ns; stolen \
-             {stolen} ns",
-            pct(runq, delay),
-            pct(on_cpu, cpu),
-            pct(told, cpu),
-        ));
-        // The threads slept when either was read.
-        assert_eq!(told, cpu);
-        // Mostly within 1 %, as measured; how far apart the two may be at worst is the machine's. A
-        // thread can lose its CPU on the way out of a call, which is no part of it, and kernels that
+        // On the small machines a second more or less is nobody's fault, nor worth three runs.
+        let runs = if emulated() { 1 } else { 3 };
+        let mut apart: Vec<(f64, f64)> =
+            (0..runs).map(|_| apart_over_five_seconds(&hooks)).collect();
+        // A thread can lose its CPU on the way out of a call, which is no part of it, and kernels that
         // preempt lazily, as those with these hooks do, take it away there for preference.
-        let fifth = delay / 5;
-        assert!(runq > 0 && runq <= delay + fifth, "{runq} of {delay}");
-        assert!(hooks == "perf" || runq >= delay - fifth, "{runq} of {delay}");
-        assert!(on_cpu >= cpu - cpu / 5, "{on_cpu} of {cpu}");
-        // The scheduler takes what the hypervisor took for no use of the CPU.
-        assert!(on_cpu <= cpu + cpu / 5 + stolen, "{on_cpu} of {cpu}");
-        assert!(blocked > 0);
+        if emulated() || hooks == "perf" {
+            continue;
+        }
+        apart.sort_by(|one, other| one.0.total_cmp(&other.0));
+        assert!(apart[runs / 2].0 <= 2.0, "run queue: {apart:?}");
+        apart.sort_by(|one, other| one.1.total_cmp(&other.1));
+        assert!(apart[runs / 2].1 <= 2.0, "on CPU: {apart:?}");
     }
+}
+
+/// By how many percent the two accounts are apart, in the run queue and on the CPU, after five seconds of
+/// everything.
+fn apart_over_five_seconds(hooks: &str) -> (f64, f64) {
+    let (measured, account) = Account::while_measured(&["mixed", "5"], hooks);
+    assert_all_known(&measured);
+    let sum = |field: &str| -> u64 { measured.rows().map(|row| ns(row, field)).sum() };
+    let (on_cpu, runq, blocked) = (sum("on_cpu_ns"), sum("runq_ns"), sum("blocked_ns"));
+    let Account { cpu, run_delay: delay, stolen } = account;
+    let told = ns(&measured.0, "cpu_ns");
+    let pct = |part: u64, of: u64| part as f64 * 100.0 / of as f64;
+    announce(&format!(
+        "{hooks}: run queue {runq} ns, run_delay {delay} ns: {:.3} %; on CPU {on_cpu} ns in calls, \
+         {cpu} ns by schedstat: {:.3} %; cpu_ns {told}: {:.4} %; blocked {blocked} ns; stolen \
+         {stolen} ns",
+        pct(runq, delay),
+        pct(on_cpu, cpu),
+        pct(told, cpu),
+    ));
+    // The threads slept when either was read.
+    assert_eq!(told, cpu);
+    // How far apart the two may be at worst is the machine's.
+    let fifth = delay / 5;
+    assert!(runq > 0 && runq <= delay + fifth, "{runq} of {delay}");
+    assert!(hooks == "perf" || runq >= delay - fifth, "{runq} of {delay}");
+    assert!(on_cpu >= cpu - cpu / 5, "{on_cpu} of {cpu}");
+    // The scheduler takes what the hypervisor took for no use of the CPU.
+    assert!(on_cpu <= cpu + cpu / 5 + stolen, "{on_cpu} of {cpu}");
+    assert!(blocked > 0);
+    let on_cpu = on_cpu.saturating_sub(stolen.min(on_cpu.saturating_sub(cpu)));
+    (pct(runq.abs_diff(delay), delay), pct(on_cpu.abs_diff(cpu), cpu))
 }
 
 /// What the scheduler says of all threads of a process, ns.
