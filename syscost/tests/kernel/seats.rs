@@ -38,12 +38,9 @@ fn a_thread_that_changes_cpus_keeps_its_calls() {
 #[test]
 fn a_call_is_found_from_another_cpu_although_nobody_saw_it_go_there() {
     const ROUNDS: usize = 20;
-    let (Some(first), Some(last)) = (cpus().first().copied(), cpus().last().copied()) else {
-        panic!("no CPU");
-    };
-    if first == last {
+    let [first, _, ..] = cpus()[..] else {
         return skipped("there is one CPU only");
-    }
+    };
     for hooks in seeing_hooks() {
         let mut target = Target::start(&["moved", &ROUNDS.to_string(), "1000"]);
         let request = Request { hooks: choice(&hooks), ..Request::process(target.pid()) };
