@@ -85,6 +85,13 @@ fn sys_exit_perf(ctx: TracePointContext) -> u32 {
     0
 }
 
+/// Perf's tracepoint at forks does not hand over the child. This one does, a moment later, and runs with
+/// interrupts off.
+#[btf_tracepoint(function = "sched_wakeup_new")]
+fn wakeup_new(ctx: BtfTracePointContext) {
+    syscall::on_fork(&ByTask(ctx.arg(0)));
+}
+
 #[tracepoint]
 fn exit_perf(_ctx: TracePointContext) -> u32 {
     syscall::on_thread_exit::<ByTask>();

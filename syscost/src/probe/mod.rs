@@ -208,13 +208,17 @@ impl Probe {
         let btf = Btf::from_sys_fs().context("cannot read the kernel's BTF")?;
         // Fork first, so that every thread born from here on is known to be; exit before enter,
         // so that no enter stays without its exit.
-        let fork = Hook::btf("process_fork", "sched_process_fork");
+        let fork = if preflight::preempts_programs() {
+            Hook::btf("wakeup_new", "sched_wakeup_new")
+        } else {
+            Hook::btf("process_fork", "sched_process_fork")
+        };
         // Before any call is seen, so that every switch inside one is.
         let wakeup = Hook::btf("sched_wakeup", "sched_wakeup");
         let switch = Hook::btf("sched_switch", "sched_switch");
         let programs = match hooks {
-            // Only BTF tracepoints hand over the child that is forked, and tasks at switches; those
-            // run with interrupts off, so that nothing preempts them.
+            // Only BTF tracepoints hand over tasks that do not run. These run with interrupts off, so
+            // that nothing preempts them.
             Hooks::Perf => [
                 fork,
                 wakeup,

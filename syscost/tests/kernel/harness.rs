@@ -380,7 +380,7 @@ pub(crate) fn programs_with(hooks: &str) -> usize {
 /// The programs of ours that are loaded into the kernel, by name.
 pub(crate) fn our_programs() -> Vec<(String, ProgramInfo)> {
     // The kernel keeps 15 characters of a name.
-    const OURS: [&str; 13] = [
+    const OURS: [&str; 14] = [
         "open_calls",
         "thread_totals",
         "sys_enter",
@@ -392,6 +392,7 @@ pub(crate) fn our_programs() -> Vec<(String, ProgramInfo)> {
         "sched_switch",
         "sched_wakeup",
         "process_fork",
+        "wakeup_new",
         "process_exec",
         "process_exit",
     ];
