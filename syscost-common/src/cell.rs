@@ -23,8 +23,9 @@ pub const ERRNOS: usize = 136;
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Cell {
-    /// Sum of all latencies in ns.
-    pub sum_ns: u64,
+    /// Sum of the latencies, ns, of the calls whose parts are not known. The others' is the sum of
+    /// their parts.
+    pub unparted_sum_ns: u64,
     /// Longest latency in ns; 0 when there was none.
     pub max_ns: u64,
     /// `u64::MAX` minus the shortest latency in ns; 0 when there was none. Kept as a

@@ -101,11 +101,6 @@ pub struct Machine {
     pub regs_args: [u32; 6],
     /// The same of a compat call; 32 bits of each count.
     pub regs_compat_args: [u32; 6],
-    /// Offsets (bytes) in `struct pt_regs` of two registers of the user's, the instruction pointer and
-    /// the flags; 0 where all calls come in alike.
-    pub regs_user: [u32; 2],
-    /// The same of the two where the instruction of native calls leaves a copy of them.
-    pub regs_user_copy: [u32; 2],
 }
 
 impl Machine {
@@ -119,10 +114,6 @@ impl Machine {
         regs_args: [112, 104, 96, 56, 72, 64],
         // bx, cx, dx, si, di, bp
         regs_compat_args: [40, 88, 96, 104, 112, 32],
-        // ip, flags
-        regs_user: [128, 144],
-        // cx, r11
-        regs_user_copy: [88, 48],
     };
     /// AArch64: `struct pt_regs` of arch/arm64/include/asm/ptrace.h.
     pub const AARCH64: Self = Self {
@@ -133,7 +124,5 @@ impl Machine {
         // orig_x0, x1 to x5
         regs_args: [272, 8, 16, 24, 32, 40],
         regs_compat_args: [272, 8, 16, 24, 32, 40],
-        regs_user: [0; 2],
-        regs_user_copy: [0; 2],
     };
 }

@@ -49,7 +49,7 @@ impl Scheme {
         if value >= 1 << self.max_value_power {
             return self.buckets() - 1;
         }
-        let shift = ilog2(value) - self.grouping_power;
+        let shift = value.ilog2() - self.grouping_power;
         ((shift as usize) << self.grouping_power) + (value >> shift) as usize
     }
 
@@ -89,47 +89,51 @@ pub const fn bucket_bounds(index: usize) -> (u64, u64) {
     LATENCY.bounds(index)
 }
 
-/// The bucket of a part as long as the latencies in bucket `index`: each bucket of a part is a union
-/// of theirs. Saves the hot path looking for the highest bit a second time.
+/// What [`Scheme::index`] says of `value` (in ns) among latencies, and what among parts, where each
+/// instruction counts.
+// BPF has no count-leading-zeros instruction; LLVM expands `ilog2` to some 45 instructions that all
+// run. From 2^5 on buckets repeat: a value 2^n times as large is n powers of two further up. So a table
+// of short latencies serves longer ones as well.
 #[inline(always)]
-pub const fn part_index_of_bucket(index: usize) -> usize {
-    const FINER: u32 = LATENCY.grouping_power - PART.grouping_power;
-    if index < LATENCY.linear() as usize {
-        return PART.index(index as u64);
+pub const fn indices(value: u64) -> (usize, usize) {
+    if value < SHORT {
+        return of_short(value);
     }
-    let index = (index >> FINER) + ((FINER as usize) << PART.grouping_power);
-    if index < PART_BUCKETS { index } else { PART_BUCKETS - 1 }
+    let shift = match value {
+        0..0x8000 => 5,
+        0x8000..0x10_0000 => 10,
+        0x10_0000..0x200_0000 => 15,
+        0x200_0000..0x4000_0000 => 20,
+        0x4000_0000..0x8_0000_0000 => 25,
+        0x8_0000_0000..0x100_0000_0000 => 30,
+        _ => return (BUCKETS - 1, PART_BUCKETS - 1),
+    };
+    let (latency, part) = of_short(value >> shift);
+    let part = part + (shift << PART.grouping_power);
+    // Parts end at a smaller value.
+    let part = if part < PART_BUCKETS { part } else { PART_BUCKETS - 1 };
+    (latency + (shift << LATENCY.grouping_power), part)
 }
 
-/// The position of the highest set bit. `value` must not be 0.
-// BPF has no count-leading-zeros instruction, and LLVM expands `leading_zeros` to some 45
-// instructions that all run. Halving the range takes a fifth of that.
+/// [`indices`] of a value below [`SHORT`].
 #[inline(always)]
-const fn ilog2(value: u64) -> u32 {
-    let mut rest = value;
-    let mut log = 0;
-    if rest >= 1 << 32 {
-        rest >>= 32;
-        log += 32;
-    }
-    if rest >= 1 << 16 {
-        rest >>= 16;
-        log += 16;
-    }
-    if rest >= 1 << 8 {
-        rest >>= 8;
-        log += 8;
-    }
-    if rest >= 1 << 4 {
-        rest >>= 4;
-        log += 4;
-    }
-    if rest >= 1 << 2 {
-        rest >>= 2;
-        log += 2;
-    }
-    if rest >= 1 << 1 {
-        log += 1;
-    }
-    log
+const fn of_short(value: u64) -> (usize, usize) {
+    let [latency, part] = INDICES[(value % SHORT) as usize].to_ne_bytes();
+    (latency as usize, part as usize)
 }
+
+/// Values below this are in the table: calls that take less than a microsecond.
+const SHORT: u64 = 1 << 10;
+
+/// The two indices of each short value, a byte each and both in one word: one load finds both.
+const INDICES: [u16; SHORT as usize] = {
+    let mut indices = [0; SHORT as usize];
+    let mut value = 0;
+    while value < SHORT {
+        let (latency, part) = (LATENCY.index(value), PART.index(value));
+        assert!(latency <= u8::MAX as usize && part <= u8::MAX as usize);
+        indices[value as usize] = u16::from_ne_bytes([latency as u8, part as u8]);
+        value += 1;
+    }
+    indices
+};

@@ -12,27 +12,27 @@ use crate::detail::Knobs;
 pub enum Counter {
     /// Calls entered.
     Enters = 0,
-    /// Exits without an enter: of calls that were not made, because seccomp denied them or a tracer
-    /// replaced their number by -1.
-    OrphanExits = 1,
-    /// Exits of calls that were already open when the probes were attached, or when their thread
-    /// came into scope.
-    OpenAtAttach = 2,
-    /// First exits of threads born while attached: the child's side of fork, vfork, clone.
-    NewbornExits = 3,
-    /// Pairs with an impossible time: the exit's clock lies before the enter's.
-    Discarded = 4,
-    /// Enters that found the thread's former call still open: its exit was never seen.
-    ExitsMissed = 5,
-    /// Calls still open when their thread died (exit, exit_group, death inside a call).
-    EndedWithoutExit = 6,
-    /// Calls recorded under the shared overflow slot because all slots were taken.
-    SlotsFull = 7,
-    /// Enters not recorded because there was no room for the thread's open call.
-    OpenCallsFull = 8,
     /// Calls that were exited and recorded. The histograms count them as well; here they lie
     /// beside `Enters`, so that the calls in flight can be told while others come and go.
-    Matched = 9,
+    Matched = 1,
+    /// Exits without an enter: of calls that were not made, because seccomp denied them or a tracer
+    /// replaced their number by -1.
+    OrphanExits = 2,
+    /// Exits of calls that were already open when the probes were attached, or when their thread
+    /// came into scope.
+    OpenAtAttach = 3,
+    /// First exits of threads born while attached: the child's side of fork, vfork, clone.
+    NewbornExits = 4,
+    /// Pairs with an impossible time: the exit's clock lies before the enter's.
+    Discarded = 5,
+    /// Enters that found the thread's former call still open: its exit was never seen.
+    ExitsMissed = 6,
+    /// Calls still open when their thread died (exit, exit_group, death inside a call).
+    EndedWithoutExit = 7,
+    /// Calls recorded under the shared overflow slot because all slots were taken.
+    SlotsFull = 8,
+    /// Enters not recorded because there was no room for the thread's open call.
+    OpenCallsFull = 9,
     /// Exits by which a signal took a call out of the kernel that had not returned by that. A call
     /// that then turns out to have failed with EINTR moves from here to `Matched`.
     Interrupted = 10,
@@ -65,7 +65,7 @@ pub enum Counter {
 pub const COUNTERS: usize = 22;
 
 /// The counters of one CPU, each only ever written by that CPU, and the settings, which user space
-/// writes to all CPUs alike: one look-up finds both. Three cache lines.
+/// writes to all CPUs alike. Three cache lines, the first of which each call takes.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 pub struct Ledger {

@@ -8,6 +8,7 @@
 pub mod cell;
 pub mod comm;
 pub mod config;
+pub mod cpu;
 pub mod detail;
 pub mod filter;
 pub mod group;

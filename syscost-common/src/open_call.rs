@@ -39,33 +39,6 @@ pub struct OpenCall {
 
 const _: () = assert!(size_of::<OpenCall>() == 232);
 
-/// What a CPU keeps of the thread that runs there, in place of [`OpenCall`], as long as nothing about
-/// it is out of the ordinary. All-zero bytes are an empty seat.
-// Two cache lines, so that the seats of two CPUs never share one, however the map is aligned.
-#[derive(Clone, Copy)]
-#[repr(C, align(128))]
-pub struct Seat {
-    /// The address of the thread's task; 0 for nobody.
-    pub task: u64,
-    /// Where the registers lie that it comes in with, the same place for as long as it lives: on its
-    /// kernel stack. 0 where the hooks are not handed it.
-    pub regs: u64,
-    /// When its open call was entered, ns of CLOCK_MONOTONIC; 0 when no call is open.
-    pub entered_at: u64,
-    /// The settings under which it sat down. Under others it must get up.
-    pub knobs: Knobs,
-    /// The open call's kind, see [`crate::kind`].
-    pub kind: u32,
-    /// [`Knobs::detail`] when `stranger` was found to be one.
-    pub stranger_detail: u32,
-    /// The registers of a thread that is not in scope, if one like that made the last call; 0 for none.
-    pub stranger: u64,
-    /// Explicit padding: kernel memory holds nothing undefined.
-    pub reserved: [u64; 10],
-}
-
-const _: () = assert!(size_of::<Seat>() == 128);
-
 /// A call that left the kernel with one of ERESTARTSYS to ERESTART_RESTARTBLOCK: neither finished
 /// nor in the kernel. All-zero bytes are none.
 ///

@@ -3,7 +3,7 @@
 use histogram::Histogram;
 use proptest::{collection::vec, prelude::*};
 use syscost_common::hist::{
-    BUCKETS, LATENCY, PART, PART_BUCKETS, Scheme, bucket_bounds, bucket_index, part_index_of_bucket,
+    BUCKETS, LATENCY, PART, PART_BUCKETS, Scheme, bucket_bounds, bucket_index, indices,
 };
 
 const SCHEMES: [Scheme; 2] = [LATENCY, PART];
@@ -85,12 +85,19 @@ fn no_bucket_is_wider_than_its_share_of_its_values() {
     }
 }
 
+/// Both indices of a value, each by its scheme.
+fn by_schemes(value: u64) -> (usize, usize) {
+    (LATENCY.index(value), PART.index(value))
+}
+
 #[test]
-fn a_part_has_the_bucket_that_takes_in_that_of_the_latency() {
-    for index in 0..BUCKETS {
-        let (low, high) = bucket_bounds(index);
-        let part = part_index_of_bucket(index);
-        assert_eq!((PART.index(low), PART.index(high)), (part, part), "{index}");
+fn the_hot_path_finds_the_buckets_of_both_schemes() {
+    for scheme in SCHEMES {
+        for (low, high) in (0..scheme.buckets()).map(|index| scheme.bounds(index)) {
+            for value in [low, low + (high - low) / 2, high] {
+                assert_eq!(indices(value), by_schemes(value), "{value}");
+            }
+        }
     }
 }
 
@@ -124,6 +131,11 @@ proptest! {
         prop_assert!(low <= value && value <= high);
         let (low, high) = PART.bounds(PART.index(value));
         prop_assert!(low <= value && value <= high);
+    }
+
+    #[test]
+    fn the_hot_path_finds_the_buckets_of_any_value(value in any_latency()) {
+        prop_assert_eq!(indices(value), by_schemes(value));
     }
 
     #[test]

@@ -10,14 +10,10 @@ use aya_ebpf::{
     helpers::generated::bpf_task_storage_get,
     macros::btf_map,
 };
-use syscost_common::{
-    comm::Comm,
-    ledger::Counter,
-    open_call::{OpenCall, Seat},
-};
+use syscost_common::{comm::Comm, cpu::Seat, ledger::Counter, open_call::OpenCall};
 
 use crate::{
-    frozen::frozen, groups, kind, ledger::Here, maps::MACHINE, sched, seat, task, threads::Threads,
+    frozen::frozen, groups, ledger::Here, maps::MACHINE, sched, seat, task, threads::Threads,
 };
 
 /// The open call of each thread. Freed with the task, so that a reused tid inherits nothing.
@@ -76,17 +72,13 @@ impl Threads for ByTask {
     }
 
     #[inline(always)]
-    fn kind_of(&self, nr: u64) -> u32 {
-        task::kind_of(self.0, nr)
+    fn is_in_compat_call(&self) -> bool {
+        task::is_in_compat_call(self.0)
     }
 
     #[inline(always)]
-    fn kind_by_registers(regs: *const pt_regs, nr: u64) -> u32 {
-        if came_by_the_native_instruction(regs) {
-            kind::of_call(nr as u32, 0)
-        } else {
-            Self::current().kind_of(nr)
-        }
+    fn came_by_a_native_call(regs: *const pt_regs) -> bool {
+        bear_the_native_mark(regs)
     }
 
     #[inline(always)]
@@ -110,8 +102,8 @@ impl Threads for ByTask {
     }
 
     #[inline(always)]
-    fn seat(cpu: u32) -> Option<&'static mut Seat> {
-        seat::of(cpu)
+    fn seat(here: Here) -> Option<&'static mut Seat> {
+        Some(seat::of(here))
     }
 
     #[inline(always)]
@@ -138,18 +130,19 @@ impl Threads for ByTask {
     }
 }
 
-/// Whether the call with these registers is a native one for certain. `syscall` of x86-64 leaves the
+/// Whether these registers show that their call is a native one. `syscall` of x86-64 leaves the
 /// instruction pointer in rcx and the flags in r11, which the kernel saves twice (entry_SYSCALL_64); a
 /// 32-bit call has whatever the program had there. Newer ways in (FRED) leave no copies.
 #[inline(always)]
-fn came_by_the_native_instruction(regs: *const pt_regs) -> bool {
-    if frozen!(MACHINE.regs_user[0]) == 0 {
-        return true;
-    }
-    register(regs, frozen!(MACHINE.regs_user[0]))
-        == register(regs, frozen!(MACHINE.regs_user_copy[0]))
-        && register(regs, frozen!(MACHINE.regs_user[1]))
-            == register(regs, frozen!(MACHINE.regs_user_copy[1]))
+fn bear_the_native_mark(regs: *const pt_regs) -> bool {
+    // Offsets in `struct pt_regs` of arch/x86/include/asm/ptrace.h. Constants, because to load them is
+    // something that every call would pay for. Of other machines they are other registers, which tell
+    // nothing.
+    const R11: u32 = 48;
+    const CX: u32 = 88;
+    const IP: u32 = 128;
+    const FLAGS: u32 = 144;
+    register(regs, IP) == register(regs, CX) && register(regs, FLAGS) == register(regs, R11)
 }
 
 #[inline(always)]

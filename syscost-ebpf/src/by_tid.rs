@@ -8,13 +8,14 @@ use aya_ebpf::{
 };
 use syscost_common::{
     comm::{self, Comm},
+    cpu::Seat,
     ledger::Counter,
-    open_call::{MAX_OPEN_BY_TID, ORIGIN_UNKNOWN, OpenCall, Seat},
+    open_call::{MAX_OPEN_BY_TID, ORIGIN_UNKNOWN, OpenCall},
 };
 
 use crate::{
     frozen::frozen,
-    kind,
+    kind::TS_COMPAT,
     ledger::{self, Here},
     maps::{MACHINE, OFFSETS},
     threads::Threads,
@@ -81,14 +82,14 @@ impl Threads for ByTid {
     }
 
     #[inline(always)]
-    fn kind_of(&self, nr: u64) -> u32 {
-        let status_at = frozen!(OFFSETS.task_status);
-        kind::of_call(nr as u32, if status_at == 0 { 0 } else { read(running(), status_at) })
+    fn is_in_compat_call(&self) -> bool {
+        let at = frozen!(OFFSETS.task_status);
+        at != 0 && read::<u32>(running(), at) & TS_COMPAT != 0
     }
 
     #[inline(always)]
-    fn kind_by_registers(_regs: *const pt_regs, nr: u64) -> u32 {
-        Self::current().kind_of(nr)
+    fn came_by_a_native_call(_regs: *const pt_regs) -> bool {
+        false
     }
 
     #[inline(always)]
@@ -121,7 +122,7 @@ impl Threads for ByTid {
     }
 
     #[inline(always)]
-    fn seat(_cpu: u32) -> Option<&'static mut Seat> {
+    fn seat(_here: Here) -> Option<&'static mut Seat> {
         None
     }
 

@@ -1,6 +1,6 @@
 //! Which calls of those in scope are recorded.
 
-use syscost_common::filter::LEFT_OUT;
+use syscost_common::filter::{LEFT_OUT, RESULTS_ALL, RESULTS_FAILED};
 
 use crate::{frozen::frozen, maps::FILTER, record};
 
@@ -13,17 +13,17 @@ pub(crate) fn leaves_out(kind: u32) -> bool {
 /// Whether a call that returns `errno` (0 for success) is recorded.
 #[inline(always)]
 pub(crate) fn wants(errno: u64) -> bool {
-    if frozen!(FILTER.failed) != 0 && errno == 0 {
-        return false;
+    match frozen!(FILTER.results) {
+        RESULTS_ALL => true,
+        RESULTS_FAILED => errno != 0,
+        _ => {
+            let word = match errno >> 6 {
+                0 => frozen!(FILTER.errnos[0]),
+                1 => frozen!(FILTER.errnos[1]),
+                2 => frozen!(FILTER.errnos[2]),
+                _ => 0,
+            };
+            word >> (errno & 63) & 1 != 0
+        }
     }
-    if frozen!(FILTER.by_errno) != 0 {
-        let word = match errno >> 6 {
-            0 => frozen!(FILTER.errnos[0]),
-            1 => frozen!(FILTER.errnos[1]),
-            2 => frozen!(FILTER.errnos[2]),
-            _ => 0,
-        };
-        return word >> (errno & 63) & 1 != 0;
-    }
-    true
 }

@@ -16,6 +16,7 @@ use crate::{
     filter,
     frozen::frozen,
     iterator::{Context, write},
+    kind,
     maps::MACHINE,
     scope_of, seat, task,
     threads::Threads,
@@ -56,7 +57,7 @@ pub(crate) fn on_task(ctx: *mut Context) {
             if read(regs, frozen!(MACHINE.regs_stack_pointer)) == 0 {
                 return;
             }
-            record.kind = task::kind_of(task, nr as u64);
+            record.kind = kind::of_call(nr as u32, task::is_in_compat_call(task));
             if filter::leaves_out(record.kind) {
                 return;
             }

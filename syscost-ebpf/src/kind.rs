@@ -3,13 +3,12 @@
 use syscost_common::kind::{AbiClass, X32_BIT, pack};
 
 /// `TS_COMPAT` of arch/x86/include/asm/thread_info.h: a 32-bit call is being served.
-const TS_COMPAT: u32 = 0x0002;
+pub(crate) const TS_COMPAT: u32 = 0x0002;
 
-/// The kind of call `nr`, made by a thread with this `thread_info.status`. Where the status is not
-/// known, 0 stands for it, and a compat call passes for a native one.
+/// The kind of call `nr`.
 #[inline(always)]
-pub(crate) fn of_call(nr: u32, status: u32) -> u32 {
-    if status & TS_COMPAT != 0 {
+pub(crate) fn of_call(nr: u32, is_compat: bool) -> u32 {
+    if is_compat {
         return pack(AbiClass::Compat, nr);
     }
     if nr as i32 >= 0 && nr & X32_BIT != 0 {

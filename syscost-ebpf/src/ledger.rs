@@ -1,16 +1,13 @@
-//! The ledger of the CPU that the program runs on, and the settings that stand beside the counts.
+//! The CPU that the program runs on: its ledger, and the settings that stand beside the counts.
 
 use core::ptr;
 
 use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
-use syscost_common::{
-    detail::Knobs,
-    ledger::{Counter, Ledger},
-};
+use syscost_common::{cpu::Cpu, detail::Knobs, ledger::Counter};
 
 use crate::{
     atomic,
-    maps::{LEDGER, PREEMPTED},
+    maps::{CPUS, PREEMPTED},
     own::{Alone, Update},
 };
 
@@ -19,23 +16,24 @@ use crate::{
 pub(crate) struct Here {
     /// The CPU's number.
     pub(crate) cpu: u32,
-    ledger: *mut Ledger,
+    /// What is kept for it.
+    pub(crate) kept: *mut Cpu,
 }
 
 impl Here {
-    /// `None` does not happen: the ledger has an entry for every possible CPU.
+    /// `None` does not happen: there is an entry for every possible CPU.
     #[inline(always)]
     pub(crate) fn find() -> Option<Self> {
         // SAFETY: the helper has no preconditions.
         let cpu = unsafe { bpf_get_smp_processor_id() };
-        Some(Self { cpu, ledger: LEDGER.get_ptr_mut(cpu)? })
+        Some(Self { cpu, kept: CPUS.get_ptr_mut(cpu)? })
     }
 
     /// The settings of this moment.
     #[inline(always)]
     pub(crate) fn knobs(self) -> Knobs {
         // SAFETY: the pointer is to a live map value of plain integers.
-        unsafe { (&raw const (*self.ledger).knobs).read_volatile() }
+        unsafe { (&raw const (*self.kept).ledger.knobs).read_volatile() }
     }
 
     /// Whether the settings of this moment are still `knobs`. Compares them as the word of eight bytes
@@ -44,7 +42,7 @@ impl Here {
     pub(crate) fn still_has(self, knobs: &Knobs) -> bool {
         // SAFETY: the pointers are to live values of eight bytes, aligned to that.
         unsafe {
-            let now: *const u64 = (&raw const (*self.ledger).knobs).cast();
+            let now: *const u64 = (&raw const (*self.kept).ledger.knobs).cast();
             now.read_volatile() == ptr::from_ref(knobs).cast::<u64>().read_volatile()
         }
     }
@@ -53,7 +51,7 @@ impl Here {
     #[inline(always)]
     pub(crate) fn sees_enters(self) -> bool {
         // SAFETY: as above.
-        unsafe { (&raw const (*self.ledger).sees_enters).read_volatile() != 0 }
+        unsafe { (&raw const (*self.kept).ledger.sees_enters).read_volatile() != 0 }
     }
 
     /// Adds 1 to `counter`.
@@ -91,7 +89,7 @@ impl Here {
     #[inline(always)]
     pub(crate) fn counter(self, counter: Counter) -> *mut u64 {
         // SAFETY: the pointer is to a live map value; the counter's index is below their number.
-        unsafe { &raw mut (*self.ledger).counters[counter as usize] }
+        unsafe { &raw mut (*self.kept).ledger.counters[counter as usize] }
     }
 }
 

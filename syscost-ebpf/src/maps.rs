@@ -10,10 +10,10 @@ use aya_ebpf::{
 use syscost_common::{
     cell::{Cell, SLOTS},
     config::{Machine, Offsets},
-    filter::{ERRNO_WORDS, Filter},
+    cpu::Cpu,
+    filter::{self, ERRNO_WORDS, Filter},
     group,
     kind::KINDS,
-    ledger::Ledger,
     scope::{self, Scope},
 };
 
@@ -37,7 +37,7 @@ pub(crate) static SCOPE: Frozen<Scope> = Frozen::new(Scope {
 /// Which of them are recorded.
 #[unsafe(no_mangle)]
 pub(crate) static FILTER: Frozen<Filter> =
-    Frozen::new(Filter { kinds: 0, failed: 0, by_errno: 0, reserved: 0, errnos: [0; ERRNO_WORDS] });
+    Frozen::new(Filter { kinds: 0, results: filter::RESULTS_ALL, errnos: [0; ERRNO_WORDS] });
 
 /// What totals are kept by; a constant of [`syscost_common::group`]. Its first value must not be that
 /// of a constant whose address is taken, see `PREEMPTED`.
@@ -60,8 +60,6 @@ pub(crate) static MACHINE: Frozen<Machine> = Frozen::new(Machine {
     regs_nr: 0,
     regs_args: [0; 6],
     regs_compat_args: [0; 6],
-    regs_user: [0; 2],
-    regs_user_copy: [0; 2],
 });
 
 /// Where the kernel keeps what is read of a task; all 0 without kernel BTF.
@@ -88,7 +86,7 @@ pub(crate) static FREE_SLOTS: Queue<u32, { SLOTS as usize }> = Queue::new();
 #[btf_map]
 pub(crate) static SLOT_OWNERS: HashMap<u32, u32, { SLOTS as usize }> = HashMap::new();
 
-/// The ledger. Key: CPU. Its counters are written by the programs on that CPU, its settings by user
-/// space, also while the programs run. Sized like `CELLS`.
+/// The seat and the ledger. Key: CPU. Written by the programs on that CPU; settings by user space, also
+/// while the programs run. Sized like `CELLS`.
 #[btf_map]
-pub(crate) static LEDGER: Array<Ledger, 1, MMAPABLE> = Array::new();
+pub(crate) static CPUS: Array<Cpu, 1, MMAPABLE> = Array::new();

@@ -4,7 +4,7 @@ use aya_ebpf::bindings::BPF_NOEXIST;
 use syscost_common::{
     cell::{self, Cell, ERRNOS, OVERFLOW_SLOT, Part, PartOf},
     group::{NONE, Totals},
-    hist::{BUCKETS, PART, PART_BUCKETS, bucket_index, part_index_of_bucket},
+    hist::{self, BUCKETS, PART_BUCKETS},
     kind::KINDS,
     ledger::Counter,
     off_cpu::OffCpu,
@@ -20,7 +20,6 @@ use crate::{
 /// What is known of a call that a thread has finished.
 #[derive(Clone, Copy)]
 pub(crate) struct Finished {
-    pub(crate) kind: u32,
     pub(crate) latency_ns: u64,
     /// Whether context switches were seen all along. No `Option`: LLVM leaves what is behind a `None`
     /// undefined, and spills it, which the verifier refuses.
@@ -29,25 +28,29 @@ pub(crate) struct Finished {
     pub(crate) off: OffCpu,
     /// How many calls it stands for.
     pub(crate) weight: u32,
-    pub(crate) ret: i64,
+    /// See [`errno`].
+    pub(crate) errno: u64,
 }
 
-impl Finished {
-    /// The negated result of a failed call; 0 of one that did not fail.
-    #[inline(always)]
-    pub(crate) fn errno(&self) -> u64 {
-        // Only -4095..=-1 are errors (IS_ERR_VALUE, include/linux/err.h).
-        let negated = (self.ret as u64).wrapping_neg();
-        if negated.wrapping_sub(1) < 4095 { negated } else { 0 }
-    }
+/// The negated result of a failed call; 0 of one that did not fail.
+#[inline(always)]
+pub(crate) fn errno(ret: i64) -> u64 {
+    // Only -4095..=-1 are errors (IS_ERR_VALUE, include/linux/err.h).
+    let negated = (ret as u64).wrapping_neg();
+    if negated.wrapping_sub(1) < 4095 { negated } else { 0 }
 }
 
 /// Records a call: its latency, what it consists of, and, if it failed, its errno. `totals`: its
-/// thread's, where groups may be asked for.
+/// thread's, where groups may be asked for. `cell`: finds the one for its kind; not asked for calls that
+/// the filter leaves out.
 #[inline(always)]
-pub(crate) fn call<U: Update>(here: Here, finished: Finished, totals: Option<&mut Totals>) {
-    let Finished { kind, latency_ns, seen, off, weight, .. } = finished;
-    let errno = finished.errno();
+pub(crate) fn call<U: Update>(
+    here: Here,
+    finished: Finished,
+    totals: Option<&mut Totals>,
+    cell: impl FnOnce() -> u32,
+) {
+    let Finished { latency_ns, seen, off, weight, errno } = finished;
     if !filter::wants(errno) {
         return here.count_by(Counter::Filtered, weight);
     }
@@ -58,12 +61,10 @@ pub(crate) fn call<U: Update>(here: Here, finished: Finished, totals: Option<&mu
     {
         add_to_totals(totals, &finished);
     }
-    let slot = slot_of(here, kind, weight);
     // There is a cell for every possible CPU and slot.
-    let Some(cell) = CELLS.get_ptr_mut(cell::index(here.cpu, slot)) else { return };
+    let Some(cell) = CELLS.get_ptr_mut(cell()) else { return };
     // SAFETY: the pointers are to fields of a live map value.
     unsafe {
-        U::add64(&raw mut (*cell).sum_ns, latency_ns * u64::from(weight));
         U::raise(&raw mut (*cell).max_ns, latency_ns);
         U::raise(&raw mut (*cell).min_complement_ns, u64::MAX - latency_ns);
     }
@@ -80,15 +81,19 @@ pub(crate) fn call<U: Update>(here: Here, finished: Finished, totals: Option<&mu
         if weight > 1 {
             here.count(Counter::Sampled);
         }
+        // SAFETY: as above.
+        unsafe {
+            U::add64(&raw mut (*cell).unparted_sum_ns, latency_ns * u64::from(weight));
+        }
     } else if !undivided {
         parts::<U>(cell, latency_ns, off.runq_ns, off.blocked_ns);
     }
     // The buckets last, also because the verifier walks all that follows once for each way through
     // their arithmetic; and the latency's behind all: a reader that sees the call counted sees the rest
     // of it as well.
-    let bucket = bucket_index(latency_ns);
+    let (bucket, part_bucket) = hist::indices(latency_ns);
     if undivided {
-        part::<U>(cell, PartOf::OnCpu, latency_ns, part_index_of_bucket(bucket));
+        part::<U>(cell, PartOf::OnCpu, latency_ns, part_bucket);
     }
     if bucket < BUCKETS {
         // SAFETY: the pointer is to a live map value, and the index was just checked.
@@ -98,9 +103,9 @@ pub(crate) fn call<U: Update>(here: Here, finished: Finished, totals: Option<&mu
 
 #[inline(always)]
 fn add_to_totals(totals: &mut Totals, finished: &Finished) {
-    let Finished { latency_ns, seen, off, weight, .. } = *finished;
+    let Finished { latency_ns, seen, off, weight, errno } = *finished;
     totals.calls += u64::from(weight);
-    totals.errors += u64::from(finished.errno() != 0) * u64::from(weight);
+    totals.errors += u64::from(errno != 0) * u64::from(weight);
     totals.total_ns += latency_ns * u64::from(weight);
     if seen {
         let off = off.within(latency_ns);
@@ -116,13 +121,19 @@ fn add_to_totals(totals: &mut Totals, finished: &Finished) {
 fn parts<U: Update>(cell: *mut Cell, latency_ns: u64, runq_ns: u64, blocked_ns: u64) {
     let off = OffCpu { runq_ns, blocked_ns }.within(latency_ns);
     let on_cpu_ns = latency_ns - off.runq_ns - off.blocked_ns;
-    part::<U>(cell, PartOf::OnCpu, on_cpu_ns, PART.index(on_cpu_ns));
+    part::<U>(cell, PartOf::OnCpu, on_cpu_ns, part_bucket_of(on_cpu_ns));
     if off.runq_ns != 0 {
-        part::<U>(cell, PartOf::Runq, off.runq_ns, PART.index(off.runq_ns));
+        part::<U>(cell, PartOf::Runq, off.runq_ns, part_bucket_of(off.runq_ns));
     }
     if off.blocked_ns != 0 {
-        part::<U>(cell, PartOf::Blocked, off.blocked_ns, PART.index(off.blocked_ns));
+        part::<U>(cell, PartOf::Blocked, off.blocked_ns, part_bucket_of(off.blocked_ns));
     }
+}
+
+#[inline(always)]
+fn part_bucket_of(ns: u64) -> usize {
+    let (_, part_bucket) = hist::indices(ns);
+    part_bucket
 }
 
 /// Adds a part of a call to its sum and its bucket.
@@ -153,9 +164,15 @@ pub(crate) fn slot_entry(kind: u32) -> u32 {
     SLOT_OF_KIND.get_ptr(kind % KINDS).map_or(OVERFLOW_SLOT, |slot| unsafe { slot.read_volatile() })
 }
 
+/// The cell for `kind`, see [`cell::index`].
+#[inline(always)]
+pub(crate) fn cell_of(here: Here, kind: u32, weight: u32) -> u32 {
+    cell::index(here.cpu, slot_of(here, kind, weight))
+}
+
 /// The slot of `kind`, handed out at its first occurrence.
 #[inline(always)]
-fn slot_of(here: Here, kind: u32, weight: u32) -> u32 {
+pub(crate) fn slot_of(here: Here, kind: u32, weight: u32) -> u32 {
     let Some(cached) = SLOT_OF_KIND.get_ptr_mut(kind % KINDS) else { return OVERFLOW_SLOT };
     // SAFETY: the pointer is to a live map value; the only value ever stored here is the owner's.
     let slot = unsafe { cached.read_volatile() };

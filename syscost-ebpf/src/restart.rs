@@ -24,7 +24,7 @@ use crate::{
     syscall::was_seen,
 };
 
-const EINTR: i64 = 4;
+const EINTR: u64 = 4;
 
 /// Whether `ret` says that the call was interrupted and has not returned by this.
 #[inline(always)]
@@ -84,7 +84,7 @@ pub(crate) fn resume(call: &mut OpenCall, kind: u32, stack_pointer: u64) -> bool
 /// that holds results.
 #[inline(never)]
 pub(crate) fn handler_returned<R: Raise>(call: &mut OpenCall, ret: i64, stack_pointer: u64) {
-    if ret == -EINTR && call.interrupted.stack_pointer == stack_pointer {
+    if record::errno(ret) == EINTR && call.interrupted.stack_pointer == stack_pointer {
         end_with_eintr::<R>(call);
     }
 }
@@ -100,8 +100,9 @@ fn end_with_eintr<R: Raise>(call: &mut OpenCall) {
     let latency_ns = left_at.saturating_sub(entered_at);
     let seen = was_seen(knobs, here.knobs());
     let off = off_at_leaving.since(off_before);
-    let finished = Finished { kind, latency_ns, seen, off, weight, ret: -EINTR };
-    record::call::<Either<R>>(here, finished, Some(&mut call.totals));
+    let finished = Finished { latency_ns, seen, off, weight, errno: EINTR };
+    let cell = || record::cell_of(here, kind, weight);
+    record::call::<Either<R>>(here, finished, Some(&mut call.totals), cell);
 }
 
 #[inline(always)]

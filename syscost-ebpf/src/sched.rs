@@ -28,9 +28,9 @@ use crate::{
 #[inline(always)]
 pub(crate) fn on_switch(preempt: bool, prev: &ByTask, next: &ByTask) {
     let Some(here) = Here::find() else { return };
-    seat::on_switch(here.cpu);
+    seat::on_switch(here);
     if may_be_kept(prev)
-        && let Some(call) = seat::on_switch_out(prev, here.cpu)
+        && let Some(call) = seat::on_switch_out(prev, here)
     {
         leave(preempt, prev, call, here);
     }

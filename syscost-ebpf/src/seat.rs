@@ -1,6 +1,8 @@
 //! Seats: a CPU keeps the open call of the thread that runs on it, so that a call that does not leave
 //! the CPU finds its begin there and looks nothing up.
 //!
+//! A seat also knows the kind of the call that was made last, which is often the next one's.
+//!
 //! A thread sits down when a call of its own ends and nothing about it is out of the ordinary: no
 //! interrupted call, no sampling, switches seen. It gets up when it is switched out, when it dies, and
 //! for everything that its storage must know of; then an open call moves to its storage. Only the thread
@@ -9,25 +11,20 @@
 //! A switch-out that was not seen leaves the thread's seat taken. The storage says where that is: the
 //! thread finds its call there from any CPU, and in between nobody else sits down on it.
 
-use aya_ebpf::{btf_maps::Array, macros::btf_map};
 use syscost_common::{
+    cpu::{NO_NR, Seat},
     detail,
     group::NONE,
-    open_call::{OpenCall, Seat},
+    open_call::OpenCall,
 };
 
 use crate::{
     by_task::ByTask,
     ledger::Here,
-    maps::{GROUP_BY, PREEMPTED},
+    maps::{CPUS, GROUP_BY, PREEMPTED},
     scope,
     threads::Threads,
 };
-
-/// The seats. Key: CPU. Written by the programs on that CPU. Cannot fill up: user space sizes it by
-/// the number of possible CPUs.
-#[btf_map]
-static SEATS: Array<Seat, 1> = Array::new();
 
 /// Whether anybody sits. Where a program can be preempted it could meet its own switch-out; and totals
 /// by thread are in the thread's storage. Constant to the verifier.
@@ -36,37 +33,43 @@ fn are_used() -> bool {
     PREEMPTED.load() == 0 && GROUP_BY.load() == NONE
 }
 
+/// The seat of this CPU, whoever sits there.
 #[inline(always)]
-fn at(cpu: u32) -> Option<&'static mut Seat> {
-    // SAFETY: a live map value that only programs on this CPU write, which do not interrupt each other.
-    SEATS.get_ptr_mut(cpu).map(|seat| unsafe { &mut *seat })
+pub(crate) fn of(here: Here) -> &'static mut Seat {
+    // SAFETY: in a live map value that only programs on this CPU write, which do not interrupt each
+    // other where anybody sits.
+    unsafe { &mut (*here.kept).seat }
 }
 
-/// The seat of `cpu`, where the program runs.
+/// The seat of `cpu`, which need not be the one that the program runs on.
 #[inline(always)]
-pub(crate) fn of(cpu: u32) -> Option<&'static mut Seat> {
-    if are_used() { at(cpu) } else { None }
+fn at(cpu: u32) -> Option<*mut Seat> {
+    // SAFETY: in a live map value.
+    CPUS.get_ptr_mut(cpu).map(|cpu| unsafe { &raw mut (*cpu).seat })
 }
 
 /// Lets the running thread, of which `call` is kept, sit down if it may.
 #[inline(always)]
 pub(crate) fn sit_down(thread: &ByTask, call: &mut OpenCall, here: Here, regs: u64) {
     let knobs = here.knobs();
-    if call.interrupted.stack_pointer != 0
+    if !are_used()
+        || call.interrupted.stack_pointer != 0
         || !detail::sees_switches(knobs.detail)
         || knobs.one_in != 1
     {
         return;
     }
-    if let Some(seat) = of(here.cpu)
-        && seat.task == 0
-    {
-        seat.task = thread.address();
-        seat.regs = regs;
-        seat.entered_at = 0;
-        seat.knobs = knobs;
-        call.seat = here.cpu + 1;
+    let seat = of(here);
+    if seat.task != 0 {
+        return;
     }
+    seat.task = thread.address();
+    seat.regs = regs;
+    seat.regs_in_scope = if scope::keeps_its_threads() { regs } else { 0 };
+    seat.entered_at = 0;
+    seat.knobs = knobs;
+    seat.nr = NO_NR;
+    call.seat = here.cpu + 1;
 }
 
 /// Lets the running thread get up, wherever it sits, before its storage is asked.
@@ -82,7 +85,8 @@ pub(crate) fn get_up(thread: &ByTask, call: &mut OpenCall, cpu: u32) {
 fn find_and_get_up(task: u64, call: &mut OpenCall, cpu: u32) {
     let taken = call.seat.wrapping_sub(1);
     call.seat = 0;
-    let Some(seat) = at(taken) else { return };
+    // SAFETY: only the thread that sits there writes to it, which is the running one or none.
+    let Some(seat) = at(taken).map(|seat| unsafe { &mut *seat }) else { return };
     if seat.task != task {
         return;
     }
@@ -96,18 +100,14 @@ fn find_and_get_up(task: u64, call: &mut OpenCall, cpu: u32) {
 
 /// The CPU goes from one thread to another.
 #[inline(always)]
-pub(crate) fn on_switch(cpu: u32) {
-    if scope::keeps_strangers_out()
-        && let Some(seat) = of(cpu)
-    {
-        seat.stranger = 0;
-    }
+pub(crate) fn on_switch(here: Here) {
+    of(here).stranger = 0;
 }
 
 /// `prev` loses the CPU. Returns what is kept of it, if it matters that it is switched out.
 #[inline(always)]
-pub(crate) fn on_switch_out(prev: &ByTask, cpu: u32) -> Option<&mut OpenCall> {
-    let Some(seat) = of(cpu) else { return prev.open_call() };
+pub(crate) fn on_switch_out(prev: &ByTask, here: Here) -> Option<&mut OpenCall> {
+    let seat = of(here);
     if seat.task != prev.address() {
         return prev.open_call();
     }
@@ -138,6 +138,7 @@ fn move_to_storage(seat: &mut Seat, call: &mut OpenCall) {
 fn leave(seat: &mut Seat) {
     seat.task = 0;
     seat.regs = 0;
+    seat.regs_in_scope = 0;
 }
 
 /// The open call of `thread`, which may be running anywhere: when it was entered (0: none is open) and
@@ -152,9 +153,9 @@ pub(crate) fn open_call_of(thread: &ByTask, call: &OpenCall) -> (u64, u32) {
         // SAFETY: the places are fields of a live map value of plain integers; its CPU may be writing.
         let (task, kind, entered_at) = unsafe {
             (
-                (&raw const seat.task).read_volatile(),
-                (&raw const seat.kind).read_volatile(),
-                (&raw const seat.entered_at).read_volatile(),
+                (&raw const (*seat).task).read_volatile(),
+                (&raw const (*seat).kind).read_volatile(),
+                (&raw const (*seat).entered_at).read_volatile(),
             )
         };
         if task == thread.address() && entered_at != 0 {

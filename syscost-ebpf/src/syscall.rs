@@ -2,20 +2,23 @@
 
 use aya_ebpf::{EbpfContext, helpers::generated::bpf_get_prandom_u32};
 use syscost_common::{
+    cell::{self, OVERFLOW_SLOT},
+    cpu::{NO_CELL, NO_NR, Seat},
     detail::{self, Knobs},
+    filter::LEFT_OUT,
     ledger::Counter,
     off_cpu::OffCpu,
     open_call::{
         ORIGIN_LEFT_OUT, ORIGIN_NEWBORN, ORIGIN_SAMPLED_OUT, ORIGIN_SEEN, ORIGIN_UNKNOWN, OpenCall,
-        Seat,
     },
 };
 
 use crate::{
     atomic::Raise,
     clock::now,
-    diagnostics, filter,
+    diagnostics, filter, kind,
     ledger::{self, Here},
+    maps::PREEMPTED,
     own::{Alone, Either, Update},
     record::{self, Finished},
     regs::Regs,
@@ -31,32 +34,44 @@ const NO_CALL: i32 = -1;
 pub(crate) fn on_enter<T: Threads, G: Regs>(ctx: &impl EbpfContext, regs: G, nr: u64) {
     let Some(here) = Here::find() else { return };
     if G::AT_HAND
-        && let Some(seat) = T::seat(here.cpu)
+        && let Some(seat) = T::seat(here)
     {
         let place = regs.get() as u64;
-        if scope::keeps_its_threads()
-            && seat.regs == place
-            && enter_seated(seat, here, nr, || T::kind_by_registers(regs.get(), nr))
+        if seat.regs_in_scope == place
+            && enter_seated::<T>(seat, here, nr, || T::came_by_a_native_call(regs.get()))
         {
             return;
         }
         if is_stranger(seat, place, here) {
             return;
         }
+        return enter_apart::<T, G>(ctx, regs, nr, here);
     }
+    enter::<T, G>(ctx, regs, nr, here);
+}
+
+/// The same as [`enter`], out of line: what is found on a seat needs none of its registers and stack.
+#[inline(never)]
+fn enter_apart<T: Threads, G: Regs>(ctx: &impl EbpfContext, regs: G, nr: u64, here: Here) {
+    enter::<T, G>(ctx, regs, nr, here);
+}
+
+/// Opens the running thread's call, whatever is known of it.
+#[inline(always)]
+fn enter<T: Threads, G: Regs>(ctx: &impl EbpfContext, regs: G, nr: u64, here: Here) {
     let thread = T::current();
     if !scope::contains(&thread) {
         if G::AT_HAND
-            && let Some(seat) = T::seat(here.cpu)
+            && let Some(seat) = T::seat(here)
         {
             note_stranger(seat, regs.get() as u64, here);
         }
         return;
     }
     if !(G::AT_HAND && scope::keeps_its_threads())
-        && let Some(seat) = T::seat(here.cpu)
+        && let Some(seat) = T::seat(here)
         && seat.task == thread.address()
-        && enter_seated(seat, here, nr, || thread.kind_of(nr))
+        && enter_seated::<T>(seat, here, nr, || !thread.is_in_compat_call())
     {
         return;
     }
@@ -74,7 +89,7 @@ pub(crate) fn on_enter<T: Threads, G: Regs>(ctx: &impl EbpfContext, regs: G, nr:
         call.entered_at = 0;
         return;
     }
-    let kind = thread.kind_of(nr);
+    let kind = kind::of_call(nr as u32, thread.is_in_compat_call());
     if call.interrupted.stack_pointer != 0 {
         // The handler may have been off the CPU, and its own call begins with what that adds up to.
         thread.settle(call);
@@ -103,17 +118,25 @@ pub(crate) fn on_enter<T: Threads, G: Regs>(ctx: &impl EbpfContext, regs: G, nr:
     call.entered_at = now();
 }
 
-/// Opens the call of the thread that sits on `seat`. `false`: its storage must know of this one.
+/// Opens the call of the thread that sits on `seat`. `is_native`: whether the call is one for certain.
+/// `false`: its storage must know of this one.
 #[inline(always)]
-fn enter_seated(seat: &mut Seat, here: Here, nr: u64, kind: impl FnOnce() -> u32) -> bool {
-    if seat.entered_at != 0 || !here.still_has(&seat.knobs) || nr as i32 == NO_CALL {
+fn enter_seated<T: Threads>(
+    seat: &mut Seat,
+    here: Here,
+    nr: u64,
+    is_native: impl FnOnce() -> bool,
+) -> bool {
+    if seat.entered_at != 0 || !here.still_has(&seat.knobs) {
         return false;
     }
-    let kind = kind();
-    if filter::leaves_out(kind) {
-        return false;
+    let is_native = is_native();
+    if !(is_native && seat.nr == nr) {
+        let is_compat = !is_native && T::current().is_in_compat_call();
+        if !change_kind(seat, here, nr, is_compat) {
+            return false;
+        }
     }
-    seat.kind = kind;
     // SAFETY: a live map value.
     unsafe { Alone::add64(here.counter(Counter::Enters), 1) };
     // Last, so that the call is charged as little of our own time as possible.
@@ -121,11 +144,40 @@ fn enter_seated(seat: &mut Seat, here: Here, nr: u64, kind: impl FnOnce() -> u32
     true
 }
 
+/// The call that is being entered is of another kind than the last one. `false`: of one that the thread's
+/// storage must know of.
+#[inline(always)]
+fn change_kind(seat: &mut Seat, here: Here, nr: u64, is_compat: bool) -> bool {
+    let kind = kind::of_call(nr as u32, is_compat);
+    let slot = record::slot_entry(kind);
+    if nr as i32 == NO_CALL || slot == LEFT_OUT || restart::is_sigreturn(kind) {
+        return false;
+    }
+    seat.nr = if is_compat { NO_NR } else { nr };
+    seat.kind = kind;
+    seat.cell = if slot == OVERFLOW_SLOT { NO_CELL } else { cell::index(here.cpu, slot) };
+    true
+}
+
+/// The cell for the seated thread's call. Its kind is handed a slot at its first occurrence.
+#[inline(always)]
+fn cell_of(seat: &mut Seat, here: Here) -> u32 {
+    if seat.cell == NO_CELL {
+        let slot = record::slot_of(here, seat.kind, 1);
+        let cell = cell::index(here.cpu, slot);
+        if slot != OVERFLOW_SLOT {
+            seat.cell = cell;
+        }
+        return cell;
+    }
+    seat.cell
+}
+
 #[inline(always)]
 pub(crate) fn on_exit<T: Threads, R: Raise, G: Regs>(ctx: &impl EbpfContext, regs: G, ret: u64) {
     let Some(here) = Here::find() else { return };
     if G::AT_HAND
-        && let Some(seat) = T::seat(here.cpu)
+        && let Some(seat) = T::seat(here)
     {
         let place = regs.get() as u64;
         if seat.regs == place && exit_seated(seat, here, ret as i64) {
@@ -134,13 +186,31 @@ pub(crate) fn on_exit<T: Threads, R: Raise, G: Regs>(ctx: &impl EbpfContext, reg
         if is_stranger(seat, place, here) {
             return;
         }
+        return exit_apart::<T, R, G>(ctx, regs, ret, here);
     }
+    exit::<T, R, G>(ctx, regs, ret, here);
+}
+
+/// The same as [`exit`], out of line, like [`enter_apart`].
+#[inline(never)]
+fn exit_apart<T: Threads, R: Raise, G: Regs>(
+    ctx: &impl EbpfContext,
+    regs: G,
+    ret: u64,
+    here: Here,
+) {
+    exit::<T, R, G>(ctx, regs, ret, here);
+}
+
+/// Closes the running thread's call, whatever is known of it.
+#[inline(always)]
+fn exit<T: Threads, R: Raise, G: Regs>(ctx: &impl EbpfContext, regs: G, ret: u64, here: Here) {
     let thread = T::current();
     if scope::is_constant() && !scope::contains(&thread) {
         return;
     }
     if !G::AT_HAND
-        && let Some(seat) = T::seat(here.cpu)
+        && let Some(seat) = T::seat(here)
         && seat.task == thread.address()
         && exit_seated(seat, here, ret as i64)
     {
@@ -205,8 +275,9 @@ pub(crate) fn on_exit<T: Threads, R: Raise, G: Regs>(ctx: &impl EbpfContext, reg
     let off = if T::SEES_SWITCHES { call.off.since(call.off_before) } else { OffCpu::NONE };
     let weight = call.knobs.one_in;
     thread.sit_down(call, here, if G::AT_HAND { regs.get() as u64 } else { 0 });
-    let finished = Finished { kind, latency_ns, seen, off, weight, ret };
-    record::call::<Either<R>>(here, finished, Some(&mut call.totals));
+    let finished = Finished { latency_ns, seen, off, weight, errno: record::errno(ret) };
+    let cell = || record::cell_of(here, kind, weight);
+    record::call::<Either<R>>(here, finished, Some(&mut call.totals), cell);
 }
 
 /// Closes the call of the thread that sits on `seat`: it has not left this CPU since it entered it.
@@ -218,14 +289,14 @@ fn exit_seated(seat: &mut Seat, here: Here, ret: i64) -> bool {
         return false;
     }
     let now = now();
-    let kind = seat.kind;
-    if restart::is_interruption(ret) || restart::is_sigreturn(kind) {
+    let errno = record::errno(ret);
+    if errno != 0 && restart::is_interruption(ret) {
         return false;
     }
     let Some(latency_ns) = now.checked_sub(entered_at) else { return false };
     seat.entered_at = 0;
-    let finished = Finished { kind, latency_ns, seen: true, off: OffCpu::NONE, weight: 1, ret };
-    record::call::<Alone>(here, finished, None);
+    let finished = Finished { latency_ns, seen: true, off: OffCpu::NONE, weight: 1, errno };
+    record::call::<Alone>(here, finished, None, || cell_of(seat, here));
     true
 }
 
@@ -239,16 +310,15 @@ pub(crate) fn was_seen(then: Knobs, now: Knobs) -> bool {
 /// host the question who they are, which takes a call of the kernel.
 #[inline(always)]
 fn is_stranger(seat: &Seat, regs: u64, here: Here) -> bool {
-    scope::keeps_strangers_out()
-        && seat.stranger == regs
-        && seat.stranger_detail == here.knobs().detail
+    seat.stranger == regs && seat.stranger_detail == here.knobs().detail
 }
 
 /// Notes that it is not, until it is switched out.
 #[inline(always)]
 fn note_stranger(seat: &mut Seat, regs: u64, here: Here) {
     let detail = here.knobs().detail;
-    if scope::keeps_strangers_out() && detail::sees_switches(detail) {
+    let may_be_known = PREEMPTED.load() == 0 && scope::keeps_strangers_out();
+    if may_be_known && detail::sees_switches(detail) {
         seat.stranger = regs;
         seat.stranger_detail = detail;
     }

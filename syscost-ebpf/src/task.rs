@@ -148,12 +148,11 @@ pub(crate) fn may_have_storage(task: *mut task_struct) -> bool {
     at == 0 || !pointer(task.cast(), at).is_null()
 }
 
-/// The kind of call `nr` that `task` has entered.
+/// Whether the call that `task` is in is a compat call; where that is not known, it passes for a native one.
 #[inline(always)]
-pub(crate) fn kind_of(task: *mut task_struct, nr: u64) -> u32 {
-    let status_at = frozen!(OFFSETS.task_status);
-    let status = if status_at == 0 { 0 } else { read(task.cast(), status_at) };
-    kind::of_call(nr as u32, status)
+pub(crate) fn is_in_compat_call(task: *mut task_struct) -> bool {
+    let at = frozen!(OFFSETS.task_status);
+    at != 0 && read(task.cast(), at) & kind::TS_COMPAT != 0
 }
 
 #[inline(always)]

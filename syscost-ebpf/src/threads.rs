@@ -1,11 +1,7 @@
 //! What the probes ask of a thread, however its open call is kept.
 
 use aya_ebpf::bindings::pt_regs;
-use syscost_common::{
-    comm::Comm,
-    ledger::Counter,
-    open_call::{OpenCall, Seat},
-};
+use syscost_common::{comm::Comm, cpu::Seat, ledger::Counter, open_call::OpenCall};
 
 use crate::ledger::Here;
 
@@ -33,12 +29,11 @@ pub(crate) trait Threads: Sized {
     /// What an exit means of a thread about which nothing is kept.
     fn exit_of_unknown() -> Counter;
 
-    /// The kind of the call `nr` that the thread has just entered.
-    fn kind_of(&self, nr: u64) -> u32;
+    /// Whether the call that the thread has just entered is a compat call.
+    fn is_in_compat_call(&self) -> bool;
 
-    /// The kind of the call `nr` that the running thread has just entered, by what `regs` say as far as
-    /// they do: takes no call of the kernel, as a rule.
-    fn kind_by_registers(regs: *const pt_regs, nr: u64) -> u32;
+    /// Whether `regs` show that the running thread came in by a native call. `false`: they do not tell.
+    fn came_by_a_native_call(regs: *const pt_regs) -> bool;
 
     /// The user stack pointer in `regs`, which a tracepoint hands over.
     fn stack_pointer(regs: *const pt_regs) -> u64;
@@ -52,11 +47,11 @@ pub(crate) trait Threads: Sized {
     /// The address of its task, as seats have it.
     fn address(&self) -> u64;
 
-    /// The seat of `cpu`, where the program runs, whoever sits there; `None` where nobody may.
-    fn seat(cpu: u32) -> Option<&'static mut Seat>;
+    /// The seat of this CPU, whoever sits there; `None` where nobody ever does.
+    fn seat(here: Here) -> Option<&'static mut Seat>;
 
     /// Lets the running thread sit down if it may. `call`: what is kept of it, with no call open.
-    /// `regs`: see [`Seat::regs`].
+    /// `regs`: see [`Seat::regs`]; 0 where they are not at hand.
     fn sit_down(&self, call: &mut OpenCall, here: Here, regs: u64);
 
     /// Lets the running thread get up, so that `call` holds all that is kept of it.

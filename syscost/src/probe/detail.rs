@@ -6,8 +6,8 @@ use anyhow::{Context, Result, bail};
 use aya::Ebpf;
 use memmap2::{MmapOptions, MmapRaw};
 use syscost_common::{
+    cpu::Cpu,
     detail::{self, Knobs, SWITCHES, WAKEUPS},
-    ledger::Ledger,
 };
 
 use super::{hook::Attached, maps, monotonic_ns};
@@ -45,8 +45,8 @@ const fn goes_without(level: Detail) -> &'static [&'static str] {
 
 /// The setting in force.
 pub(super) struct DetailControl {
-    /// The ledgers, where the programs read it.
-    ledgers: MmapRaw,
+    /// What is kept for each CPU, where the programs read it.
+    memory: MmapRaw,
     cpus: u32,
     /// Whether these hooks can tell what latencies consist of.
     parts: bool,
@@ -60,19 +60,19 @@ impl DetailControl {
     /// Of hooks just attached, and tells the programs that they are. `parts`: whether they can tell
     /// what a latency consists of.
     pub(super) fn new(ebpf: &Ebpf, cpus: u32, parts: bool) -> Result<Self> {
-        let map = maps::array_data(ebpf.map("LEDGER")).context("object has no map LEDGER")?;
-        let bytes = size_of::<Ledger>() * cpus as usize;
+        let map = maps::array_data(ebpf.map("CPUS")).context("object has no map CPUS")?;
+        let bytes = size_of::<Cpu>() * cpus as usize;
         let mapped = MmapOptions::new().len(bytes).map_raw(&map.fd().as_fd());
-        let ledgers = mapped.context("cannot map LEDGER into memory")?;
+        let memory = mapped.context("cannot map CPUS into memory")?;
         let control = Self {
-            ledgers,
+            memory,
             cpus,
             parts,
             setting: 1,
             level: Detail::Full,
             without_wakeups: (None, 0),
         };
-        control.tell(offset_of!(Ledger, sees_enters), 1_u64);
+        control.tell(offset_of!(Cpu, ledger.sees_enters), 1_u64);
         Ok(control)
     }
 
@@ -102,7 +102,7 @@ impl DetailControl {
             }
         }
         self.setting += 1;
-        self.tell(offset_of!(Ledger, knobs), knobs(self.setting, level));
+        self.tell(offset_of!(Cpu, ledger.knobs), knobs(self.setting, level));
         for hook in attached.iter_mut() {
             if goes_without(level).contains(&hook.tracepoint()) {
                 hook.detach();
@@ -120,14 +120,14 @@ impl DetailControl {
         Ok(())
     }
 
-    /// Writes a word of eight bytes to the ledgers of all CPUs, `at` bytes into each.
+    /// Writes a word of eight bytes to what is kept for each CPU, `at` bytes into it.
     fn tell<T: Copy>(&self, at: usize, word: T) {
         const { assert!(size_of::<T>() == 8) };
         for cpu in 0..self.cpus as usize {
-            let at = cpu * size_of::<Ledger>() + at;
-            // SAFETY: inside the mapping, whose values are laid out as `Ledger` by the shared
+            let at = cpu * size_of::<Cpu>() + at;
+            // SAFETY: inside the mapping, whose values are laid out as `Cpu` by the shared
             // declaration; aligned to 8 bytes, so that the programs see the one word or the other.
-            unsafe { self.ledgers.as_mut_ptr().add(at).cast::<T>().write_volatile(word) };
+            unsafe { self.memory.as_mut_ptr().add(at).cast::<T>().write_volatile(word) };
         }
     }
 }

@@ -11,10 +11,10 @@ use aya::{
 use syscost_common::{
     cell::{self, ERRNOS, SLOTS},
     config::{Machine, Offsets},
+    cpu::Cpu,
     detail::Knobs,
     filter::{self, LEFT_OUT},
     kind::KINDS,
-    ledger::{COUNTERS, Ledger},
     open_call::{ORIGIN_UNKNOWN, OpenCall},
     scope,
 };
@@ -50,7 +50,7 @@ unsafe impl Pod for Knob<filter::Filter> {}
 // SAFETY: as above.
 unsafe impl Pod for Knob<OpenCall> {}
 // SAFETY: as above.
-unsafe impl Pod for Knob<Ledger> {}
+unsafe impl Pod for Knob<Cpu> {}
 
 /// What the programs are told before they are loaded.
 pub(super) struct Told<'a> {
@@ -84,8 +84,7 @@ pub(super) fn load(object: &[u8], told: &Told<'_>) -> Result<(Ebpf, Option<Diagn
         .override_global("OFFSETS", &offsets, true)
         .override_global("AYA_LOG_LEVEL", &log_level, false)
         .map_max_entries("CELLS", cell::count(cpus))
-        .map_max_entries("LEDGER", cpus)
-        .map_max_entries("SEATS", cpus);
+        .map_max_entries("CPUS", cpus);
     if !request.verbose {
         // Nothing will be said; a page is the smallest there is.
         loader.map_max_entries("AYA_LOGS", 4096);
@@ -136,9 +135,9 @@ fn filter_constants(filter: &Filter) -> filter::Filter {
         filter::Filter { kinds: filter.restricts_kinds().into(), ..filter::Filter::default() };
     match filter.outcome() {
         Outcome::Any => {}
-        Outcome::Failed => told.failed = 1,
+        Outcome::Failed => told.results = filter::RESULTS_FAILED,
         Outcome::Errnos(errnos) => {
-            told.by_errno = 1;
+            told.results = filter::RESULTS_BY_ERRNO;
             for errno in errnos.iter().map(|errno| usize::from(*errno)) {
                 assert!(errno < ERRNOS, "errno {errno} is beyond the table");
                 told.errnos[errno / 64] |= 1 << (errno % 64);
@@ -179,10 +178,9 @@ fn fill_targets(ebpf: &mut Ebpf, targets: &[u32]) -> Result<()> {
 
 /// Sets what can be changed later, for the time until then.
 pub(super) fn set_knobs(ebpf: &mut Ebpf, knobs: Knobs) -> Result<()> {
-    let mut map: Array<&mut MapData, Knob<Ledger>> = Array::try_from(map(ebpf, "LEDGER")?)?;
+    let mut map: Array<&mut MapData, Knob<Cpu>> = Array::try_from(map(ebpf, "CPUS")?)?;
     for cpu in 0..map.len() {
-        let fresh = Knob(Ledger { knobs, sees_enters: 0, counters: [0; COUNTERS] });
-        map.set(cpu, fresh, 0).context("cannot set what is collected")?;
+        map.set(cpu, Knob(Cpu::fresh(knobs)), 0).context("cannot set what is collected")?;
     }
     Ok(())
 }

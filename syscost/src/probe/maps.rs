@@ -15,11 +15,12 @@ use aya::{
 use memmap2::{MmapOptions, MmapRaw};
 use syscost_common::{
     cell::{self, Cell, OVERFLOW_SLOT, SLOTS},
+    cpu::Cpu,
     filter::LEFT_OUT,
     group::{Group, Key, MAX_GROUPS},
     kind::{self, KINDS},
-    ledger::{COUNTERS, Ledger},
-    open_call::{MAX_OPEN_BY_TID, OpenCall, Seat},
+    ledger::COUNTERS,
+    open_call::{MAX_OPEN_BY_TID, OpenCall},
     scope::MAX_TARGETS,
 };
 
@@ -28,10 +29,9 @@ use crate::sample::{KindKey, KindSample};
 
 /// A view of all that the programs write.
 pub(super) struct Maps {
-    cpus: u32,
     cells: Mapped<Cell>,
     slot_of_kind: Mapped<u32>,
-    ledger: Mapped<Ledger>,
+    cpus: Mapped<Cpu>,
     folded: BTreeMap<u32, Folded>,
 }
 
@@ -39,10 +39,9 @@ impl Maps {
     /// Maps the maps of a loaded object made for `cpus` possible CPUs.
     pub(super) fn open(ebpf: &Ebpf, cpus: u32) -> Result<Self> {
         Ok(Self {
-            cpus,
             cells: Mapped::open(ebpf, "CELLS", cell::count(cpus))?,
             slot_of_kind: Mapped::open(ebpf, "SLOT_OF_KIND", KINDS)?,
-            ledger: Mapped::open(ebpf, "LEDGER", cpus)?,
+            cpus: Mapped::open(ebpf, "CPUS", cpus)?,
             folded: BTreeMap::new(),
         })
     }
@@ -66,16 +65,15 @@ impl Maps {
 
     fn fold(&mut self, key: KindKey, slot: u32) -> KindSample {
         let cells = &self.cells;
-        let of_slot = (0..self.cpus).map(|cpu| cells.read(cell::index(cpu, slot)));
+        let of_slot = (0..self.cpus.entries).map(|cpu| cells.read(cell::index(cpu, slot)));
         self.folded.entry(slot).or_default().advance(key, of_slot)
     }
 
     /// The ledger's counters, summed over all CPUs.
     pub(super) fn counters(&self) -> [u64; COUNTERS] {
         let mut sums = [0u64; COUNTERS];
-        for cpu in 0..self.cpus {
-            let ledger = self.ledger.read(cpu);
-            for (sum, count) in sums.iter_mut().zip(ledger.counters) {
+        for cpu in self.cpus.iter() {
+            for (sum, count) in sums.iter_mut().zip(cpu.ledger.counters) {
                 // A CPU may have taken back what another one counted: its share may be below zero.
                 *sum = sum.wrapping_add(count);
             }
@@ -142,7 +140,7 @@ pub fn map_bytes_at_most(cpus: u32) -> u64 {
     let maps = [
         array(size_of::<Cell>(), cell::count(cpus)),
         array(size_of::<u32>(), KINDS),
-        array(size_of::<Ledger>(), cpus),
+        array(size_of::<Cpu>(), cpus),
         // The queue of free slots.
         array(size_of::<u32>(), SLOTS + 1),
         hash(size_of::<u32>(), SLOTS.into()),
@@ -155,8 +153,6 @@ pub fn map_bytes_at_most(cpus: u32) -> u64 {
                 + array(size_of::<u32>(), MAX_GROUPS + 1)
                 + 2 * HEADER,
         ),
-        // Seats, where there is task storage.
-        array(size_of::<Seat>(), cpus),
         // The globals, and the ring of diagnostics with its two pages of positions.
         2 * PAGE,
         4 * PAGE,

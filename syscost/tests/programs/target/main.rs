@@ -250,7 +250,8 @@ fn dying(threads: u64) {
     done();
 }
 
-/// `times` 32-bit calls of number 20: getpid there, writev here.
+/// `times` 32-bit calls of number 20, `getpid`, and after each one two native calls of that number:
+/// `writev`, which fails.
 fn int80(times: u64) {
     ready();
     #[cfg(target_arch = "x86_64")]
@@ -259,6 +260,10 @@ fn int80(times: u64) {
         unsafe {
             std::arch::asm!("int 0x80", inout("rax") 20u64 => _, out("r8") _, out("r9") _,
                 out("r10") _, out("r11") _);
+        }
+        for _ in 0..2 {
+            // SAFETY: there is no file descriptor -1, and nothing is read.
+            unsafe { libc::writev(-1, std::ptr::null(), 0) };
         }
     }
     #[cfg(not(target_arch = "x86_64"))]

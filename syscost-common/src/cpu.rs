@@ -1,0 +1,91 @@
+//! What is kept for each CPU: all that a call has to find, in one place.
+
+use crate::{
+    detail::Knobs,
+    ledger::{COUNTERS, Ledger},
+};
+
+/// Found by one look-up. All-zero bytes are an empty seat, and a ledger without entries.
+// A multiple of two cache lines, so that two CPUs never share one, nor a pair that is fetched together.
+#[derive(Clone, Copy)]
+#[repr(C, align(128))]
+pub struct Cpu {
+    /// The thread that runs there.
+    pub seat: Seat,
+    /// What happened there, and how much is to be collected.
+    pub ledger: Ledger,
+    /// Explicit padding: kernel memory holds nothing undefined.
+    pub reserved: [u64; 8],
+}
+
+impl Cpu {
+    /// Before anything has happened.
+    pub const fn fresh(knobs: Knobs) -> Self {
+        Self {
+            seat: Seat::EMPTY,
+            ledger: Ledger { knobs, sees_enters: 0, counters: [0; COUNTERS] },
+            reserved: [0; 8],
+        }
+    }
+}
+
+const _: () = assert!(size_of::<Cpu>() == 384);
+
+/// What a CPU keeps of the thread that runs there, in place of [`OpenCall`], as long as nothing about
+/// it is out of the ordinary. All-zero bytes are an empty seat.
+///
+/// [`OpenCall`]: crate::open_call::OpenCall
+// First what each call of a thread asks for: one cache line.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+pub struct Seat {
+    /// Where the registers lie that it comes in with, the same place for as long as it lives: on its
+    /// kernel stack. 0 for nobody, and where the hooks are not handed it.
+    pub regs: u64,
+    /// The same, if the thread is in scope whenever it enters a call; 0 if that must be asked.
+    pub regs_in_scope: u64,
+    /// When its open call was entered, ns of CLOCK_MONOTONIC; 0 when no call is open.
+    pub entered_at: u64,
+    /// The settings under which it sat down. Under others it must get up.
+    pub knobs: Knobs,
+    /// The number of its last call, if that was not a compat call; [`NO_NR`] otherwise.
+    pub nr: u64,
+    /// The kind of its last call, which may be open, see [`crate::kind`].
+    pub kind: u32,
+    /// Where calls of that kind are recorded, see [`crate::cell::index`]; [`NO_CELL`] while its slot is not
+    /// known, or if it has none of its own.
+    pub cell: u32,
+    /// The registers of a thread that is not in scope, if one like that made the last call; 0 for none.
+    pub stranger: u64,
+    /// [`Knobs::detail`] when `stranger` was found to be one.
+    pub stranger_detail: u32,
+    /// Explicit padding: kernel memory holds nothing undefined.
+    pub reserved: [u32; 15],
+    /// The address of the thread's task; 0 for nobody.
+    pub task: u64,
+}
+
+impl Seat {
+    /// Nobody sits there.
+    pub const EMPTY: Self = Self {
+        regs: 0,
+        regs_in_scope: 0,
+        entered_at: 0,
+        knobs: Knobs { detail: 0, one_in: 0 },
+        nr: 0,
+        kind: 0,
+        cell: 0,
+        stranger: 0,
+        stranger_detail: 0,
+        reserved: [0; 15],
+        task: 0,
+    };
+}
+
+const _: () = assert!(size_of::<Seat>() == 128);
+
+/// What is no cell's place.
+pub const NO_CELL: u32 = u32::MAX;
+
+/// What is no call's number: the kernel hands over ints, widened with their sign.
+pub const NO_NR: u64 = 1 << 63;
