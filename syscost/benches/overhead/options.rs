@@ -11,7 +11,7 @@ pub(crate) struct Options {
     /// A third of the rounds
     #[arg(long, conflicts_with = "rounds")]
     quick: bool,
-    /// How often everything is measured; peers are in every third round
+    /// How often everything is measured; some peers are in every third round
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
     /// Leave out what needs something installed

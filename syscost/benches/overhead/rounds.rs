@@ -8,12 +8,8 @@ use anyhow::Result;
 use crate::{
     contender::{CONTENDERS, Contender},
     options::Options,
-    work::Work,
     worker::Worker,
 };
-
-/// Peers that take seconds to attach have fewer rounds.
-const PEERS_EVERY: usize = 3;
 
 /// What was measured of one contender.
 pub(crate) struct Series {
@@ -69,8 +65,6 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Series>> {
         failed: contender.missing(),
     };
     let mut all: Vec<Series> = CONTENDERS.iter().filter(wanted).map(new).collect();
-    let mut calls = Worker::start(Work::Calls)?;
-    let mut switches = Worker::start(Work::Switches)?;
     let progress = std::io::stderr().is_terminal();
     for round in 0..options.rounds() {
         for series in &mut all {
@@ -78,12 +72,8 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Series>> {
             if progress {
                 eprint!("\rround {}/{}: {:<48}", round + 1, options.rounds(), contender.name);
             }
-            let due = contender.peer().is_none() || round % PEERS_EVERY == 0;
-            let worker = match contender.work {
-                Work::Switches => &mut switches,
-                _ => &mut calls,
-            };
-            let added = if due { series.measure_once(worker)? } else { None };
+            let due = contender.peer().is_none_or(|peer| round.is_multiple_of(peer.one_in));
+            let added = if due { series.measure_once()? } else { None };
             series.added.push(added);
         }
     }
@@ -95,10 +85,13 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Series>> {
 
 impl Series {
     /// What the contender adds now; `None` when it failed, now or before.
-    fn measure_once(&mut self, worker: &mut Worker) -> Result<Option<Added>> {
+    fn measure_once(&mut self) -> Result<Option<Added>> {
         if self.failed.is_some() {
             return Ok(None);
         }
+        // A new one each time. From its first seconds on a process may come to pay more for whatever is
+        // traced, for as long as it lives: those who are measured later would.
+        let worker = &mut Worker::start(self.contender.work)?;
         let before = worker.ns(self.contender.work.batch())?;
         let traced = match self.contender.ns(worker) {
             Ok(traced) => traced,
