@@ -15,7 +15,7 @@ use syscost_common::{
 
 use crate::{
     frozen::frozen,
-    kind::TS_COMPAT,
+    kind,
     ledger::{self, Here},
     maps::{MACHINE, OFFSETS},
     threads::Threads,
@@ -84,7 +84,7 @@ impl Threads for ByTid {
     #[inline(always)]
     fn is_in_compat_call(&self) -> bool {
         let at = frozen!(OFFSETS.task_status);
-        at != 0 && read::<u32>(running(), at) & TS_COMPAT != 0
+        at != 0 && kind::is_compat(read(running(), at))
     }
 
     #[inline(always)]

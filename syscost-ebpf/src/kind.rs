@@ -3,7 +3,13 @@
 use syscost_common::kind::{AbiClass, X32_BIT, pack};
 
 /// `TS_COMPAT` of arch/x86/include/asm/thread_info.h: a 32-bit call is being served.
-pub(crate) const TS_COMPAT: u32 = 0x0002;
+const TS_COMPAT: u32 = 0x0002;
+
+/// Whether a thread with this `thread_info.status` is in a compat call.
+#[inline(always)]
+pub(crate) fn is_compat(status: u32) -> bool {
+    status & TS_COMPAT != 0
+}
 
 /// The kind of call `nr`.
 #[inline(always)]

@@ -152,7 +152,7 @@ pub(crate) fn may_have_storage(task: *mut task_struct) -> bool {
 #[inline(always)]
 pub(crate) fn is_in_compat_call(task: *mut task_struct) -> bool {
     let at = frozen!(OFFSETS.task_status);
-    at != 0 && read(task.cast(), at) & kind::TS_COMPAT != 0
+    at != 0 && kind::is_compat(read(task.cast(), at))
 }
 
 #[inline(always)]

@@ -25,18 +25,10 @@ pub(crate) struct Peer {
     sign: &'static str,
     /// Whether a call under it takes tens of µs.
     pub is_slow: bool,
-    /// One in how many rounds has it: attaching takes seconds. What a requirement asks for is in all, since
-    /// on a noisy machine a few rounds tell little.
-    pub one_in: usize,
 }
 
-pub(crate) static SYSCOUNT: Peer = Peer {
-    program: "syscount",
-    args: &["-L", "-p", "{pid}"],
-    sign: "getppid",
-    is_slow: false,
-    one_in: 1,
-};
+pub(crate) static SYSCOUNT: Peer =
+    Peer { program: "syscount", args: &["-L", "-p", "{pid}"], sign: "getppid", is_slow: false };
 
 /// The script as it is mostly written. It keeps nothing of a call that has ended.
 pub(crate) static BPFTRACE: Peer = Peer {
@@ -50,7 +42,6 @@ pub(crate) static BPFTRACE: Peer = Peer {
     ],
     sign: GETPPID_OF_BPFTRACE,
     is_slow: false,
-    one_in: 1,
 };
 
 /// The cheapest script that says the same: `sys_exit` knows the number as well.
@@ -64,7 +55,6 @@ pub(crate) static BPFTRACE_LEAST: Peer = Peer {
     ],
     sign: GETPPID_OF_BPFTRACE,
     is_slow: false,
-    one_in: 3,
 };
 
 #[cfg(target_arch = "x86_64")]
@@ -72,21 +62,11 @@ const GETPPID_OF_BPFTRACE: &str = "@ns[110]";
 #[cfg(target_arch = "aarch64")]
 const GETPPID_OF_BPFTRACE: &str = "@ns[173]";
 
-pub(crate) static PERF_TRACE: Peer = Peer {
-    program: "perf",
-    args: &["trace", "-s", "-p", "{pid}"],
-    sign: "getppid",
-    is_slow: true,
-    one_in: 3,
-};
+pub(crate) static PERF_TRACE: Peer =
+    Peer { program: "perf", args: &["trace", "-s", "-p", "{pid}"], sign: "getppid", is_slow: true };
 
-pub(crate) static STRACE: Peer = Peer {
-    program: "strace",
-    args: &["-c", "-f", "-p", "{pid}"],
-    sign: "getppid",
-    is_slow: true,
-    one_in: 3,
-};
+pub(crate) static STRACE: Peer =
+    Peer { program: "strace", args: &["-c", "-f", "-p", "{pid}"], sign: "getppid", is_slow: true };
 
 /// None of them says when it is attached, and bpftrace compiles first.
 const TIME_TO_ATTACH: Duration = Duration::from_secs(3);

@@ -23,6 +23,11 @@ const RATIOS: [Ratio; 5] = [
     },
 ];
 
+/// Whether a ratio takes the contender `id`.
+pub(crate) fn asks_for(id: &str) -> bool {
+    RATIOS.iter().any(|ratio| [ratio.of, ratio.to].contains(&id))
+}
+
 /// Prints what of the requirements was asked for; `false` when one is missed.
 pub(crate) fn print_ratios(all: &[Series]) -> bool {
     let series = |id: &str| all.iter().find(|series| series.contender.id == id);

@@ -8,8 +8,13 @@ use anyhow::Result;
 use crate::{
     contender::{CONTENDERS, Contender},
     options::Options,
+    requirement,
     worker::Worker,
 };
+
+/// Attaching peers takes seconds, so that they have fewer rounds. What a requirement asks for is in all: on a
+/// noisy machine a few rounds tell little.
+const PEERS_EVERY: usize = 3;
 
 /// What was measured of one contender.
 pub(crate) struct Series {
@@ -72,7 +77,9 @@ pub(crate) fn measure(options: &Options) -> Result<Vec<Series>> {
             if progress {
                 eprint!("\rround {}/{}: {:<48}", round + 1, options.rounds(), contender.name);
             }
-            let due = contender.peer().is_none_or(|peer| round.is_multiple_of(peer.one_in));
+            let due = contender.peer().is_none()
+                || requirement::asks_for(contender.id)
+                || round % PEERS_EVERY == 0;
             let added = if due { series.measure_once()? } else { None };
             series.added.push(added);
         }
