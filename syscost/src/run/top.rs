@@ -73,9 +73,8 @@ async fn browse(plan: &TopPlan) -> Result<u8> {
     )?;
     let mut term = Term::open()?;
     let mut list = UiState::processes(no_color(plan));
-    let mut failed = None;
     loop {
-        let notes = notes(&source).into_iter().chain(failed.take()).collect();
+        let notes = notes(&source);
         let around = Around { term: &mut term, signals: &mut signals, child: &mut child };
         // The list's programs go before the process's come: nobody pays for both.
         let Next::Attach(pid) =
@@ -84,7 +83,7 @@ async fn browse(plan: &TopPlan) -> Result<u8> {
             return Ok(exit::OK);
         };
         match attaching.process(plan, pid) {
-            Err(error) => failed = Some(format!("{error:#}")),
+            Err(error) => list.fail(format!("{error:#}")),
             Ok((source, keeper)) => {
                 let mut ui = UiState::chosen(no_color(plan));
                 let notes = self::notes(&source);

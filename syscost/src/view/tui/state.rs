@@ -74,6 +74,8 @@ pub struct UiState {
     pub(super) theme: Theme,
     /// Whether what is measured was chosen from a list, which one can return to.
     pub(super) chosen: bool,
+    /// Why the last action came to nothing; the next one takes it away.
+    pub(super) failed: Option<String>,
 }
 
 impl UiState {
@@ -92,6 +94,7 @@ impl UiState {
             size: (80, 24),
             theme: Theme::new(no_color),
             chosen: false,
+            failed: None,
         }
     }
 
@@ -109,6 +112,11 @@ impl UiState {
     /// page goes and which columns can be sorted by; drawing fits itself to the frame regardless.
     pub fn resize(&mut self, width: u16, height: u16) {
         self.size = (width, height);
+    }
+
+    /// Tells why the last action came to nothing.
+    pub fn fail(&mut self, why: String) {
+        self.failed = Some(why);
     }
 
     /// What is on the screen: `live`, or what it was when the screen was paused.

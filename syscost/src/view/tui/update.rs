@@ -16,6 +16,7 @@ const AROUND_ROWS: u16 = 5;
 /// Carries out `action`; `live` is the newest measurement. What the run loop has to do is
 /// returned.
 pub fn update(ui: &mut UiState, action: Action, live: &Live) -> Option<Effect> {
+    ui.failed = None;
     match action {
         Action::Quit => return Some(Effect::Quit),
         Action::Interrupt => return Some(Effect::Interrupt),

@@ -190,6 +190,8 @@ fn window_length(ns: u64) -> String {
 fn draw_notes(page: &mut Page<'_>, ui: &UiState, live: &Live) {
     let theme = &ui.theme;
     let mut notes = Vec::new();
+    // The user waits for an answer; that numbers are inexact is said in the first line as well.
+    notes.extend(ui.failed.as_ref().map(|why| (printable(why).into_owned(), theme.mark)));
     match &ui.filter {
         Filter::Off => {}
         Filter::Typing(text) => notes.push((format!("filter: {text}▏"), theme.active)),

@@ -185,6 +185,15 @@ fn who_returns_to_the_list_sees_it_go_on_and_the_process_selected() {
 }
 
 #[test]
+fn why_an_action_came_to_nothing_is_told_until_the_next() {
+    let mut ui = UiState::processes(true);
+    ui.fail("no process 812".into());
+    assert_eq!(ui.failed.as_deref(), Some("no process 812"));
+    update(&mut ui, Action::Down, &host());
+    assert_eq!(ui.failed, None);
+}
+
+#[test]
 fn back_on_a_chosen_processs_first_screen_drops_the_filter_and_then_leaves() {
     let mut ui = with(UiState::chosen(true), &server(), &[Action::Open, Action::Back]);
     let typed = [Action::Filter, Action::FilterType('x'), Action::FilterKeep, Action::Back];

@@ -228,6 +228,11 @@ pub(super) fn shed(level: Detail) -> Live {
 
 /// A host with two busy processes, an idle one, and one that has died.
 pub(super) fn host() -> Live {
+    host_with(|_| {})
+}
+
+/// The same after something has happened.
+pub(super) fn host_with(change: impl FnOnce(&mut Sample)) -> Live {
     let sample = |seconds: u64| {
         let group = |key, name: Option<&str>, alive, calls: u64, errors, mean_ns| GroupSample {
             key,
@@ -260,7 +265,9 @@ pub(super) fn host() -> Live {
         sample.groups = Some(GroupsSample { by: GroupBy::Process, groups });
         sample
     };
-    live(&sample(132), &sample(133))
+    let mut now = sample(133);
+    change(&mut now);
+    live(&sample(132), &now)
 }
 
 /// Of a call of `mean_ns`: at most 5 µs on a CPU, half as much waiting for one, the rest blocked.

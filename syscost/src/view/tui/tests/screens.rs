@@ -4,8 +4,8 @@ use ratatui::{Terminal, backend::TestBackend, buffer::Buffer, style::Color};
 use syscost_common::{cell::PartOf, ledger::Counter};
 
 use super::fixture::{
-    EPOLL_WAIT, READ, SECOND, calibrated, host, partly_parted, server, server_with, shed, silent,
-    unparted, with_syscalls,
+    EPOLL_WAIT, READ, SECOND, calibrated, host, host_with, partly_parted, server, server_with,
+    shed, silent, unparted, with_syscalls,
 };
 use crate::{
     reading::Reading,
@@ -65,6 +65,17 @@ fn processes() {
     let none: Vec<Action> = [Action::Filter].into_iter().chain(typed("redis")).collect();
     check_from("processes_without_match", &list, &host(), &none);
     check_from("processes_empty", &list, &silent(), &[]);
+}
+
+#[test]
+fn a_process_that_could_not_be_attached_to() {
+    let lossy = host_with(|sample| sample.ledger.program_misses = Some(8));
+    let mut list = UiState::processes(false);
+    for action in [Action::Filter].into_iter().chain(typed("812")).chain([Action::FilterKeep]) {
+        update(&mut list, action, &lossy);
+    }
+    list.fail("no process 812: it has exited, or the PID is wrong (ps -e lists them)".into());
+    check_from("processes_failed", &list, &lossy, &[]);
 }
 
 #[test]
