@@ -13,8 +13,8 @@ use nix::{
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 
 use crate::harness::{
-    Target, assert_nothing_left, await_unloaded, capabilities, eventually, loaded_programs,
-    may_be_kept, programs_of, skipped, task_storage,
+    Target, assert_nothing_left, await_unloaded, capabilities, comes_about, eventually,
+    loaded_programs, may_be_kept, programs_of, skipped, task_storage,
 };
 
 /// A program in a terminal that can be read and typed to.
@@ -65,11 +65,11 @@ impl Terminal {
 
     fn shows(&self, words: &[&str]) {
         let mut last = String::new();
-        eventually_or(|| {
+        let shown = comes_about(|| {
             last = self.text();
             words.iter().all(|word| last.contains(word))
-        })
-        .unwrap_or_else(|()| panic!("never showed {words:?}:\n{last}"));
+        });
+        assert!(shown, "never showed {words:?}:\n{last}");
     }
 
     fn types(&mut self, keys: &str) {
@@ -109,16 +109,6 @@ impl Drop for Terminal {
 fn fd(master: &dyn MasterPty) -> std::os::fd::BorrowedFd<'_> {
     // SAFETY: the descriptor is the master's, which outlives the borrow.
     unsafe { std::os::fd::BorrowedFd::borrow_raw(master.as_raw_fd().unwrap()) }
-}
-
-fn eventually_or(mut holds: impl FnMut() -> bool) -> Result<(), ()> {
-    for _ in 0..2000 {
-        if holds() {
-            return Ok(());
-        }
-        thread::sleep(std::time::Duration::from_millis(10));
-    }
-    Err(())
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::{
     io::{BufRead, BufReader},
     path::Path,
     process::{Child, Stdio},
-    sync::mpsc::{Receiver, channel},
+    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     thread,
     time::{Duration, Instant},
 };
@@ -13,11 +13,48 @@ use anyhow::{Context, Result};
 
 use super::packages::Emulator;
 
-/// A machine that runs until it powers off, or until its time is up. Ends with this value.
+/// How long to wait for a machine.
+#[derive(Clone, Copy)]
+pub(super) struct Patience {
+    /// From one line to the next.
+    pub(super) silence: Duration,
+    /// From its start to its end.
+    pub(super) whole: Duration,
+}
+
+/// What comes next on the console.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    Line(String),
+    NoMore(End),
+}
+
+/// Why no more comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The machine is off.
+    Off,
+    /// It has said nothing for too long.
+    Silent,
+    /// It talks, and has taken too long as a whole.
+    Late,
+}
+
+impl End {
+    pub(super) fn describe(self) -> &'static str {
+        match self {
+            Self::Off => "the machine is off",
+            Self::Silent => "the machine has fallen silent",
+            Self::Late => "the machine has taken too long",
+        }
+    }
+}
+
+/// A machine that runs until it powers off, or until nobody waits for it any more. Ends with this
+/// value.
 pub(super) struct Machine {
     child: Child,
-    lines: Receiver<String>,
-    until: Instant,
+    console: Console,
 }
 
 impl Machine {
@@ -25,7 +62,7 @@ impl Machine {
         emulator: &Emulator,
         kernel: &Path,
         initrd: &Path,
-        limit: Duration,
+        patience: Patience,
     ) -> Result<Self> {
         let mut command = emulator.command();
         // Emulated even where the processor could do it: everywhere the same, and no privilege. Both
@@ -43,7 +80,7 @@ impl Machine {
             .spawn()
             .context("cannot start the emulator")?;
         let stdout = child.stdout.take().context("the emulator has no output")?;
-        let (sender, lines) = channel();
+        let (sender, console) = Console::open(patience);
         thread::spawn(move || {
             for line in BufReader::new(stdout).split(b'\n').map_while(Result::ok) {
                 let line = String::from_utf8_lossy(&line).trim_end().to_owned();
@@ -52,12 +89,12 @@ impl Machine {
                 }
             }
         });
-        Ok(Self { child, lines, until: Instant::now() + limit })
+        Ok(Self { child, console })
     }
 
-    /// The next line on the console; `None` when there will be no more.
-    pub(super) fn line(&mut self) -> Option<String> {
-        self.lines.recv_timeout(self.until.saturating_duration_since(Instant::now())).ok()
+    /// The next line on the console, if there is one in time.
+    pub(super) fn next(&mut self) -> Said {
+        self.console.next()
     }
 }
 
@@ -65,5 +102,74 @@ impl Drop for Machine {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// What the machine says, line by line.
+struct Console {
+    lines: Receiver<String>,
+    patience: Patience,
+    until: Instant,
+}
+
+impl Console {
+    /// Where the lines go in, and where they come out.
+    fn open(patience: Patience) -> (Sender<String>, Self) {
+        let (sender, lines) = channel();
+        (sender, Self { lines, patience, until: Instant::now() + patience.whole })
+    }
+
+    fn next(&self) -> Said {
+        let left = self.until.saturating_duration_since(Instant::now());
+        // Also when there is more to read: who talks without end is late as well.
+        if left.is_zero() {
+            return Said::NoMore(End::Late);
+        }
+        match self.lines.recv_timeout(left.min(self.patience.silence)) {
+            Ok(line) => Said::Line(line),
+            Err(RecvTimeoutError::Disconnected) => Said::NoMore(End::Off),
+            Err(RecvTimeoutError::Timeout) if left > self.patience.silence => {
+                Said::NoMore(End::Silent)
+            }
+            Err(RecvTimeoutError::Timeout) => Said::NoMore(End::Late),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(3600);
+    const SHORT: Duration = Duration::from_millis(1);
+
+    fn saying(silence: Duration, whole: Duration) -> (Sender<String>, Console) {
+        let (sender, console) = Console::open(Patience { silence, whole });
+        sender.send("Linux".to_owned()).unwrap();
+        (sender, console)
+    }
+
+    #[test]
+    fn what_was_said_is_read_and_then_the_machine_is_off() {
+        let (sender, console) = saying(LONG, LONG);
+        drop(sender);
+        assert_eq!(console.next(), Said::Line("Linux".to_owned()));
+        assert_eq!(console.next(), Said::NoMore(End::Off));
+    }
+
+    #[test]
+    fn who_says_nothing_for_too_long_is_silent() {
+        let (_sender, console) = saying(SHORT, LONG);
+        assert_eq!(console.next(), Said::Line("Linux".to_owned()));
+        assert_eq!(console.next(), Said::NoMore(End::Silent));
+    }
+
+    #[test]
+    fn who_takes_too_long_is_late_whether_talking_or_not() {
+        let (_sender, console) = saying(LONG, Duration::ZERO);
+        assert_eq!(console.next(), Said::NoMore(End::Late));
+        let (_sender, console) = saying(LONG, SHORT);
+        while let Said::Line(_) = console.next() {}
+        assert_eq!(console.next(), Said::NoMore(End::Late));
     }
 }
