@@ -61,6 +61,16 @@ pub(super) fn preempts_programs() -> bool {
     kernel_is_at_least(7, 0)
 }
 
+/// Whether attaching to perf's tracepoints, on a kernel where that is to be done, takes CAP_SYS_ADMIN
+/// instead of CAP_PERFMON. The kernel itself knows levels up to 2 of `kernel.perf_event_paranoid`, and
+/// CAP_PERFMON overrides them all (Documentation/admin-guide/sysctl/kernel.rst). Distributions have
+/// added higher ones, for which only CAP_SYS_ADMIN will do; Debian's kernels start with 3.
+pub fn perf_takes_admin() -> bool {
+    let level = fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").ok();
+    let level = level.and_then(|level| level.trim().parse::<i32>().ok());
+    preempts_programs() && level.is_some_and(|level| level > 2)
+}
+
 /// Whether the running kernel is `major.minor` or newer.
 pub(super) fn kernel_is_at_least(major: u8, minor: u8) -> bool {
     procfs::sys::kernel::Version::current()
@@ -217,8 +227,8 @@ fn trial(choice: HookChoice) -> Vec<Finding> {
             "hooks",
             format!(
                 "BTF tracepoints sys_enter, sys_exit; open calls in task storage. Those of perf, \
-                 where no program is skipped, cannot be had ({because}): mount tracefs on \
-                 /sys/kernel/tracing"
+                 where no program is skipped, cannot be had ({because}): they take root, and \
+                 tracefs on /sys/kernel/tracing"
             ),
         ),
         Hooks::Perf => Finding::good(

@@ -4,6 +4,8 @@ use anyhow::{Context, Result};
 use caps::{CapSet, Capability, CapsHashSet, errors::CapsError};
 use nix::sys::prctl;
 
+use crate::probe::preflight::perf_takes_admin;
+
 /// Gives up every capability of this thread, for good. If `works` then says that something no
 /// longer does, CAP_BPF alone is kept.
 ///
@@ -39,7 +41,7 @@ impl LaidAside {
         let permitted = caps::read(None, CapSet::Permitted)?;
         let mut aside = CapsHashSet::new();
         if purpose.attaching {
-            aside.extend(to_attach(&permitted));
+            aside.extend(to_attach(&permitted, perf_takes_admin()));
         }
         if purpose.budget {
             aside.extend(to_keep_a_budget(&permitted));
@@ -72,13 +74,15 @@ fn to_keep_a_budget(permitted: &CapsHashSet) -> CapsHashSet {
     kept(permitted).into_iter().chain(admin).collect()
 }
 
-/// Those of `permitted` that attaching takes: to load programs, to look into all processes, and to
-/// find them where /proc hides those of others.
-fn to_attach(permitted: &CapsHashSet) -> CapsHashSet {
+/// Those of `permitted` that attaching takes: to load programs, to look into all processes, to find
+/// them where /proc hides those of others, and to use perf where CAP_PERFMON is not enough for it.
+fn to_attach(permitted: &CapsHashSet, perf_takes_admin: bool) -> CapsHashSet {
     let perfmon = [Capability::CAP_PERFMON, Capability::CAP_SYS_ADMIN];
     let perfmon = perfmon.into_iter().find(|capability| permitted.contains(capability));
-    let ptrace = Some(Capability::CAP_SYS_PTRACE).filter(|ptrace| permitted.contains(ptrace));
-    kept(permitted).into_iter().chain(perfmon).chain(ptrace).collect()
+    let ptrace = Some(Capability::CAP_SYS_PTRACE);
+    let admin = perf_takes_admin.then_some(Capability::CAP_SYS_ADMIN);
+    let if_there = ptrace.into_iter().chain(admin).filter(|other| permitted.contains(other));
+    kept(permitted).into_iter().chain(perfmon).chain(if_there).collect()
 }
 
 fn give_up_but(aside: &CapsHashSet, works: impl FnOnce() -> bool) -> Result<()> {
@@ -168,7 +172,7 @@ mod tests {
     #[test]
     fn what_attaching_takes_is_laid_aside_and_taken_up_again() {
         thread::spawn(|| {
-            let aside = to_attach(&set(CapSet::Permitted));
+            let aside = to_attach(&set(CapSet::Permitted), perf_takes_admin());
             let laid = LaidAside::lay(For { attaching: true, budget: false }, || {
                 assert!(set(CapSet::Effective).is_empty(), "tried with nothing");
                 true
@@ -185,13 +189,19 @@ mod tests {
     }
 
     #[test]
-    fn attaching_takes_three_at_most() {
-        let of = |capabilities: &[Capability]| to_attach(&capabilities.iter().copied().collect());
+    fn attaching_takes_three_at_most_and_one_more_for_some_kernels_perf() {
+        let with_perf = |capabilities: &[Capability], perf_takes_admin| {
+            to_attach(&capabilities.iter().copied().collect(), perf_takes_admin)
+        };
+        let of = |capabilities: &[Capability]| with_perf(capabilities, false);
         let three = [Capability::CAP_BPF, Capability::CAP_PERFMON, Capability::CAP_SYS_PTRACE];
         let more = [&three[..], &[Capability::CAP_SYS_ADMIN, Capability::CAP_CHOWN]].concat();
         assert_eq!(of(&more), CapsHashSet::from_iter(three));
         let admin = CapsHashSet::from_iter([Capability::CAP_SYS_ADMIN]);
         assert_eq!(of(&[Capability::CAP_SYS_ADMIN]), admin);
+        let four = [&three[..], &[Capability::CAP_SYS_ADMIN]].concat();
+        assert_eq!(with_perf(&more, true), CapsHashSet::from_iter(four));
+        assert_eq!(with_perf(&three, true), CapsHashSet::from_iter(three), "it is not there");
     }
 
     #[test]
