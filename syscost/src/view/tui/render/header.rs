@@ -186,7 +186,8 @@ fn window_length(ns: u64) -> String {
     }
 }
 
-/// What needs to be said beyond numbers: why they are inexact, what is filtered, the notes.
+/// What needs to be said beyond numbers: what came to nothing, what is filtered, why numbers are inexact,
+/// the notes.
 fn draw_notes(page: &mut Page<'_>, ui: &UiState, live: &Live) {
     let theme = &ui.theme;
     let mut notes = Vec::new();

@@ -32,7 +32,7 @@ fn after(live: &Live, actions: &[Action]) -> UiState {
     with(UiState::new(true), live, actions)
 }
 
-fn with(mut ui: UiState, live: &Live, actions: &[Action]) -> UiState {
+pub(super) fn with(mut ui: UiState, live: &Live, actions: &[Action]) -> UiState {
     for action in actions {
         assert_eq!(update(&mut ui, *action, live), None, "{action:?}");
     }

@@ -3,9 +3,12 @@
 use ratatui::{Terminal, backend::TestBackend, buffer::Buffer, style::Color};
 use syscost_common::{cell::PartOf, ledger::Counter};
 
-use super::fixture::{
-    EPOLL_WAIT, READ, SECOND, calibrated, host, host_with, partly_parted, server, server_with,
-    shed, silent, unparted, with_syscalls,
+use super::{
+    behaviour::with,
+    fixture::{
+        EPOLL_WAIT, READ, SECOND, calibrated, host, host_with, partly_parted, server, server_with,
+        shed, silent, unparted, with_syscalls,
+    },
 };
 use crate::{
     reading::Reading,
@@ -70,10 +73,9 @@ fn processes() {
 #[test]
 fn a_process_that_could_not_be_attached_to() {
     let lossy = host_with(|sample| sample.ledger.program_misses = Some(8));
-    let mut list = UiState::processes(false);
-    for action in [Action::Filter].into_iter().chain(typed("812")).chain([Action::FilterKeep]) {
-        update(&mut list, action, &lossy);
-    }
+    let filter: Vec<Action> =
+        [Action::Filter].into_iter().chain(typed("812")).chain([Action::FilterKeep]).collect();
+    let mut list = with(UiState::processes(false), &lossy, &filter);
     list.fail("no process 812: it has exited, or the PID is wrong (ps -e lists them)".into());
     check_from("processes_failed", &list, &lossy, &[]);
 }
