@@ -23,6 +23,16 @@ impl Spread {
         Some(Self { median: at(0.5), low: at(0.25), high: at(0.75) })
     }
 
+    /// Half the distance of the quartiles: what stands behind `±`.
+    pub fn half_width(self) -> f64 {
+        (self.high - self.low) / 2.0
+    }
+
+    /// Whether it is more than its own spread, to either side of 0.
+    pub fn exceeds_its_spread(self) -> bool {
+        self.median.abs() > self.half_width()
+    }
+
     /// So many times as much.
     pub fn times(self, n: f64) -> Self {
         Self { median: self.median * n, low: self.low * n, high: self.high * n }
@@ -32,6 +42,15 @@ impl Spread {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_spread_covers_is_not_more_than_it() {
+        let spread = |median, low, high| Spread { median, low, high };
+        assert!(spread(106.0, 103.0, 115.0).exceeds_its_spread());
+        assert!(spread(-40.0, -50.0, -30.0).exceeds_its_spread());
+        assert!(!spread(137.0, 103.0, 467.0).exceeds_its_spread());
+        assert!(!spread(0.0, 0.0, 0.0).exceeds_its_spread());
+    }
 
     #[test]
     fn a_spread_is_median_and_quartiles() {

@@ -7,12 +7,15 @@ use anyhow::{Context, Result};
 use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
-use crate::model::calibration::Calibration;
+use crate::{decode::printable, model::calibration::Calibration};
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
-/// Root's own place, which everybody may read.
-const OF_ROOT: &str = "/run/syscost";
+/// Root's own file, which everybody may read.
+const OF_ROOT: &str = "/run/syscost/calibration.json";
+
+/// Names the file in the environment, instead of the usual ones.
+const PLACE: &str = "SYSCOST_CALIBRATION";
 
 #[derive(Serialize, Deserialize)]
 struct Kept {
@@ -23,8 +26,12 @@ struct Kept {
 
 /// The calibration of this boot, the user's own or else root's; `None` when there was none.
 pub fn load() -> Option<Calibration> {
-    [own_folder(), Some(OF_ROOT.into())].into_iter().flatten().find_map(|folder| {
-        let kept: Kept = serde_json::from_slice(&fs::read(file(folder)).ok()?).ok()?;
+    let places = match named_place() {
+        Some(place) => vec![place],
+        None => own_place().into_iter().chain([OF_ROOT.into()]).collect(),
+    };
+    places.into_iter().find_map(|place| {
+        let kept: Kept = serde_json::from_slice(&fs::read(place).ok()?).ok()?;
         let current = kept.boot_id == boot_id().ok()? && kept.version == VERSION;
         current.then_some(kept.calibration)
     })
@@ -35,15 +42,16 @@ pub fn load() -> Option<Calibration> {
 /// # Errors
 /// When there is no place for it.
 pub fn store(calibration: &Calibration) -> Result<PathBuf> {
-    let folder = own_folder().context("no folder to keep it in: XDG_RUNTIME_DIR is not set")?;
-    fs::create_dir_all(&folder)
-        .with_context(|| format!("cannot create the folder {}", folder.display()))?;
+    let place = named_place().or_else(own_place);
+    let place = place.context("no folder to keep it in: XDG_RUNTIME_DIR is not set")?;
+    let cannot = || format!("cannot write {}", printable::path(&place));
+    let folder = place.parent().with_context(cannot)?;
+    fs::create_dir_all(folder)
+        .with_context(|| format!("cannot create the folder {}", printable::path(folder)))?;
     let kept =
         Kept { boot_id: boot_id()?, version: VERSION.to_owned(), calibration: calibration.clone() };
-    // Whole or not at all, for whoever reads it meanwhile.
-    let place = file(folder.clone());
-    let cannot = || format!("cannot write {}", place.display());
-    let mut new = tempfile::NamedTempFile::new_in(&folder).with_context(cannot)?;
+    // Whole or not at all, for a process that reads it meanwhile.
+    let mut new = tempfile::NamedTempFile::new_in(folder).with_context(cannot)?;
     serde_json::to_writer(&mut new, &kept).with_context(cannot)?;
     if geteuid().is_root() {
         use std::os::unix::fs::PermissionsExt;
@@ -55,16 +63,16 @@ pub fn store(calibration: &Calibration) -> Result<PathBuf> {
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-fn own_folder() -> Option<PathBuf> {
+fn named_place() -> Option<PathBuf> {
+    env::var_os(PLACE).filter(|place| !place.is_empty()).map(PathBuf::from)
+}
+
+fn own_place() -> Option<PathBuf> {
     if geteuid().is_root() {
         return Some(OF_ROOT.into());
     }
     let folder = env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty())?;
-    Some(PathBuf::from(folder).join("syscost"))
-}
-
-fn file(folder: PathBuf) -> PathBuf {
-    folder.join("calibration.json")
+    Some(PathBuf::from(folder).join("syscost/calibration.json"))
 }
 
 fn boot_id() -> Result<String> {

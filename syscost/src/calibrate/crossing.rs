@@ -4,30 +4,38 @@ use std::{fs::File, io, io::Write, os::fd::AsRawFd, time::Instant};
 
 use anyhow::{Context, Result};
 
-/// A call that user work is done after.
+use super::clock::ticks;
+
+/// What user work is done after: a call, or nothing.
 pub(super) struct Call {
     name: &'static str,
-    /// How much it reads; 0 for `getppid`.
-    bytes: usize,
-    file: File,
-    buffer: Vec<u8>,
+    what: What,
+}
+
+enum What {
+    Nothing,
+    Getppid,
+    Read { file: File, buffer: Vec<u8> },
 }
 
 impl Call {
     /// From one that does next to nothing to one that moves as much as a first-level cache holds.
     pub(super) fn all() -> Result<Vec<Self>> {
-        let calls = [
-            ("getppid", 0),
-            ("read of 64 B", 64),
-            ("read of 4 KiB", 4 << 10),
-            ("read of 64 KiB", 64 << 10),
-        ];
-        let new = |(name, bytes): (&'static str, usize)| {
+        let reads =
+            [("read of 64 B", 64), ("read of 4 KiB", 4 << 10), ("read of 64 KiB", 64 << 10)];
+        let read = |(name, bytes): (&'static str, usize)| {
             let mut file = tempfile::tempfile().context("cannot create a file to read from")?;
             file.write_all(&vec![7; bytes]).context("cannot write the file to read from")?;
-            Ok(Self { name, bytes, file, buffer: vec![0; bytes] })
+            Ok(Self { name, what: What::Read { file, buffer: vec![0; bytes] } })
         };
-        calls.into_iter().map(new).collect()
+        let getppid = Self { name: "getppid", what: What::Getppid };
+        std::iter::once(Ok(getppid)).chain(reads.into_iter().map(read)).collect()
+    }
+
+    /// No call at all, but about the time of a short one, in user mode: what is measured after it is the
+    /// method's own error.
+    pub(super) const fn nothing() -> Self {
+        Self { name: "nothing", what: What::Nothing }
     }
 
     pub(super) const fn name(&self) -> &'static str {
@@ -37,16 +45,25 @@ impl Call {
     /// Makes it. The file is in the page cache: nothing waits for a disk.
     #[inline(always)]
     pub(super) fn make(&mut self) {
-        if self.bytes == 0 {
-            null_syscall();
-            return;
+        match &mut self.what {
+            What::Nothing => {
+                for _ in 0..NOTHING {
+                    ticks();
+                }
+            }
+            What::Getppid => null_syscall(),
+            What::Read { file, buffer } => {
+                let (fd, to) = (file.as_raw_fd(), buffer.as_mut_ptr().cast());
+                // SAFETY: the buffer has room for so many bytes.
+                let read = unsafe { libc::pread(fd, to, buffer.len(), 0) };
+                debug_assert_eq!(read, buffer.len() as isize, "{}", io::Error::last_os_error());
+            }
         }
-        let (fd, to) = (self.file.as_raw_fd(), self.buffer.as_mut_ptr().cast());
-        // SAFETY: the buffer has room for so many bytes.
-        let read = unsafe { libc::pread(fd, to, self.bytes, 0) };
-        debug_assert_eq!(read, self.bytes as isize, "{}", io::Error::last_os_error());
     }
 }
+
+/// Readings of the counter that take about as long as a short call.
+const NOTHING: usize = 8;
 
 /// `getppid` by the instruction itself, without a library around it.
 #[inline(always)]

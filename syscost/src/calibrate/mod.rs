@@ -110,38 +110,48 @@ impl Drop for Pin {
     }
 }
 
-/// The measurements with one working set: ticks that the work takes, alone and after each call.
+/// The measurements with working sets of one size, in ticks: a value for each round.
 struct Series {
-    work: Work,
+    bytes: usize,
+    /// A new one for each round, kept so that the next gets other memory: which pages a working set is
+    /// on decides how well the caches hold it, and the spread over rounds is to show that.
+    works: Vec<Work>,
     alone: Vec<f64>,
-    after: Vec<Vec<f64>>,
+    /// For each call.
+    added: Vec<Vec<f64>>,
+    /// The same after no call at all.
+    control: Vec<f64>,
 }
 
 impl Series {
     fn new(bytes: usize) -> Self {
-        Self { work: Work::new(bytes), alone: Vec::new(), after: Vec::new() }
+        Self { bytes, works: Vec::new(), alone: Vec::new(), added: Vec::new(), control: Vec::new() }
     }
 
     fn round(&mut self, calls: &mut [Call]) {
-        self.after.resize_with(calls.len(), Vec::new);
-        self.alone.push(self.work.ticks(|| ()));
-        for (call, after) in calls.iter_mut().zip(&mut self.after) {
-            after.push(self.work.ticks(|| call.make()));
+        let work = Work::new(self.bytes);
+        self.added.resize_with(calls.len(), Vec::new);
+        let mut alone = 0.0;
+        let count = calls.len() as f64;
+        for (call, added) in calls.iter_mut().zip(&mut self.added) {
+            let measured = work.measure(call);
+            alone += measured.alone / count;
+            added.push(measured.added);
         }
+        self.alone.push(alone);
+        self.control.push(work.measure(&mut Call::nothing()).added);
+        self.works.push(work);
     }
 
     fn finish(&self, calls: &[Call], ns_per_tick: f64) -> Option<Indirect> {
-        let ns = |ticks: f64| ticks * ns_per_tick;
-        let alone: Vec<f64> = self.alone.iter().copied().map(ns).collect();
-        let after = calls.iter().zip(&self.after).map(|(call, after)| {
-            // Round by round: what both have in common cancels out.
-            let added: Vec<f64> =
-                after.iter().zip(&alone).map(|(after, alone)| ns(*after) - alone).collect();
-            Some(After { call: call.name().to_owned(), added_ns: Spread::of(&added)? })
+        let spread = |ticks: &[f64]| Some(Spread::of(ticks)?.times(ns_per_tick));
+        let after = calls.iter().zip(&self.added).map(|(call, added)| {
+            Some(After { call: call.name().to_owned(), added_ns: spread(added)? })
         });
         Some(Indirect {
-            working_set_bytes: self.work.bytes(),
-            alone_ns: Spread::of(&alone)?,
+            working_set_bytes: self.bytes,
+            alone_ns: spread(&self.alone)?,
+            control_ns: spread(&self.control)?,
             after: after.collect::<Option<_>>()?,
         })
     }

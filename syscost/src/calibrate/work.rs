@@ -2,14 +2,18 @@
 
 use std::hint::black_box;
 
-use super::clock::ticks;
+use super::{clock::ticks, crossing::Call};
 
 /// Bytes of a cache line, on every processor that is supported; a longer one only makes the walk
 /// meet each of them more than once.
 const LINE: usize = 64;
 
 /// How long a figure is measured, in lines: a small working set is gone over more often.
-const LINES_PER_FIGURE: usize = 512 << 10;
+const LINES_PER_FIGURE: usize = 128 << 10;
+/// Readings of the counter before the work: some hundred nanoseconds in which no memory is asked for.
+const SETTLING: usize = 32;
+const MIN_TIMES: usize = 8;
+const MAX_TIMES: usize = 250;
 
 /// A walk through a working set, one step for each cache line of it.
 pub(super) struct Work {
@@ -38,10 +42,6 @@ impl Work {
         Self { lines: lines.collect() }
     }
 
-    pub(super) fn bytes(&self) -> usize {
-        self.lines.len() * LINE
-    }
-
     /// Does it once.
     #[inline(never)]
     pub(super) fn run(&self) {
@@ -59,24 +59,58 @@ impl Work {
         black_box(sum);
     }
 
-    /// The ticks that it takes right after `before`, which is not counted: the mean of the middle
-    /// half, so that an interrupt or another guest's turn does not show, and ticks may be coarse.
-    pub(super) fn ticks(&self, mut before: impl FnMut()) -> f64 {
-        // Once to warm up.
-        self.run();
-        let times = (LINES_PER_FIGURE / self.lines.len()).clamp(4, 1_000);
-        let mut taken: Vec<u64> = (0..times)
-            .map(|_| {
-                before();
-                let begin = ticks();
-                self.run();
-                ticks() - begin
-            })
-            .collect();
-        taken.sort_unstable();
-        let middle = &taken[times / 4..times - times / 4];
-        middle.iter().sum::<u64>() as f64 / middle.len() as f64
+    /// How long it takes alone, and how much longer right after `call`, in ticks.
+    ///
+    /// Both are measured in turns, once around: alone, after the call, after the call, alone, and the
+    /// next time the other way round. A drift of the machine's pace adds as much to one as to the other.
+    /// Before each of them the work is done once, so that both find the caches as the work leaves them.
+    pub(super) fn measure(&self, call: &mut Call) -> Measured {
+        const TURNS: [bool; 4] = [false, true, true, false];
+        let times = (LINES_PER_FIGURE / self.lines.len()).clamp(MIN_TIMES, MAX_TIMES);
+        let (mut alone, mut added) = (Vec::new(), Vec::new());
+        for time in 0..times {
+            let mut taken = [0, 0];
+            for turn in TURNS {
+                let after_call = turn ^ (time % 2 == 1);
+                taken[usize::from(after_call)] += self.ticks(after_call.then_some(&mut *call));
+            }
+            let [without, with] = taken.map(|ticks| ticks as f64 / 2.0);
+            alone.push(without);
+            added.push(with - without);
+        }
+        Measured { alone: mean_of_middle(&mut alone), added: mean_of_middle(&mut added) }
     }
+
+    /// The ticks that it takes, right after a call or not. The same instructions either way.
+    #[inline(never)]
+    fn ticks(&self, call: Option<&mut Call>) -> u64 {
+        self.run();
+        if let Some(call) = call {
+            call.make();
+        }
+        // What was under way in the memory system comes to an end, with a call in between or without.
+        for _ in 0..SETTLING {
+            ticks();
+        }
+        let begin = ticks();
+        self.run();
+        ticks() - begin
+    }
+}
+
+/// Without the fastest and the slowest quarter, in which interrupts and other guests' turns are.
+fn mean_of_middle(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = &values[values.len() / 4..values.len() - values.len() / 4];
+    middle.iter().sum::<f64>() / middle.len() as f64
+}
+
+/// What one round finds out, in ticks.
+pub(super) struct Measured {
+    /// How long the work takes when nothing else is done.
+    pub(super) alone: f64,
+    /// How much longer right after a call.
+    pub(super) added: f64,
 }
 
 /// Marsaglia's xorshift: the same numbers every time.
@@ -99,7 +133,7 @@ mod tests {
     fn a_walk_comes_by_every_line_once() {
         for bytes in [1 << 10, 8 << 10, 512 << 10] {
             let work = Work::new(bytes);
-            assert_eq!(work.bytes(), bytes);
+            assert_eq!(work.lines.len() * LINE, bytes);
             let mut met = vec![false; work.lines.len()];
             let mut at = 0;
             for _ in 0..work.lines.len() {

@@ -21,6 +21,19 @@ pub struct Calibration {
     pub machine: Machine,
 }
 
+impl Calibration {
+    /// The distance of the quartiles of a null call from which on a calibration is of no use, as a share
+    /// of its median.
+    const NOISY: f64 = 0.5;
+
+    /// Whether the machine kept its pace while it was measured, so that the figures are worth keeping:
+    /// what is used of them later is the null call.
+    pub fn is_steady(&self) -> bool {
+        let Spread { median, low, high } = self.direct.syscall_ns;
+        median > 0.0 && high - low <= Self::NOISY * median
+    }
+}
+
 /// What a crossing costs by itself, ns a call.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Direct {
@@ -53,8 +66,25 @@ pub struct Indirect {
     pub working_set_bytes: usize,
     /// How long the work takes when nothing else is done, ns.
     pub alone_ns: Spread,
+    /// How much longer right after as much time without a call, ns: 0, but for the method's own error.
+    pub control_ns: Spread,
     /// How much longer right after a call.
     pub after: Vec<After>,
+}
+
+impl Indirect {
+    /// How far off the figures after calls may be for reasons that are the same in each round, and so are not in
+    /// their spreads, ns. At least what is measured without a call; and at least how much faster the work seems
+    /// to be after some call, because no cost is below 0.
+    pub fn error_ns(&self) -> f64 {
+        let control = self.control_ns.median.abs() + self.control_ns.half_width();
+        self.after.iter().map(|after| -after.added_ns.median).fold(control, f64::max)
+    }
+
+    /// How far off the figure after a call may be: by its spread, or by the error of all figures.
+    pub fn uncertainty_ns(&self, after: &After) -> f64 {
+        after.added_ns.half_width().max(self.error_ns())
+    }
 }
 
 /// Work right after a call.
@@ -145,6 +175,47 @@ impl Mitigation {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn set(control: Spread, after: &[Spread]) -> Indirect {
+        let after =
+            after.iter().map(|added_ns| After { call: "read".to_owned(), added_ns: *added_ns });
+        Indirect {
+            working_set_bytes: 128 << 10,
+            alone_ns: Spread { median: 9_000.0, low: 8_900.0, high: 9_100.0 },
+            control_ns: control,
+            after: after.collect(),
+        }
+    }
+
+    fn around(median: f64, half_width: f64) -> Spread {
+        Spread { median, low: median - half_width, high: median + half_width }
+    }
+
+    #[test]
+    fn no_cost_is_below_0_by_more_than_its_uncertainty() {
+        for (control, medians) in [
+            (around(0.0, 1.0), [-10.0, 4.0, 30.0]),
+            (around(0.5, 0.5), [-10.0, -200.0, 0.0]),
+            (around(-7.0, 2.0), [-10.0, -3.0, -1.0]),
+        ] {
+            let set = set(control, &medians.map(|median| around(median, 1.0)));
+            for after in &set.after {
+                let uncertainty = set.uncertainty_ns(after);
+                assert!(after.added_ns.median >= -uncertainty, "{after:?}: {uncertainty}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_measured_after_no_call_is_uncertain_in_all_figures() {
+        let quiet = set(around(0.0, 0.5), &[around(4.0, 1.0), around(30.0, 2.0)]);
+        let uncertain = |set: &Indirect| [0, 1].map(|at| set.uncertainty_ns(&set.after[at]));
+        assert_eq!(uncertain(&quiet), [1.0, 2.0], "their own spreads");
+        let biased = set(around(-5.0, 0.5), &[around(4.0, 1.0), around(30.0, 2.0)]);
+        assert_eq!(uncertain(&biased), [5.5, 5.5]);
+        let faster = set(around(0.0, 0.5), &[around(-10.0, 1.0), around(5.0, 1.0)]);
+        assert_eq!(uncertain(&faster), [10.0, 10.0], "no cost is below 0");
+    }
 
     #[test]
     fn mitigations_are_explained_where_they_bear_on_crossings() {

@@ -1,16 +1,18 @@
 //! A calibration, for people and for programs.
 
+use std::path::Path;
+
 use serde_json::json;
 
-use super::format;
+use super::{format, json_line};
 use crate::{
-    decode::printable::printable,
+    decode::printable::{path, printable},
     model::calibration::{Calibration, Indirect, Tax},
     spread::Spread,
 };
 
-/// Every figure with what it means.
-pub fn text(calibration: &Calibration) -> String {
+/// Every figure with what it means. `kept_in`: the file that it is kept in.
+pub fn text(calibration: &Calibration, kept_in: Option<&Path>) -> String {
     let Calibration { cpu, rounds, direct, indirect, counters, machine } = calibration;
     let mut out = Text::default();
     let processor = printable(&machine.processor);
@@ -47,7 +49,9 @@ pub fn text(calibration: &Calibration) -> String {
     );
     out.indirect(indirect);
     out.line(
-        "  What lies within its own spread of 0 is none that could be told from noise.".to_owned(),
+        "  ±: how far off a figure may be. Covers its own spread, what is measured without a call, and \
+         figures below 0.\n  A cost that may be 0 cannot be told from noise."
+            .to_owned(),
     );
 
     out.line("\ninstructions per cycle in user mode, of the work on 24 KiB".to_owned());
@@ -63,7 +67,7 @@ pub fn text(calibration: &Calibration) -> String {
         }
     }
 
-    out.line("\nwhat makes crossings as dear as they are".to_owned());
+    out.line("\nwhy crossings cost what they cost".to_owned());
     let dear: Vec<_> = machine.mitigations.iter().filter(|flaw| flaw.cost.is_some()).collect();
     if dear.is_empty() {
         out.line("  no mitigation on the way in or out, as far as the kernel reports".to_owned());
@@ -74,14 +78,35 @@ pub fn text(calibration: &Calibration) -> String {
         out.line(format!("  {:<28}({})", "", printable(&flaw.status)));
     }
     out.line(format!("  {:<28}{}", "clock source", printable(&machine.clock_source)));
+    if let Some(path) = kept_in {
+        let path = self::path(path);
+        out.line(format!("\nkept until the machine is started anew, in {}", printable(&path)));
+    }
     out.0
 }
 
+/// What is said when it is not kept: why, and how to get a better one.
+pub fn too_noisy(calibration: &Calibration) -> String {
+    let Spread { median, low, high } = calibration.direct.syscall_ns;
+    let [median, low, high] = [median, low, high].map(format::ns_f64);
+    format!(
+        "too noisy to be kept: getppid took {median}, with quartiles {low} and {high}; repeat it while \
+         the machine is idle, with the CPU's governor `performance` where there is one"
+    )
+}
+
 /// One JSON object, in a line.
-pub fn json(calibration: &Calibration) -> String {
+pub fn json(calibration: &Calibration, kept_in: Option<&Path>) -> String {
     let mut value = json!(calibration);
     value["schema"] = "syscost.calibrate/1".into();
-    format!("{value}\n")
+    value["steady"] = calibration.is_steady().into();
+    for (set, of) in
+        value["indirect"].as_array_mut().into_iter().flatten().zip(&calibration.indirect)
+    {
+        set["error_ns"] = of.error_ns().into();
+    }
+    value["kept_in"] = kept_in.map(path).into();
+    json_line::text(&value)
 }
 
 #[derive(Default)]
@@ -115,16 +140,22 @@ impl Text {
         self.line(cells("alone", alone.collect()));
         let calls = indirect.first().map_or(0, |set| set.after.len());
         for call in 0..calls {
-            let added = indirect.iter().map(|set| change(set.after[call].added_ns));
+            let added = indirect.iter().map(|set| {
+                let after = &set.after[call];
+                change(after.added_ns.median, set.uncertainty_ns(after))
+            });
             self.line(cells(&indirect[0].after[call].call, added.collect()));
         }
+        let control =
+            indirect.iter().map(|set| change(set.control_ns.median, set.control_ns.half_width()));
+        self.line(cells("no call", control.collect()));
     }
 }
 
-/// A difference and half the distance of its quartiles: `+610ns ±12`.
-fn change(ns: Spread) -> String {
-    let spread = format::ns_f64((ns.high - ns.low) / 2.0);
-    match ns.median {
+/// A difference, ns, and how far off it may be: `+610ns ±12ns`.
+fn change(median: f64, uncertainty: f64) -> String {
+    let spread = format::ns_f64(uncertainty);
+    match median {
         median if median.abs() < 0.5 => format!("0 ±{spread}"),
         median if median < 0.0 => format!("-{} ±{spread}", format::ns_f64(-median)),
         median => format!("+{} ±{spread}", format::ns_f64(median)),
@@ -144,6 +175,7 @@ mod tests {
         let set = |kib: usize, alone: f64, added: f64| Indirect {
             working_set_bytes: kib << 10,
             alone_ns: spread(alone),
+            control_ns: spread(-1.0),
             after: [("getppid", 0.01), ("read of 64 KiB", 1.0)]
                 .map(|(call, share)| After {
                     call: call.to_owned(),
@@ -190,7 +222,8 @@ mod tests {
 
     #[test]
     fn a_whole_calibration() {
-        insta::assert_snapshot!("calibration", text(&calibration()));
+        let kept_in = Path::new("/run/syscost/calibration.json");
+        insta::assert_snapshot!("calibration", text(&calibration(), Some(kept_in)));
     }
 
     #[test]
@@ -204,15 +237,32 @@ mod tests {
         calibration.machine.mitigations.clear();
         calibration.machine.hypervisor = None;
         calibration.machine.clock_source = "hpet".to_owned();
-        insta::assert_snapshot!("calibration_in_part", text(&calibration));
+        insta::assert_snapshot!("calibration_in_part", text(&calibration, None));
+    }
+
+    #[test]
+    fn a_noisy_one_says_how_to_get_a_better_one() {
+        let mut calibration = calibration();
+        assert!(calibration.is_steady());
+        calibration.direct.syscall_ns = Spread { median: 137.0, low: 103.0, high: 467.0 };
+        assert!(!calibration.is_steady());
+        let said = too_noisy(&calibration);
+        assert_eq!(said.lines().count(), 1);
+        for words in ["137ns", "103ns", "467ns", "idle", "performance"] {
+            assert!(said.contains(words), "{words:?} in {said}");
+        }
     }
 
     #[test]
     fn json_is_what_is_kept_and_a_schema() {
-        let value: serde_json::Value = serde_json::from_str(&json(&calibration())).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&json(&calibration(), None)).unwrap();
         assert_eq!(value["schema"], "syscost.calibrate/1");
         assert_eq!(value["direct"]["syscall_ns"]["median"], 214.0);
         assert_eq!(value["direct"]["tax"]["because"], serde_json::Value::Null);
+        assert_eq!(value["steady"], true);
+        // Three off, by a spread of 2 to 3 around -1.
+        assert_eq!(value["indirect"][0]["error_ns"], 3.5);
+        assert_eq!(value["kept_in"], serde_json::Value::Null);
         assert_eq!(serde_json::from_value::<Calibration>(value).unwrap(), calibration());
     }
 }
