@@ -23,6 +23,10 @@ pub const ERRNOS: usize = 136;
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Cell {
+    /// Calls whose recording has begun; the first word that is written of a call. Its bucket is the last. So
+    /// a copy in which the buckets add up to this (modulo 2^32), and which this has not moved under,
+    /// has all of each call. In 64 bits: it does not wrap.
+    pub begun: u64,
     /// Sum of the latencies, ns, of the calls whose parts are not known. The others' is the sum of
     /// their parts.
     pub unparted_sum_ns: u64,
@@ -39,8 +43,21 @@ pub struct Cell {
     pub errnos: [u32; ERRNOS],
 }
 
-const _: () = assert!(size_of::<Cell>() == 24 + 3 * 568 + 4 * BUCKETS + 4 * ERRNOS);
-const _: () = assert!(size_of::<Cell>() == 4640);
+impl Cell {
+    /// Without a call.
+    pub const EMPTY: Self = Self {
+        begun: 0,
+        unparted_sum_ns: 0,
+        max_ns: 0,
+        min_complement_ns: 0,
+        parts: [Part { sum_ns: 0, buckets: [0; PART_BUCKETS] }; PARTS],
+        buckets: [0; BUCKETS],
+        errnos: [0; ERRNOS],
+    };
+}
+
+const _: () = assert!(size_of::<Cell>() == 32 + 3 * 568 + 4 * BUCKETS + 4 * ERRNOS);
+const _: () = assert!(size_of::<Cell>() == 4648);
 
 /// Which part of a latency; its value is the index into [`Cell::parts`]. The three add up to the
 /// latency of each call.

@@ -1,6 +1,7 @@
 //! What is kept for each CPU: all that a call has to find, in one place.
 
 use crate::{
+    cpu_time::CpuTime,
     detail::Knobs,
     ledger::{COUNTERS, Ledger},
 };
@@ -14,22 +15,25 @@ pub struct Cpu {
     pub seat: Seat,
     /// What happened there, and how much is to be collected.
     pub ledger: Ledger,
+    /// The CPU time of what is measured.
+    pub time: CpuTime,
     /// Explicit padding: kernel memory holds nothing undefined.
-    pub reserved: [u64; 8],
+    pub reserved: [u64; 7],
 }
 
 impl Cpu {
-    /// Before anything has happened.
-    pub const fn fresh(knobs: Knobs) -> Self {
+    /// Before anything has happened, at `now` (ns of CLOCK_MONOTONIC).
+    pub const fn fresh(knobs: Knobs, now: u64) -> Self {
         Self {
             seat: Seat::EMPTY,
             ledger: Ledger { knobs, sees_enters: 0, counters: [0; COUNTERS] },
-            reserved: [0; 8],
+            time: CpuTime::fresh(now),
+            reserved: [0; 7],
         }
     }
 }
 
-const _: () = assert!(size_of::<Cpu>() == 384);
+const _: () = assert!(size_of::<Cpu>() == 512);
 
 /// What a CPU keeps of the thread that runs there, in place of [`OpenCall`], as long as nothing about
 /// it is out of the ordinary. All-zero bytes are an empty seat.

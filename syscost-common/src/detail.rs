@@ -18,15 +18,26 @@ pub struct Knobs {
     /// Which of [`SWITCHES`] and [`WAKEUPS`], and above them the number of the setting. 0 where neither
     /// can be seen.
     pub detail: u32,
-    /// Of how many calls one is measured, and stands for all of them: a power of two, 1 for every call.
+    /// Of how many calls one is measured, and stands for all of them: a power of two, 1 for every call;
+    /// [`STOPPED`] for none.
     pub one_in: u32,
 }
+
+/// In place of [`Knobs::one_in`]: the measurement is over. Nothing is recorded any more, while the
+/// programs are being detached, which takes the kernel up to 100 ms.
+pub const STOPPED: u32 = 0;
 
 const _: () = assert!(size_of::<Knobs>() == 8);
 
 /// The detail of setting number `setting`, with what is seen under it.
 pub const fn detail(setting: u32, seen: u32) -> u32 {
     setting << BITS | seen
+}
+
+/// Whether the measurement is over.
+#[inline(always)]
+pub const fn is_stopped(knobs: Knobs) -> bool {
+    knobs.one_in == STOPPED
 }
 
 /// `detail`, of something that turned out not to have been seen.

@@ -35,6 +35,36 @@ pub struct Totals {
     pub parted: u64,
 }
 
+/// What a thread adds up in its own storage while it lives. Written by the thread alone; `mark` by those who
+/// list it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct OwnTotals {
+    /// Its calls. `calls` is the first to be written, all else of the call after that.
+    pub totals: Totals,
+    /// `totals.calls` again, written last. While the two differ, a call is being added.
+    pub complete: u64,
+    /// Which listing of threads saw it last, see [`mark`]; 0 for none.
+    pub mark: u64,
+}
+
+const _: () = assert!(size_of::<OwnTotals>() == 72);
+
+/// The bits of a mark that hold a tid: no tid is longer (PID_MAX_LIMIT, include/linux/threads.h).
+const MARK_TID_BITS: u32 = 24;
+
+/// What tells one listing's view of a thread from all others: the number of the listing, and the tid in the
+/// root PID namespace.
+#[inline(always)]
+pub const fn mark(listing: u64, tid: u32) -> u64 {
+    listing << MARK_TID_BITS | (tid as u64 & ((1 << MARK_TID_BITS) - 1))
+}
+
+/// The tid in a mark.
+pub const fn marked_tid(mark: u64) -> u32 {
+    (mark & ((1 << MARK_TID_BITS) - 1)) as u32
+}
+
 /// Which group: by process the tgid and its start, by thread the tid and its start, by cgroup its
 /// id and 0, by name the name. Starts (ns of CLOCK_MONOTONIC) tell reused ids apart.
 pub type Key = [u64; 2];
@@ -45,7 +75,7 @@ pub const OTHER: Key = [u64::MAX; 2];
 /// Where the group [`OTHER`] is among the groups.
 pub const OTHER_INDEX: u32 = 0;
 
-/// What is kept of a group's dead threads. All-zero bytes are a group that nobody has died of.
+/// What is kept of a group's dead threads. All zero: an unused entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Group {
@@ -53,17 +83,36 @@ pub struct Group {
     pub key: Key,
     /// Their calls.
     pub totals: Totals,
-    /// The name of the process they belonged to, as of the last of them that made the entry.
+    /// How many dead threads these calls are of.
+    pub threads: u64,
+    /// By thread the thread's name, else that of the process; as of the thread that made the entry.
     pub comm: crate::comm::Comm,
 }
 
-const _: () = assert!(size_of::<Group>() == 88);
+const _: () = assert!(size_of::<Group>() == 96);
+
+/// How many deaths are remembered one by one.
+pub const DEATHS: u32 = 16384;
+
+/// A thread whose totals have moved to its group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Death {
+    /// Its last [`OwnTotals::mark`].
+    pub mark: u64,
+    /// Where its group is among the groups.
+    pub group: u32,
+    /// Explicit padding: kernel memory holds nothing undefined.
+    pub reserved: u32,
+}
+
+const _: () = assert!(size_of::<Death>() == 16);
 
 /// What the iterator over threads writes for each thread with totals.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct ThreadTotals {
-    /// The thread.
+    /// The thread. By thread, `comm` is the thread's own name.
     pub ids: ThreadIds,
     /// When the thread was started, ns of CLOCK_MONOTONIC.
     pub started_at: u64,
@@ -73,6 +122,12 @@ pub struct ThreadTotals {
     pub cgroup_id: u64,
     /// Its calls.
     pub totals: Totals,
+    /// How many of these calls were being added at that moment, and may lack their time; nearly always 0.
+    pub unfinished: u64,
+    /// Its mark in this listing.
+    pub mark: u64,
+    /// Its mark before that; 0 if no listing has seen it.
+    pub previous: u64,
 }
 
-const _: () = assert!(size_of::<ThreadTotals>() == 104);
+const _: () = assert!(size_of::<ThreadTotals>() == 128);

@@ -45,3 +45,10 @@ pub const fn unpack(kind: u32) -> Option<(AbiClass, u32)> {
     };
     Some((abi, kind % NRS_PER_ABI))
 }
+
+/// Whether `nr`, of any ABI, is one of `io_uring_setup`, `io_uring_enter` and `io_uring_register`: since
+/// Linux 5.0 new calls have one number everywhere.
+#[inline(always)]
+pub const fn is_io_uring(nr: u32) -> bool {
+    matches!(nr, 425..=427)
+}

@@ -12,8 +12,8 @@ use crate::detail::Knobs;
 pub enum Counter {
     /// Calls entered.
     Enters = 0,
-    /// Calls that were exited and recorded. The histograms count them as well; here they lie
-    /// beside `Enters`, so that the calls in flight can be told while others come and go.
+    /// Calls that were exited and recorded. The programs count them in the cells, see
+    /// [`crate::cell::Cell::begun`]; user space puts the sum here.
     Matched = 1,
     /// Exits without an enter: of calls that were not made, because seccomp denied them or a tracer
     /// replaced their number by -1.
@@ -34,21 +34,22 @@ pub enum Counter {
     /// Enters not recorded because there was no room for the thread's open call.
     OpenCallsFull = 9,
     /// Exits by which a signal took a call out of the kernel that had not returned by that. A call
-    /// that then turns out to have failed with EINTR moves from here to `Matched`.
+    /// that then turns out to have failed with EINTR, or to be abandoned, moves from here to
+    /// `Matched`.
     Interrupted = 10,
     /// Enters by which the kernel took such a call up again: no calls of their own.
     Restarts = 11,
-    /// Interrupted calls that were taken for failed with EINTR, because another one was
-    /// interrupted before it was clear what became of them.
+    /// Interrupted calls whose end or begin was guessed: taken for abandoned for want of room, or by a
+    /// stack pointer that turned out to be misleading. Each may count as one call too many, or
+    /// without its EINTR. User space adds the threads that were stopped in a call at attach, where no
+    /// iterator can look at them.
     RestartsGuessed = 12,
     /// Finished calls that the filter on results leaves out: not failed, or not in the way asked.
     Filtered = 13,
     /// Children that were not followed because there was no room for another target.
     TargetsFull = 14,
-    /// Dead threads whose totals went to the group of all others for want of room.
+    /// Dead threads whose totals went to the group of all others for want of room. No call is lost by that.
     GroupsFull = 15,
-    /// Followed children that live: raised when one is forked, lowered when it is dead.
-    Children = 16,
     /// Times a thread went on after waiting although its wake-up was not seen, on a kernel whose
     /// scheduler keeps no account either: what it waited for a CPU after that is taken for blocked.
     WakeupsMissed = 17,
@@ -56,16 +57,31 @@ pub enum Counter {
     Sampled = 18,
     /// Calls entered that another one of the sample stands for; they are not in `Enters`.
     SampledOut = 19,
+    /// Calls that those of [`Counter::Sampled`] were recorded for beside themselves, all of them together:
+    /// what is too much in `Matched`, where `SampledOut` is what is missing.
+    StoodFor = 23,
     /// Calls recorded without what their latency consists of, though these hooks can tell: context
     /// switches were not seen all along.
     Unparted = 20,
+    /// Interrupted calls that were abandoned: a handler left by siglongjmp, setcontext or execve, or
+    /// its thread died in it. Each is recorded as well, without an errno.
+    Abandoned = 21,
+    /// Dying threads whose totals began to move to their group.
+    GroupMovesBegun = 25,
+    /// Dying threads whose totals have moved. While the two differ, over all CPUs, some totals are in neither
+    /// place.
+    GroupMovesDone = 26,
+    /// Calls of io_uring's own that were entered but that the filter leaves out.
+    IoUringCalls = 28,
+    /// Slices of CPU time of what is measured whose begin or end was not seen: they are in no sum.
+    SlicesMissed = 29,
 }
 
-/// The number of counters.
-pub const COUNTERS: usize = 22;
+/// The number of counters, those without a name yet among them.
+pub const COUNTERS: usize = 30;
 
 /// The counters of one CPU, each only ever written by that CPU, and the settings, which user space
-/// writes to all CPUs alike. Three cache lines, the first of which each call takes.
+/// writes to all CPUs alike. Four cache lines, the first of which each call takes.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 pub struct Ledger {
@@ -77,4 +93,4 @@ pub struct Ledger {
     pub counters: [u64; COUNTERS],
 }
 
-const _: () = assert!(size_of::<Ledger>() == 192);
+const _: () = assert!(size_of::<Ledger>() == 256);

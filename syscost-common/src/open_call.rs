@@ -2,7 +2,8 @@
 
 use crate::{
     detail::Knobs,
-    group::Totals,
+    group::OwnTotals,
+    interrupted::Entries,
     off_cpu::{Away, OffCpu},
 };
 
@@ -25,46 +26,27 @@ pub struct OpenCall {
     /// Where the open call may be instead, if not here: the number of a CPU and 1; 0 for nowhere. What
     /// is above is then of no meaning.
     pub seat: u32,
-    /// Explicit padding: kernel memory holds nothing undefined.
-    pub reserved: u32,
+    /// Which calls of the thread a signal took out of the kernel.
+    pub interrupted: Entries,
     /// How long the thread was off the CPU, over all calls.
     pub off: OffCpu,
     /// Since when it is off the CPU, while it is.
     pub away: Away,
-    /// A call that a signal took out of the kernel, and that may be entered again.
-    pub interrupted: Interrupted,
-    /// The thread's finished calls, where groups are asked for.
-    pub totals: Totals,
-}
-
-const _: () = assert!(size_of::<OpenCall>() == 232);
-
-/// A call that left the kernel with one of ERESTARTSYS to ERESTART_RESTARTBLOCK: neither finished
-/// nor in the kernel. All-zero bytes are none.
-///
-/// What becomes of it is decided when the thread returns to where it was interrupted, which its
-/// user stack pointer tells: either the kernel enters the call again, or `rt_sigreturn` hands
-/// EINTR to the program (Linux: `arch_do_signal_or_restart`, `handle_signal`).
-#[derive(Clone, Copy, Default)]
-#[repr(C)]
-pub struct Interrupted {
-    /// When the call was first entered, ns of CLOCK_MONOTONIC.
-    pub entered_at: u64,
-    /// When it left the kernel, ns of CLOCK_MONOTONIC.
-    pub left_at: u64,
-    /// The user stack pointer of the call; 0 when there is none.
-    pub stack_pointer: u64,
-    /// The settings when it was first entered.
-    pub knobs: Knobs,
-    /// [`OpenCall::off`] when it was first entered.
-    pub off_before: OffCpu,
-    /// The same when it left the kernel.
-    pub off_at_leaving: OffCpu,
-    /// Its kind.
-    pub kind: u32,
+    /// The index of the interrupted call that the very next enter may take up again, and 1: no
+    /// handler has run since. 0 for none.
+    pub may_restart: u32,
+    /// Signal handlers that were seen to begin, and not to return. Too large after a handler that never
+    /// returns. At 0 an `rt_sigreturn` is that of a handler that began unseen.
+    pub handlers: u32,
+    /// Handlers that began unseen, and returned to a call that was taken for interrupted.
+    pub unseen_returns: u32,
     /// Explicit padding: kernel memory holds nothing undefined.
     pub reserved: u32,
+    /// The thread's finished calls, where groups are asked for.
+    pub totals: OwnTotals,
 }
+
+const _: () = assert!(size_of::<OpenCall>() == 192);
 
 /// Never seen before: whatever it exits was open when the probes were attached.
 pub const ORIGIN_UNKNOWN: u32 = 0;
@@ -109,6 +91,11 @@ pub struct InFlight {
     pub runnable: u32,
     /// The call's kind, see [`crate::kind`].
     pub kind: u32,
+    /// 1 for an interrupted call: the thread is in a signal handler, which runs before the call
+    /// goes on.
+    pub interrupted: u32,
+    /// Explicit padding: kernel memory holds nothing undefined.
+    pub reserved: u32,
 }
 
-const _: () = assert!(size_of::<InFlight>() == 88);
+const _: () = assert!(size_of::<InFlight>() == 96);

@@ -2,7 +2,7 @@
 
 /// The scope is the process with tgid [`Scope::id`], with all of its threads.
 pub const PROCESS: u32 = 0;
-/// The scope is the thread with tid [`Scope::id`].
+/// The scope is the thread with tid [`TargetState::id`] of the process with tgid [`Scope::id`].
 pub const THREAD: u32 = 1;
 /// The scope is the processes whose tgids are in the map of targets.
 pub const PROCESSES: u32 = 2;
@@ -22,8 +22,28 @@ pub const MAX_TARGETS: u32 = 16384;
 
 /// In the map of targets: user space has entered it.
 pub const GIVEN: u32 = 0;
-/// In the map of targets: it was followed there from its parent.
+/// In the map of targets: a child, which counts in [`TargetState::children`].
 pub const FOLLOWED: u32 = 1;
+/// In the map of targets: a child that existed before; user space has entered it and is checking that
+/// it still lives. Its own children are not followed yet.
+pub const CHECKED: u32 = 2;
+
+/// What has become of the targets since they were entered. All-zero bytes: none is left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct TargetState {
+    /// For [`THREAD`] the tid of the thread now, which exec can change; for [`PROCESS`] the tgid. 0 once
+    /// the thread, or the process, has ended: others may get its id then.
+    pub id: u64,
+    /// For [`PROCESSES`] and [`THREADS`]: how many of the given ones have ended.
+    pub given_ended: u64,
+    /// How many followed children live, less those that user space has entered.
+    pub children: u64,
+    /// 1: for [`PROCESS`] without kernel BTF, the first thread has ended.
+    pub leader_ended: u64,
+}
+
+const _: () = assert!(size_of::<TargetState>() == 32);
 
 /// What the iterator over tasks writes of each: what it is called where.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

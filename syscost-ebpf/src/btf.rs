@@ -7,11 +7,14 @@
 mod atomic;
 mod by_task;
 mod clock;
+mod cpu_time;
 mod diagnostics;
+mod exchange;
 mod filter;
 mod frozen;
 mod groups;
 mod in_flight;
+mod interrupted;
 mod iterator;
 mod kind;
 mod ledger;
@@ -21,7 +24,6 @@ mod own;
 mod perf;
 mod record;
 mod regs;
-mod restart;
 mod sched;
 mod scope;
 mod scope_of;
@@ -38,10 +40,11 @@ use aya_ebpf::{
 use by_task::ByTask;
 use perf::LookedUp;
 use regs::Given;
+use threads::Threads;
 
 #[btf_tracepoint(function = "sys_enter")]
 fn sys_enter(ctx: BtfTracePointContext) {
-    syscall::on_enter::<ByTask, _>(&ctx, Given(ctx.arg(0)), ctx.arg(1));
+    syscall::on_enter::<ByTask, ByExchange, _>(&ctx, Given(ctx.arg(0)), ctx.arg(1));
 }
 
 #[btf_tracepoint(function = "sys_exit")]
@@ -52,7 +55,9 @@ fn sys_exit(ctx: BtfTracePointContext) {
 #[btf_tracepoint(function = "sched_switch")]
 fn sched_switch(ctx: BtfTracePointContext) {
     let preempt: u64 = ctx.arg(0);
-    sched::on_switch(preempt != 0, &ByTask(ctx.arg(1)), &ByTask(ctx.arg(2)));
+    // Where the kernel does not hand it over, the verifier drops the branch that asks for it.
+    let state = if sched::is_told_the_state() { Some(ctx.arg(3)) } else { None };
+    sched::on_switch(preempt != 0, &ByTask(ctx.arg(1)), &ByTask(ctx.arg(2)), state);
 }
 
 #[btf_tracepoint(function = "sched_wakeup")]
@@ -65,16 +70,35 @@ fn process_fork(ctx: BtfTracePointContext) {
     syscall::on_fork(&ByTask(ctx.arg(1)));
 }
 
+/// Attached only where threads are measured: what else is kept of a thread stays when its tid changes.
+#[btf_tracepoint(function = "sched_process_exec")]
+fn process_exec(ctx: BtfTracePointContext) {
+    scope::on_exec(&ByTask::current(), ctx.arg(1));
+    cpu_time::on_exec();
+}
+
 #[btf_tracepoint(function = "sched_process_exit")]
 fn process_exit(_ctx: BtfTracePointContext) {
-    syscall::on_thread_exit::<ByTask>();
+    syscall::on_thread_exit::<ByTask, ByExchange>();
+}
+
+/// Interrupts are off here, under the lock of the thread's signals: nothing preempts it.
+#[btf_tracepoint(function = "signal_deliver")]
+fn signal_deliver(ctx: BtfTracePointContext) {
+    let action: *const u64 = ctx.arg(2);
+    // SAFETY: a BTF pointer to a `struct k_sigaction`, which begins with `sa.sa_handler`.
+    interrupted::on_signal::<ByTask>(unsafe { action.read_volatile() });
 }
 
 // The same at the tracepoints of perf, which keep preemption off where the others do not.
 
 #[tracepoint]
 fn sys_enter_perf(ctx: TracePointContext) -> u32 {
-    syscall::on_enter::<ByTask, _>(&ctx, LookedUp, perf::field(&ctx, perf::SYS_ENTER_ID));
+    syscall::on_enter::<ByTask, ByExchange, _>(
+        &ctx,
+        LookedUp,
+        perf::field(&ctx, perf::SYS_ENTER_ID),
+    );
     0
 }
 
@@ -93,8 +117,15 @@ fn wakeup_new(ctx: BtfTracePointContext) {
 }
 
 #[tracepoint]
+fn exec_perf(ctx: TracePointContext) -> u32 {
+    scope::on_exec(&ByTask::current(), perf::field32(&ctx, perf::EXEC_OLD_TID));
+    cpu_time::on_exec();
+    0
+}
+
+#[tracepoint]
 fn exit_perf(_ctx: TracePointContext) -> u32 {
-    syscall::on_thread_exit::<ByTask>();
+    syscall::on_thread_exit::<ByTask, ByExchange>();
     0
 }
 
@@ -120,6 +151,14 @@ fn thread_totals(ctx: *mut iterator::Context) -> i32 {
 #[unsafe(link_section = "iter/task")]
 fn task_ids(ctx: *mut iterator::Context) -> i32 {
     namespace::on_task(ctx);
+    0
+}
+
+/// The same, for what runs when the probes are attached.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task")]
+fn running_tasks(ctx: *mut iterator::Context) -> i32 {
+    cpu_time::on_task(ctx);
     0
 }
 

@@ -10,16 +10,21 @@ use aya_ebpf::{
     helpers::generated::bpf_task_storage_get,
     macros::btf_map,
 };
-use syscost_common::{comm::Comm, cpu::Seat, ledger::Counter, open_call::OpenCall};
-
-use crate::{
-    frozen::frozen, groups, ledger::Here, maps::MACHINE, sched, seat, task, threads::Threads,
+use syscost_common::{
+    comm::Comm, cpu::Seat, interrupted::InterruptedCalls, ledger::Counter, open_call::OpenCall,
 };
+
+use crate::{cpu_time, groups, ledger::Here, sched, seat, task, threads::Threads};
 
 /// The open call of each thread. Freed with the task, so that a reused tid inherits nothing.
 /// Written by the thread itself. No memory: counted in `OpenCallsFull`.
 #[btf_map]
 static OPEN_BY_TASK: TaskStorage<OpenCall> = TaskStorage::new();
+
+/// The interrupted calls of each thread that ever had one. Freed with the task. Written by the thread
+/// itself. No memory: counted in `OpenCallsFull`.
+#[btf_map]
+static INTERRUPTED_BY_TASK: TaskStorage<InterruptedCalls> = TaskStorage::new();
 
 /// Task storage, reached by a BTF pointer.
 pub(crate) struct ByTask(pub(crate) *mut task_struct);
@@ -27,13 +32,8 @@ pub(crate) struct ByTask(pub(crate) *mut task_struct);
 impl ByTask {
     #[inline(always)]
     fn get(&self, flags: u32) -> Option<&mut OpenCall> {
-        // SAFETY: the map and the task are live; the value belongs to this task alone, whose
-        // programs do not interrupt each other.
-        unsafe {
-            bpf_task_storage_get(OPEN_BY_TASK.as_ptr(), self.0.cast(), null_mut(), flags.into())
-                .cast::<OpenCall>()
-                .as_mut()
-        }
+        // SAFETY: the value belongs to this task alone, whose programs do not interrupt each other.
+        unsafe { OPEN_BY_TASK.get(self.0, flags).as_mut() }
     }
 }
 
@@ -61,6 +61,21 @@ impl Threads for ByTask {
     }
 
     #[inline(always)]
+    fn uid(&self) -> u32 {
+        task::uid(self.0)
+    }
+
+    #[inline(always)]
+    fn pid_level(&self) -> u32 {
+        task::level_of(self.0)
+    }
+
+    #[inline(always)]
+    fn ancestor_cgroup_id(&self, level: u32) -> u64 {
+        task::ancestor_cgroup_id(self.0, level)
+    }
+
+    #[inline(always)]
     fn process_is_dead(&self) -> bool {
         task::process_is_dead(self.0)
     }
@@ -82,8 +97,18 @@ impl Threads for ByTask {
     }
 
     #[inline(always)]
-    fn stack_pointer(regs: *const pt_regs) -> u64 {
-        register(regs, frozen!(MACHINE.regs_stack_pointer))
+    fn register(regs: *const pt_regs, offset: u32) -> u64 {
+        register(regs, offset)
+    }
+
+    #[inline(always)]
+    fn signal_stack(&self) -> [u64; 2] {
+        task::signal_stack(self.0)
+    }
+
+    #[inline(always)]
+    fn may_be_known(&self) -> bool {
+        task::may_have_storage(self.0)
     }
 
     #[inline(always)]
@@ -94,6 +119,18 @@ impl Threads for ByTask {
     #[inline(always)]
     fn open_call_or_new(&self) -> Option<&mut OpenCall> {
         self.get(BPF_LOCAL_STORAGE_GET_F_CREATE)
+    }
+
+    #[inline(always)]
+    fn interrupted(&self) -> Option<&mut InterruptedCalls> {
+        // SAFETY: as in `open_call`.
+        unsafe { INTERRUPTED_BY_TASK.get(self.0, 0).as_mut() }
+    }
+
+    #[inline(always)]
+    fn interrupted_or_new(&self) -> Option<&mut InterruptedCalls> {
+        // SAFETY: as in `open_call`.
+        unsafe { INTERRUPTED_BY_TASK.get(self.0, BPF_LOCAL_STORAGE_GET_F_CREATE).as_mut() }
     }
 
     #[inline(always)]
@@ -117,6 +154,13 @@ impl Threads for ByTask {
     }
 
     #[inline(always)]
+    fn note_scope(here: Here, is_in_scope: bool) {
+        if cpu_time::changes() {
+            cpu_time::on_enter(here, is_in_scope);
+        }
+    }
+
+    #[inline(always)]
     fn settle(&self, call: &mut OpenCall) {
         sched::settle(self, call);
     }
@@ -137,7 +181,7 @@ impl Threads for ByTask {
 fn bear_the_native_mark(regs: *const pt_regs) -> bool {
     // Offsets in `struct pt_regs` of arch/x86/include/asm/ptrace.h. Constants, because to load them is
     // something that every call would pay for. Of other machines they are other registers, which tell
-    // nothing.
+    // nothing: see `regs_tell_native`.
     const R11: u32 = 48;
     const CX: u32 = 88;
     const IP: u32 = 128;
@@ -169,8 +213,11 @@ impl<T> TaskStorage<T> {
         Self { r#type: null(), key: null(), value: null(), max_entries: null(), map_flags: null() }
     }
 
+    /// The value kept with `task`, which is live; null if there is none.
     #[inline(always)]
-    const fn as_ptr(&self) -> *mut core::ffi::c_void {
-        core::ptr::from_ref(self).cast_mut().cast()
+    fn get(&self, task: *mut task_struct, flags: u32) -> *mut T {
+        let map = core::ptr::from_ref(self).cast_mut().cast();
+        // SAFETY: the map is live, and the verifier checks that the task is one.
+        unsafe { bpf_task_storage_get(map, task.cast(), null_mut(), flags.into()).cast() }
     }
 }

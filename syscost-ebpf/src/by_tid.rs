@@ -1,14 +1,17 @@
 //! The open call in a hash by tid, for kernels without BTF or task storage.
 
+use core::ptr::null;
+
 use aya_ebpf::{
-    bindings::{BPF_NOEXIST, pt_regs},
-    btf_maps::HashMap,
+    bindings::{BPF_ANY, BPF_NOEXIST, pt_regs},
+    btf_maps::{Array, HashMap},
     helpers::{bpf_get_current_pid_tgid, bpf_probe_read_kernel, generated::bpf_get_current_task},
     macros::btf_map,
 };
 use syscost_common::{
     comm::{self, Comm},
     cpu::Seat,
+    interrupted::{InterruptedCalls, MAX_INTERRUPTED_BY_TID, UNKNOWN_STACK},
     ledger::Counter,
     open_call::{MAX_OPEN_BY_TID, ORIGIN_UNKNOWN, OpenCall},
 };
@@ -17,7 +20,8 @@ use crate::{
     frozen::frozen,
     kind,
     ledger::{self, Here},
-    maps::{MACHINE, OFFSETS},
+    maps::OFFSETS,
+    scope,
     threads::Threads,
 };
 
@@ -26,10 +30,22 @@ use crate::{
 #[btf_map]
 static OPEN_BY_TID: HashMap<u32, OpenCall, { MAX_OPEN_BY_TID as usize }> = HashMap::new();
 
+/// The interrupted calls of each thread that ever had one. Key: tid. Written by the thread itself;
+/// removed when it dies. Full: counted in `OpenCallsFull`.
+#[btf_map]
+static INTERRUPTED_BY_TID: HashMap<u32, InterruptedCalls, { MAX_INTERRUPTED_BY_TID as usize }> =
+    HashMap::new();
+
+/// One entry without any, never written: a new one of the above is larger than a program's stack.
+#[btf_map]
+static NONE_INTERRUPTED: Array<InterruptedCalls, 1> = Array::new();
+
 /// A thread whose open call is in a hash by tid, for kernels without BTF or task storage.
 pub(crate) struct ByTid {
     tid: u32,
     tgid: u32,
+    /// Its `task_struct`; null for the running thread.
+    task: *const u8,
 }
 
 impl ByTid {
@@ -39,7 +55,20 @@ impl ByTid {
         Self {
             tid: read(task, frozen!(OFFSETS.task_pid)),
             tgid: read(task, frozen!(OFFSETS.task_tgid)),
+            task,
         }
+    }
+
+    #[inline(always)]
+    fn task(&self) -> *const u8 {
+        if self.task.is_null() { running() } else { self.task }
+    }
+
+    /// The cgroup of the unified hierarchy that it is in.
+    #[inline(always)]
+    fn cgroup(&self) -> *const u8 {
+        let set: *const u8 = read(self.task(), frozen!(OFFSETS.task_cgroups));
+        read(set, frozen!(OFFSETS.css_set_cgroup))
     }
 }
 
@@ -49,7 +78,7 @@ impl Threads for ByTid {
     #[inline(always)]
     fn current() -> Self {
         let ids = bpf_get_current_pid_tgid();
-        Self { tid: ids as u32, tgid: (ids >> 32) as u32 }
+        Self { tid: ids as u32, tgid: (ids >> 32) as u32, task: null() }
     }
 
     #[inline(always)]
@@ -64,13 +93,40 @@ impl Threads for ByTid {
 
     #[inline(always)]
     fn process_comm(&self) -> Comm {
-        let leader: *const u8 = read(running(), frozen!(OFFSETS.task_leader));
+        let leader: *const u8 = read(self.task(), frozen!(OFFSETS.task_leader));
         comm::padded(read(leader, frozen!(OFFSETS.task_comm)))
     }
 
     #[inline(always)]
+    fn uid(&self) -> u32 {
+        let cred: *const u8 = read(self.task(), frozen!(OFFSETS.task_cred));
+        read(cred, frozen!(OFFSETS.cred_uid))
+    }
+
+    #[inline(always)]
+    fn pid_level(&self) -> u32 {
+        let pid: *const u8 = read(self.task(), frozen!(OFFSETS.task_thread_pid));
+        read(pid, frozen!(OFFSETS.pid_level))
+    }
+
+    #[inline(always)]
+    fn ancestor_cgroup_id(&self, level: u32) -> u64 {
+        let cgroup = self.cgroup();
+        let ancestors = frozen!(OFFSETS.cgroup_ancestors) + 8 * level;
+        if read::<u32>(cgroup, frozen!(OFFSETS.cgroup_level)) < level {
+            return 0;
+        }
+        if frozen!(OFFSETS.cgroup_ancestors_are_ids) != 0 {
+            return read(cgroup, ancestors);
+        }
+        let ancestor: *const u8 = read(cgroup, ancestors);
+        let node: *const u8 = read(ancestor, frozen!(OFFSETS.cgroup_kn));
+        read(node, frozen!(OFFSETS.kn_id))
+    }
+
+    #[inline(always)]
     fn process_is_dead(&self) -> bool {
-        let signal: *const u8 = read(running(), frozen!(OFFSETS.task_signal));
+        let signal: *const u8 = read(self.task(), frozen!(OFFSETS.task_signal));
         read::<u32>(signal, frozen!(OFFSETS.signal_live)) == 0
     }
 
@@ -83,7 +139,7 @@ impl Threads for ByTid {
 
     #[inline(always)]
     fn is_in_compat_call(&self) -> bool {
-        let at = frozen!(OFFSETS.task_status);
+        let at = frozen!(OFFSETS.task_compat);
         at != 0 && kind::is_compat(read(running(), at))
     }
 
@@ -93,10 +149,24 @@ impl Threads for ByTid {
     }
 
     #[inline(always)]
-    fn stack_pointer(regs: *const pt_regs) -> u64 {
-        let offset = frozen!(MACHINE.regs_stack_pointer) as usize;
-        // SAFETY: the helper checks the address; a stack pointer of 0 is none.
-        unsafe { bpf_probe_read_kernel(regs.cast::<u8>().add(offset).cast::<u64>()) }.unwrap_or(0)
+    fn register(regs: *const pt_regs, offset: u32) -> u64 {
+        read(regs.cast(), offset)
+    }
+
+    #[inline(always)]
+    fn signal_stack(&self) -> [u64; 2] {
+        if frozen!(OFFSETS.task_signal_stack) == 0 {
+            return [0, UNKNOWN_STACK];
+        }
+        [
+            read(running(), frozen!(OFFSETS.task_signal_stack)),
+            read(running(), frozen!(OFFSETS.task_signal_stack_bytes)),
+        ]
+    }
+
+    #[inline(always)]
+    fn may_be_known(&self) -> bool {
+        true
     }
 
     #[inline(always)]
@@ -113,6 +183,23 @@ impl Threads for ByTid {
         let fresh = OpenCall { origin: ORIGIN_UNKNOWN, ..OpenCall::default() };
         OPEN_BY_TID.insert(&self.tid, &fresh, BPF_NOEXIST.into()).ok()?;
         self.open_call()
+    }
+
+    #[inline(always)]
+    fn interrupted(&self) -> Option<&mut InterruptedCalls> {
+        // SAFETY: as above.
+        INTERRUPTED_BY_TID.get_ptr_mut(&self.tid).map(|calls| unsafe { &mut *calls })
+    }
+
+    #[inline(always)]
+    fn interrupted_or_new(&self) -> Option<&mut InterruptedCalls> {
+        if let Some(calls) = self.interrupted() {
+            return Some(calls);
+        }
+        let none = NONE_INTERRUPTED.get_ptr(0)?;
+        // SAFETY: a live map value that nothing writes to.
+        INTERRUPTED_BY_TID.insert(&self.tid, unsafe { &*none }, BPF_NOEXIST.into()).ok()?;
+        self.interrupted()
     }
 
     // Without the hook at context switches nobody sits.
@@ -133,12 +220,16 @@ impl Threads for ByTid {
     fn get_up(&self, _call: &mut OpenCall, _here: Here) {}
 
     #[inline(always)]
+    fn note_scope(_here: Here, _is_in_scope: bool) {}
+
+    #[inline(always)]
     fn settle(&self, _call: &mut OpenCall) {}
 
     #[inline(always)]
     fn forget(&self, _call: Option<&mut OpenCall>) {
         // Nothing is kept of a thread that made no call while attached.
         let _ = OPEN_BY_TID.remove(&self.tid);
+        let _ = INTERRUPTED_BY_TID.remove(&self.tid);
     }
 }
 
@@ -164,12 +255,22 @@ impl Zero for u32 {
     const ZERO: Self = 0;
 }
 
+impl Zero for u64 {
+    const ZERO: Self = 0;
+}
+
 impl Zero for Comm {
     const ZERO: Self = [0; 2];
 }
 
 impl Zero for *const u8 {
-    const ZERO: Self = core::ptr::null();
+    const ZERO: Self = null();
+}
+
+/// The `sa_handler` that a `struct k_sigaction` begins with.
+#[inline(always)]
+pub(crate) fn handler_of(action: *const u8) -> u64 {
+    read(action, 0)
 }
 
 /// The running thread execs and had tid `old_tid` until now: exec from a thread that does not lead
@@ -180,11 +281,17 @@ pub(crate) fn on_exec(old_tid: u32) {
     if thread.tid == old_tid {
         return;
     }
-    let former = ByTid { tid: old_tid, tgid: thread.tgid };
-    let Some(call) = former.open_call().map(|call| *call) else { return };
-    match thread.open_call_or_new() {
-        Some(place) => *place = call,
-        None => ledger::count(Counter::OpenCallsFull),
+    scope::on_exec(&thread, old_tid);
+    let former = ByTid { tid: old_tid, tgid: thread.tgid, task: null() };
+    let Some(call) = former.open_call() else { return };
+    if let Some(calls) = former.interrupted()
+        && INTERRUPTED_BY_TID.insert(&thread.tid, &*calls, BPF_ANY.into()).is_err()
+    {
+        ledger::count(Counter::OpenCallsFull);
+    }
+    // From one entry to the other: two copies would not fit the stack.
+    if OPEN_BY_TID.insert(&thread.tid, &*call, BPF_ANY.into()).is_err() {
+        ledger::count(Counter::OpenCallsFull);
     }
     former.forget(None);
 }

@@ -3,6 +3,8 @@
 //! Like aya's `Global`, but a struct of it is read a field at a time: each field read is one
 //! constant to the verifier, and what is not read costs nothing.
 
+use aya_ebpf::Global;
+
 /// A value that user space overrides by the name of its static.
 #[repr(transparent)]
 pub(crate) struct Frozen<T>(T);
@@ -18,6 +20,18 @@ impl<T> Frozen<T> {
     pub(crate) const fn as_ptr(&self) -> *const T {
         &raw const self.0
     }
+}
+
+/// A word that user space overrides by the name of its static, and its first value, which no constant in the
+/// programs may have. To LLVM this is a constant as well: one of equal bytes whose address is taken is put in
+/// its place, and would change with what user space sets here. The object does not show that: only one
+/// symbol is left.
+///
+/// # Panics
+/// While it is compiled: when the value is so small that a constant may have it.
+pub(crate) const fn word(first: u32) -> Global<u32> {
+    assert!(first > 0xff_ffff, "too small: a constant of the programs may have this value");
+    Global::new(first)
 }
 
 /// Reads a field of a [`Frozen`] struct: `frozen!(OFFSETS.task_tgid)`.

@@ -10,9 +10,10 @@ use aya_ebpf::{
 };
 use syscost_common::{
     cell::PARTS,
+    comm::Comm,
     group::{
-        BY_CGROUP, BY_COMM, BY_PROCESS, BY_THREAD, Group, Key, MAX_GROUPS, NONE, OTHER,
-        OTHER_INDEX, ThreadTotals, Totals,
+        self, BY_CGROUP, BY_COMM, BY_PROCESS, BY_THREAD, Death, Group, Key, MAX_GROUPS, NONE,
+        OTHER, OTHER_INDEX, OwnTotals, ThreadTotals, Totals,
     },
     ledger::Counter,
     open_call::OpenCall,
@@ -21,6 +22,7 @@ use syscost_common::{
 use crate::{
     atomic,
     by_task::ByTask,
+    exchange,
     iterator::{Context, write},
     ledger,
     maps::{GROUP_BY, MMAPABLE},
@@ -29,7 +31,7 @@ use crate::{
 };
 
 /// The totals of dead threads. Key: a number that `GROUP_OF_KEY` hands out. Read by user space from
-/// memory. The first is for all others.
+/// memory. Index 0 is the group of all others.
 #[btf_map]
 static GROUPS: Array<Group, { MAX_GROUPS as usize }, MMAPABLE> = Array::new();
 
@@ -38,27 +40,54 @@ static GROUPS: Array<Group, { MAX_GROUPS as usize }, MMAPABLE> = Array::new();
 #[btf_map]
 static GROUP_OF_KEY: HashMap<Key, u32, { MAX_GROUPS as usize }> = HashMap::new();
 
-/// Groups not handed out yet; user space puts all but that of all others in. When it runs empty, that one
-/// takes further ones in, counted in `GroupsFull`.
+/// Groups not handed out yet: user space puts all indices but 0 in. Once it is empty, new groups share
+/// index 0; their dead threads are counted in `GroupsFull`.
 #[btf_map]
 static FREE_GROUPS: Queue<u32, { MAX_GROUPS as usize }> = Queue::new();
+
+/// The deaths, so that user space can tell which of the threads that it has listed are in their group by
+/// now. A ring: a reader that is too late sees so by `DEATH_COUNT`. Written by dying threads.
+#[btf_map]
+static DEATHS: Array<Death, { group::DEATHS as usize }, MMAPABLE> = Array::new();
+
+/// How many deaths there have been.
+#[btf_map]
+static DEATH_COUNT: Array<u64, 1, MMAPABLE> = Array::new();
 
 /// Moves the totals of the dying thread to those of its group.
 #[inline(always)]
 pub(crate) fn keep(task: *mut task_struct, call: &mut OpenCall) {
-    if GROUP_BY.load() == NONE || call.totals.calls == 0 {
+    if GROUP_BY.load() == NONE || call.totals.totals.calls == 0 {
         return;
     }
-    let totals = call.totals;
-    // Before they are added elsewhere: a reader that sees the thread twice must not see its calls
-    // twice.
-    call.totals = Totals::default();
-    let index = index_of(&key_of(task), task);
-    if index == OTHER_INDEX {
+    // User space reads groups only while nothing is between these two.
+    ledger::count(Counter::GroupMovesBegun);
+    let totals = call.totals.totals;
+    call.totals.totals = Totals::default();
+    // A full barrier, as in `on_task`: a listing that still finds the totals has left its mark before
+    // this, and user space learns of the death.
+    // SAFETY: a live map value.
+    let mark = unsafe { exchange::swap64(&raw mut call.totals.mark, 0) };
+    let group = index_of(&key_of(task), task);
+    if group == OTHER_INDEX {
         ledger::count(Counter::GroupsFull);
     }
-    if let Some(group) = GROUPS.get_ptr_mut(index) {
+    if let Some(group) = GROUPS.get_ptr_mut(group) {
         add(group, &totals);
+    }
+    note(Death { mark, group, reserved: 0 });
+    ledger::count(Counter::GroupMovesDone);
+}
+
+/// Notes a death in the ring.
+#[inline(always)]
+fn note(death: Death) {
+    let Some(count) = DEATH_COUNT.get_ptr_mut(0) else { return };
+    // SAFETY: a live map value.
+    let number = unsafe { exchange::fetch_add64(count, 1) };
+    if let Some(place) = DEATHS.get_ptr_mut(number as u32 % group::DEATHS) {
+        // SAFETY: a live map value; whoever is as many deaths later writes there next.
+        unsafe { place.write_volatile(death) };
     }
 }
 
@@ -74,7 +103,7 @@ fn index_of(key: &Key, task: *mut task_struct) -> u32 {
     // SAFETY: a live map value that is nobody else's yet.
     unsafe {
         (*group).key = *key;
-        (*group).comm = task::process_comm(task);
+        (*group).comm = name_of(task);
     }
     if GROUP_OF_KEY.insert(key, &index, BPF_NOEXIST.into()).is_ok() {
         return index;
@@ -89,6 +118,7 @@ fn index_of(key: &Key, task: *mut task_struct) -> u32 {
 fn add(group: *mut Group, totals: &Totals) {
     // SAFETY: the pointers are to fields of a live map value.
     unsafe {
+        atomic::add64(&raw mut (*group).threads, 1);
         atomic::add64(&raw mut (*group).totals.calls, totals.calls);
         atomic::add64(&raw mut (*group).totals.errors, totals.errors);
         atomic::add64(&raw mut (*group).totals.total_ns, totals.total_ns);
@@ -110,6 +140,12 @@ fn key_of(task: *mut task_struct) -> Key {
     }
 }
 
+/// The name that `task` is shown under.
+#[inline(always)]
+fn name_of(task: *mut task_struct) -> Comm {
+    if GROUP_BY.load() == BY_THREAD { task::own_comm(task) } else { task::process_comm(task) }
+}
+
 /// Writes the totals of a thread, for user space that reads the iterator.
 #[inline(always)]
 pub(crate) fn on_task(ctx: *mut Context) {
@@ -120,16 +156,60 @@ pub(crate) fn on_task(ctx: *mut Context) {
     }
     let thread = ByTask(task);
     let Some(call) = thread.open_call() else { return };
-    if call.totals.calls == 0 {
+    if call.totals.totals.calls == 0 {
         return;
     }
+    // SAFETY: the kernel's own struct.
+    let mark = group::mark(unsafe { (*meta).session_id }, thread.tid());
+    // Before the totals are read, see `keep`.
+    // SAFETY: a live map value.
+    let previous = unsafe { exchange::swap64(&raw mut call.totals.mark, mark) };
+    let (totals, unfinished) = read(&call.totals);
+    if totals.calls == 0 {
+        return;
+    }
+    let mut ids = task::shown_ids(task);
+    ids.comm = name_of(task);
     let record = ThreadTotals {
-        ids: task::shown_ids(task),
+        ids,
         started_at: task::started_at(task),
         process_started_at: task::started_at(task::leader(task)),
         cgroup_id: task::cgroup_id(task),
-        totals: call.totals,
+        totals,
+        unfinished,
+        mark,
+        previous,
     };
     // SAFETY: plain integers without padding.
     unsafe { write(meta, (&raw const record).cast(), size_of::<ThreadTotals>()) };
+}
+
+/// The totals of a thread that may be adding a call on another CPU, and how many of these calls may lack
+/// their time.
+#[inline(always)]
+fn read(own: &OwnTotals) -> (Totals, u64) {
+    // Adding a call takes some ten nanoseconds, of hundreds between two calls.
+    const TRIES: u32 = 16;
+    let mut totals = Totals::default();
+    let mut complete = 0;
+    for _ in 0..TRIES {
+        // SAFETY: the places are fields of a live map value of plain integers.
+        unsafe {
+            let from = &raw const own.totals;
+            let parts = (&raw const (*from).parts_ns).cast::<u64>();
+            // What is written last is read first.
+            complete = (&raw const own.complete).read_volatile();
+            totals.parts_ns[2] = parts.add(2).read_volatile();
+            totals.parts_ns[1] = parts.add(1).read_volatile();
+            totals.parts_ns[0] = parts.read_volatile();
+            totals.parted = (&raw const (*from).parted).read_volatile();
+            totals.total_ns = (&raw const (*from).total_ns).read_volatile();
+            totals.errors = (&raw const (*from).errors).read_volatile();
+            totals.calls = (&raw const (*from).calls).read_volatile();
+        }
+        if totals.calls == complete {
+            break;
+        }
+    }
+    (totals, totals.calls.wrapping_sub(complete))
 }

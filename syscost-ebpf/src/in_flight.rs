@@ -1,22 +1,26 @@
 //! The calls that are open now: an iterator over the host's threads, run when user space reads it.
 //!
 //! Costs the hot path nothing: when a call began is in its thread's storage anyhow, and its
-//! arguments are in the registers that the kernel saved when the thread came in.
+//! arguments are in the registers that the kernel saved when the thread came in. Its first reading, right
+//! after attaching, finds the calls that were interrupted before; see [`find_interrupted`].
 
 use core::mem::size_of;
 
 use aya_ebpf::{bindings::pt_regs, helpers::generated::bpf_task_pt_regs};
 use syscost_common::{
+    interrupted::{Entries, MAX_INTERRUPTED, UNKNOWN_STACK},
     kind::{AbiClass, unpack},
-    open_call::InFlight,
+    ledger::Counter,
+    open_call::{InFlight, ORIGIN_UNKNOWN, OpenCall},
 };
 
 use crate::{
     by_task::ByTask,
-    filter,
+    exchange, filter,
     frozen::frozen,
-    iterator::{Context, write},
-    kind,
+    interrupted,
+    iterator::{Context, Meta, write},
+    kind, ledger,
     maps::MACHINE,
     scope_of, seat, task,
     threads::Threads,
@@ -31,36 +35,40 @@ pub(crate) fn on_task(ctx: *mut Context) {
     }
     // SAFETY: the task is live.
     let regs: *const pt_regs = unsafe { bpf_task_pt_regs(task) as *const pt_regs };
-    let mut record = InFlight { runnable: task::is_runnable(task).into(), ..InFlight::default() };
     let thread = ByTask(task);
-    match thread.open_call() {
-        Some(call) => {
-            (record.entered_at, record.kind) = seat::open_call_of(&thread, call);
-            if record.entered_at == 0 && call.interrupted.stack_pointer != 0 {
-                record.entered_at = call.interrupted.entered_at;
-                record.kind = call.interrupted.kind;
-            }
-            // Between two calls.
-            if record.entered_at == 0 {
-                return;
-            }
+    let mut record = InFlight { runnable: task::is_runnable(task).into(), ..InFlight::default() };
+    if let Some(call) = thread.open_call() {
+        (record.entered_at, record.kind) = seat::open_call_of(&thread, call);
+        barrier(call);
+        if call.interrupted.pending() != 0 {
+            write_interrupted(meta, &thread, call, record.runnable);
         }
-        // Never seen, so in a call since before attaching, or busy without any. A thread that
-        // waits was brought there by a call or by a page fault, which leaves no number.
-        None => {
-            let nr = read_int(regs, frozen!(MACHINE.regs_nr));
-            if record.runnable != 0 || nr < 0 || !scope_of::contains(task) {
-                return;
-            }
-            // Threads of the kernel's own, io_uring's workers among them, came in by no call: what
-            // was saved of user space is zeroes (copy_thread).
-            if read(regs, frozen!(MACHINE.regs_stack_pointer)) == 0 {
-                return;
-            }
-            record.kind = kind::of_call(nr as u32, task::is_in_compat_call(task));
-            if filter::leaves_out(record.kind) {
-                return;
-            }
+        // Between two calls.
+        if record.entered_at == 0 && call.origin != ORIGIN_UNKNOWN {
+            return;
+        }
+    }
+    if record.entered_at == 0 {
+        // Not seen, so in a call since before attaching, or busy without any. A thread that waits was
+        // brought there by a call or by a page fault, which leaves no number.
+        if record.runnable != 0 || !scope_of::contains(&thread) {
+            return;
+        }
+        // Threads of the kernel's own, io_uring's workers among them, came in by no call: what was saved
+        // of user space is zeroes (copy_thread).
+        if read(regs, frozen!(MACHINE.regs_stack_pointer)) == 0 {
+            return;
+        }
+        let nr = read_int(regs, frozen!(MACHINE.regs_nr));
+        if thread.open_call().is_none() {
+            find_interrupted(&thread, regs, nr);
+        }
+        if nr < 0 {
+            return;
+        }
+        record.kind = kind::of_call(nr as u32, task::is_in_compat_call(task));
+        if filter::leaves_out(record.kind) {
+            return;
         }
     }
     let is_compat = matches!(unpack(record.kind), Some((AbiClass::Compat, _)));
@@ -71,9 +79,109 @@ pub(crate) fn on_task(ctx: *mut Context) {
             read(regs, frozen!(MACHINE.regs_args[index]))
         };
     }
+    // What was read meanwhile is of this call only if it is still open. Its kind may have been read before
+    // it was entered.
+    match thread.open_call() {
+        Some(call) => {
+            barrier(call);
+            let (entered_at, kind) = seat::open_call_of(&thread, call);
+            if entered_at != record.entered_at {
+                return;
+            }
+            if entered_at != 0 {
+                record.kind = kind;
+            } else if call.origin != ORIGIN_UNKNOWN {
+                return;
+            }
+        }
+        None if record.entered_at != 0 => return,
+        None => {}
+    }
     record.ids = task::shown_ids(task);
     // SAFETY: plain integers without padding.
     unsafe { write(meta, (&raw const record).cast(), size_of::<InFlight>()) };
+}
+
+/// Of `thread`, which does not run, nothing has been seen yet: notes that it is in an interrupted call, if
+/// its registers lead back to one.
+#[inline(always)]
+fn find_interrupted(thread: &ByTask, regs: *const pt_regs, nr: i32) {
+    let mut behind = read(regs, frozen!(MACHINE.regs_instruction_pointer));
+    if frozen!(MACHINE.stops_at_the_call) != 0 {
+        if !task::is_stopped(thread.0) || nr >= 0 {
+            return;
+        }
+        behind += u64::from(frozen!(MACHINE.syscall_bytes));
+    } else if nr < 0
+        || !interrupted::is_interruption(read(regs, frozen!(MACHINE.regs_result)) as i64)
+    {
+        return;
+    }
+    let (Some(kept), Some(call)) = (thread.interrupted_or_new(), thread.open_call_or_new()) else {
+        return ledger::count(Counter::OpenCallsFull);
+    };
+    // Else it goes on by now.
+    if call.origin == ORIGIN_UNKNOWN && call.entered_at == 0 && call.interrupted == Entries::NONE {
+        let place = (read(regs, frozen!(MACHINE.regs_stack_pointer)), behind);
+        // Whatever its signal stack is: only the very same place is looked for.
+        interrupted::keep_unseen(call, kept, place, [0, UNKNOWN_STACK]);
+    }
+}
+
+/// Lets no reading before it be done after it, nor the other way round, on any machine.
+#[inline(always)]
+fn barrier(call: &mut OpenCall) {
+    // SAFETY: a live map value. Adds nothing.
+    unsafe { exchange::fetch_add64(&raw mut call.totals.mark, 0) };
+}
+
+/// Writes the interrupted calls of `thread`, with the arguments that they left the kernel with: the
+/// thread's registers are its handler's by now.
+#[inline(never)]
+fn write_interrupted(meta: *const Meta, thread: &ByTask, open: &mut OpenCall, runnable: u32) {
+    let Some(kept) = thread.interrupted() else { return };
+    let ids = task::shown_ids(thread.0);
+    for index in 0..MAX_INTERRUPTED {
+        if !is_pending(open, index) {
+            continue;
+        }
+        let call = &kept.calls[index as usize];
+        // Which call it is, and with which arguments, was not seen.
+        if !call.was_seen() {
+            continue;
+        }
+        let record = InFlight {
+            ids,
+            entered_at: call.entered_at,
+            args: call.args,
+            runnable,
+            kind: call.kind,
+            interrupted: 1,
+            reserved: 0,
+        };
+        // Taken up again, ended, or replaced meanwhile: it is listed as open, or not at all.
+        barrier(open);
+        // SAFETY: fields of live map values.
+        let (entered_at, opened_at) = unsafe {
+            (
+                (&raw const call.entered_at).read_volatile(),
+                (&raw const open.entered_at).read_volatile(),
+            )
+        };
+        if !is_pending(open, index) || entered_at != record.entered_at || opened_at == entered_at {
+            continue;
+        }
+        // SAFETY: plain integers without padding.
+        unsafe { write(meta, (&raw const record).cast(), size_of::<InFlight>()) };
+    }
+}
+
+/// Whether the interrupted call in entry `index` is neither ended nor taken up again.
+#[inline(always)]
+fn is_pending(open: &OpenCall, index: u32) -> bool {
+    // SAFETY: a field of a live map value.
+    let entries: Entries = unsafe { (&raw const open.interrupted).read_volatile() };
+    entries.pending() & 1 << index != 0
 }
 
 /// The number of a call is a long on x86 and an int on arm64; its low half is the same.

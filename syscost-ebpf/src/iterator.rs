@@ -20,6 +20,8 @@ pub(crate) struct Context {
 #[repr(C)]
 pub(crate) struct Meta {
     seq: *mut seq_file,
+    /// The number of this reading of the iterator; no other reading on the host has it.
+    pub(crate) session_id: u64,
 }
 
 /// Writes a record.

@@ -1,14 +1,13 @@
 //! Which kind of call a number is.
 
-use syscost_common::kind::{AbiClass, X32_BIT, pack};
+use syscost_common::kind::{AbiClass, NRS_PER_ABI, X32_BIT, is_io_uring, pack};
 
-/// `TS_COMPAT` of arch/x86/include/asm/thread_info.h: a 32-bit call is being served.
-const TS_COMPAT: u32 = 0x0002;
+use crate::{frozen::frozen, maps::MACHINE};
 
-/// Whether a thread with this `thread_info.status` is in a compat call.
+/// Whether a thread is in a compat call in whose task `word` lies at `OFFSETS.task_compat`.
 #[inline(always)]
-pub(crate) fn is_compat(status: u32) -> bool {
-    status & TS_COMPAT != 0
+pub(crate) fn is_compat(word: u32) -> bool {
+    word & frozen!(MACHINE.compat_bit) != 0
 }
 
 /// The kind of call `nr`.
@@ -21,4 +20,10 @@ pub(crate) fn of_call(nr: u32, is_compat: bool) -> u32 {
         return pack(AbiClass::X32, nr & !X32_BIT);
     }
     pack(AbiClass::Native, nr)
+}
+
+/// Whether calls of `kind` are `io_uring_setup`, `io_uring_enter` or `io_uring_register`.
+#[inline(always)]
+pub(crate) fn is_of_io_uring(kind: u32) -> bool {
+    is_io_uring(kind % NRS_PER_ABI)
 }

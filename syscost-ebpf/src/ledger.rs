@@ -108,11 +108,3 @@ pub(crate) fn count_by(counter: Counter, by: u32) {
         here.count_by(counter, by);
     }
 }
-
-/// Takes 1 from `counter`.
-#[inline(always)]
-pub(crate) fn uncount(counter: Counter) {
-    if let Some(here) = Here::find() {
-        here.uncount(counter, 1);
-    }
-}

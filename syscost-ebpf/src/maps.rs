@@ -1,6 +1,6 @@
 //! Every map and global that all programs share: its bound, key, writer, and what happens when it is full.
 
-use crate::frozen::Frozen;
+use crate::frozen::{Frozen, word};
 use aya_ebpf::{
     Global,
     bindings::BPF_F_MMAPABLE,
@@ -12,7 +12,6 @@ use syscost_common::{
     config::{Machine, Offsets},
     cpu::Cpu,
     filter::{self, ERRNO_WORDS, Filter},
-    group,
     kind::KINDS,
     scope::{self, Scope},
 };
@@ -39,27 +38,32 @@ pub(crate) static SCOPE: Frozen<Scope> = Frozen::new(Scope {
 pub(crate) static FILTER: Frozen<Filter> =
     Frozen::new(Filter { kinds: 0, results: filter::RESULTS_ALL, errnos: [0; ERRNO_WORDS] });
 
-/// What totals are kept by; a constant of [`syscost_common::group`]. Its first value must not be that
-/// of a constant whose address is taken, see `PREEMPTED`.
+/// What totals are kept by; a constant of [`syscost_common::group`].
 #[unsafe(no_mangle)]
-pub(crate) static GROUP_BY: Global<u32> = Global::new(group::NONE);
+pub(crate) static GROUP_BY: Global<u32> = word(0x6709_b100);
 
 /// Not 0: this kernel may preempt a thread inside a program, so that another one runs on the same CPU
 /// meanwhile.
-// A value that no constant in the programs has. To LLVM this is a constant as well: one of equal bytes
-// whose address is taken is put in its place, and would change with what user space sets here.
 #[unsafe(no_mangle)]
-pub(crate) static PREEMPTED: Global<u32> = Global::new(0x5ca1_ab1e);
+pub(crate) static PREEMPTED: Global<u32> = word(0x5ca1_ab1e);
 
 /// What differs between machines in how syscalls are made.
 #[unsafe(no_mangle)]
 pub(crate) static MACHINE: Frozen<Machine> = Frozen::new(Machine {
     regs_stack_pointer: 0,
+    regs_instruction_pointer: 0,
+    execve: 0,
+    execveat: 0,
     restart_syscall: 0,
     rt_sigreturn: 0,
+    syscall_bytes: 0,
     regs_nr: 0,
+    regs_result: 0,
+    stops_at_the_call: 0,
     regs_args: [0; 6],
     regs_compat_args: [0; 6],
+    compat_bit: 0,
+    regs_tell_native: 0,
 });
 
 /// Where the kernel keeps what is read of a task; all 0 without kernel BTF.
@@ -80,6 +84,11 @@ pub(crate) static SLOT_OF_KIND: Array<u32, { KINDS as usize }, MMAPABLE> = Array
 /// further kinds share the overflow slot and are counted in `SlotsFull`.
 #[btf_map]
 pub(crate) static FREE_SLOTS: Queue<u32, { SLOTS as usize }> = Queue::new();
+
+/// 1 once `FREE_SLOTS` was found empty. A slot that comes back after that, because two CPUs met a new kind at
+/// the same time, is not handed out again.
+#[btf_map]
+pub(crate) static NO_SLOT_LEFT: Array<u32, 1> = Array::new();
 
 /// Which kind owns which slot. Key: kind. The insert that must not overwrite decides between CPUs
 /// that meet a new kind at the same time. At most one entry a slot, so it cannot fill up.

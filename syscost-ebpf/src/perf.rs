@@ -13,12 +13,23 @@ pub(crate) const SYS_ENTER_ID: usize = 8;
 /// `ret` of raw_syscalls:sys_exit, behind the same and its `id`.
 pub(crate) const SYS_EXIT_RET: usize = 16;
 
+/// `old_pid` of sched:sched_process_exec (include/trace/events/sched.h), behind the same, the place of its
+/// `filename` and its `pid`.
+pub(crate) const EXEC_OLD_TID: usize = 16;
+
 /// The field `at` bytes into the record.
 #[inline(always)]
 pub(crate) fn field(ctx: &TracePointContext, at: usize) -> u64 {
     // SAFETY: the verifier checks the place against the longest record there is, and those above
     // are in the records of their tracepoints.
     unsafe { ctx.as_ptr().cast::<u8>().add(at).cast::<u64>().read_volatile() }
+}
+
+/// The same of a field of four bytes.
+#[inline(always)]
+pub(crate) fn field32(ctx: &TracePointContext, at: usize) -> u32 {
+    // SAFETY: as above.
+    unsafe { ctx.as_ptr().cast::<u8>().add(at).cast::<u32>().read_volatile() }
 }
 
 /// The registers that the running thread came in with, which only the kernel can tell.

@@ -12,6 +12,7 @@ mod clock;
 mod diagnostics;
 mod filter;
 mod frozen;
+mod interrupted;
 mod kind;
 mod ledger;
 mod maps;
@@ -19,8 +20,8 @@ mod own;
 mod plain;
 mod record;
 mod regs;
-mod restart;
 mod scope;
+mod scope_of;
 mod syscall;
 mod threads;
 
@@ -32,7 +33,7 @@ use regs::Given;
 
 #[raw_tracepoint(tracepoint = "sys_enter")]
 fn sys_enter(ctx: RawTracePointContext) {
-    syscall::on_enter::<ByTid, _>(&ctx, Given(ctx.arg(0)), ctx.arg(1));
+    syscall::on_enter::<ByTid, ByStore, _>(&ctx, Given(ctx.arg(0)), ctx.arg(1));
 }
 
 #[raw_tracepoint(tracepoint = "sys_exit")]
@@ -55,9 +56,14 @@ fn process_exec(ctx: RawTracePointContext) {
     by_tid::on_exec(ctx.arg(1));
 }
 
+#[raw_tracepoint(tracepoint = "signal_deliver")]
+fn signal_deliver(ctx: RawTracePointContext) {
+    interrupted::on_signal::<ByTid>(by_tid::handler_of(ctx.arg(2)));
+}
+
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 fn process_exit(_ctx: RawTracePointContext) {
-    syscall::on_thread_exit::<ByTid>();
+    syscall::on_thread_exit::<ByTid, ByStore>();
 }
 
 /// Some helpers are open to GPL-compatible programs only.

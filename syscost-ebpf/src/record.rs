@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::BPF_NOEXIST;
 use syscost_common::{
     cell::{self, Cell, ERRNOS, OVERFLOW_SLOT, Part, PartOf},
-    group::{NONE, Totals},
+    group::{NONE, OwnTotals},
     hist::{self, BUCKETS, PART_BUCKETS},
     kind::KINDS,
     ledger::Counter,
@@ -13,8 +13,8 @@ use syscost_common::{
 use crate::{
     filter,
     ledger::Here,
-    maps::{CELLS, FREE_SLOTS, GROUP_BY, SLOT_OF_KIND, SLOT_OWNERS},
-    own::Update,
+    maps::{CELLS, FREE_SLOTS, GROUP_BY, NO_SLOT_LEFT, SLOT_OF_KIND, SLOT_OWNERS},
+    own::{Alone, Update},
 };
 
 /// What is known of a call that a thread has finished.
@@ -47,15 +47,13 @@ pub(crate) fn errno(ret: i64) -> u64 {
 pub(crate) fn call<U: Update>(
     here: Here,
     finished: Finished,
-    totals: Option<&mut Totals>,
+    totals: Option<&mut OwnTotals>,
     cell: impl FnOnce() -> u32,
 ) {
     let Finished { latency_ns, seen, off, weight, errno } = finished;
     if !filter::wants(errno) {
         return here.count_by(Counter::Filtered, weight);
     }
-    // SAFETY: a live map value.
-    unsafe { U::add64(here.counter(Counter::Matched), weight.into()) };
     if let Some(totals) = totals
         && GROUP_BY.load() != NONE
     {
@@ -65,6 +63,8 @@ pub(crate) fn call<U: Update>(
     let Some(cell) = CELLS.get_ptr_mut(cell()) else { return };
     // SAFETY: the pointers are to fields of a live map value.
     unsafe {
+        // First, as the latency's bucket is last: a reader can tell that it has all of each call.
+        U::add64(&raw mut (*cell).begun, weight.into());
         U::raise(&raw mut (*cell).max_ns, latency_ns);
         U::raise(&raw mut (*cell).min_complement_ns, u64::MAX - latency_ns);
     }
@@ -80,6 +80,7 @@ pub(crate) fn call<U: Update>(
         }
         if weight > 1 {
             here.count(Counter::Sampled);
+            here.count_by(Counter::StoodFor, weight - 1);
         }
         // SAFETY: as above.
         unsafe {
@@ -89,8 +90,7 @@ pub(crate) fn call<U: Update>(
         parts::<U>(cell, latency_ns, off.runq_ns, off.blocked_ns);
     }
     // The buckets last, also because the verifier walks all that follows once for each way through
-    // their arithmetic; and the latency's behind all: a reader that sees the call counted sees the rest
-    // of it as well.
+    // their arithmetic; and the latency's behind all, see `Cell::begun`.
     let (bucket, part_bucket) = hist::indices(latency_ns);
     if undivided {
         part::<U>(cell, PartOf::OnCpu, latency_ns, part_bucket);
@@ -101,18 +101,28 @@ pub(crate) fn call<U: Update>(
     }
 }
 
+/// Adds a call to its thread's totals, in an order by which a reader on another CPU can tell that it has
+/// all of the call or nothing.
 #[inline(always)]
-fn add_to_totals(totals: &mut Totals, finished: &Finished) {
+fn add_to_totals(own: &mut OwnTotals, finished: &Finished) {
     let Finished { latency_ns, seen, off, weight, errno } = *finished;
-    totals.calls += u64::from(weight);
-    totals.errors += u64::from(errno != 0) * u64::from(weight);
-    totals.total_ns += latency_ns * u64::from(weight);
-    if seen {
-        let off = off.within(latency_ns);
-        totals.parted += 1;
-        totals.parts_ns[PartOf::OnCpu as usize] += latency_ns - off.runq_ns - off.blocked_ns;
-        totals.parts_ns[PartOf::Runq as usize] += off.runq_ns;
-        totals.parts_ns[PartOf::Blocked as usize] += off.blocked_ns;
+    let weight = u64::from(weight);
+    let totals = &raw mut own.totals;
+    // SAFETY: the pointers are to fields of a live map value, which only this thread writes to.
+    unsafe {
+        Alone::add64(&raw mut (*totals).calls, weight);
+        Alone::add64(&raw mut (*totals).errors, u64::from(errno != 0) * weight);
+        Alone::add64(&raw mut (*totals).total_ns, latency_ns * weight);
+        if seen {
+            let off = off.within(latency_ns);
+            let on_cpu_ns = latency_ns - off.runq_ns - off.blocked_ns;
+            let parts = (&raw mut (*totals).parts_ns).cast::<u64>();
+            Alone::add64(&raw mut (*totals).parted, 1);
+            Alone::add64(parts.add(PartOf::OnCpu as usize), on_cpu_ns);
+            Alone::add64(parts.add(PartOf::Runq as usize), off.runq_ns);
+            Alone::add64(parts.add(PartOf::Blocked as usize), off.blocked_ns);
+        }
+        Alone::add64(&raw mut own.complete, weight);
     }
 }
 
@@ -182,10 +192,18 @@ pub(crate) fn slot_of(here: Here, kind: u32, weight: u32) -> u32 {
     let slot = hand_out(kind);
     if slot == OVERFLOW_SLOT {
         here.count_by(Counter::SlotsFull, weight);
+        return slot;
     }
     // SAFETY: as above.
     unsafe { cached.write_volatile(slot) };
     slot
+}
+
+/// Whether it is worth while to ask the queue of free slots, which takes its lock.
+#[inline(always)]
+fn are_slots_left() -> bool {
+    // SAFETY: the pointer is to a live map value.
+    NO_SLOT_LEFT.get_ptr(0).is_some_and(|none| unsafe { none.read_volatile() } == 0)
 }
 
 #[inline(never)]
@@ -194,7 +212,16 @@ fn hand_out(kind: u32) -> u32 {
     if let Some(slot) = unsafe { SLOT_OWNERS.get(&kind) } {
         return *slot;
     }
-    let Ok(Some(slot)) = FREE_SLOTS.pop() else { return OVERFLOW_SLOT };
+    if !are_slots_left() {
+        return OVERFLOW_SLOT;
+    }
+    let Ok(Some(slot)) = FREE_SLOTS.pop() else {
+        if let Some(none) = NO_SLOT_LEFT.get_ptr_mut(0) {
+            // SAFETY: the pointer is to a live map value; nothing else is ever stored there.
+            unsafe { none.write_volatile(1) };
+        }
+        return OVERFLOW_SLOT;
+    };
     if SLOT_OWNERS.insert(&kind, &slot, BPF_NOEXIST.into()).is_ok() {
         return slot;
     }

@@ -17,22 +17,35 @@ use syscost_common::{
 use crate::{
     by_task::ByTask,
     clock::now,
+    cpu_time,
     frozen::frozen,
     ledger::{self, Here},
-    maps::SCOPE,
+    maps::{OFFSETS, SCOPE},
     seat, task,
     threads::Threads,
 };
 
-/// The CPU goes from `prev` to `next`. `preempt`: `prev` did not ask for that.
+/// `TASK_RUNNING` of include/linux/sched.h.
+const TASK_RUNNING: u32 = 0;
+
+/// Whether the tracepoint hands over the state in which a thread is switched out.
 #[inline(always)]
-pub(crate) fn on_switch(preempt: bool, prev: &ByTask, next: &ByTask) {
+pub(crate) fn is_told_the_state() -> bool {
+    frozen!(OFFSETS.switch_tells_state) != 0
+}
+
+/// The CPU goes from `prev` to `next`. `preempt`: `prev` did not ask for that. `state`: what the scheduler
+/// took `prev`'s state for, where it says so; the one in the task may have been changed since, by a wake-up
+/// on another CPU.
+#[inline(always)]
+pub(crate) fn on_switch(preempt: bool, prev: &ByTask, next: &ByTask, state: Option<u64>) {
     let Some(here) = Here::find() else { return };
     seat::on_switch(here);
+    cpu_time::on_switch(here, prev, next);
     if may_be_kept(prev)
         && let Some(call) = seat::on_switch_out(prev, here)
     {
-        leave(preempt, prev, call, here);
+        leave(preempt, prev, call, here, state);
     }
     if may_be_kept(next)
         && let Some(call) = next.open_call()
@@ -47,20 +60,25 @@ pub(crate) fn on_switch(preempt: bool, prev: &ByTask, next: &ByTask) {
 #[inline(always)]
 fn may_be_kept(thread: &ByTask) -> bool {
     match frozen!(SCOPE.mode) {
-        PROCESS => thread.tgid() == frozen!(SCOPE.id),
-        THREAD => thread.tid() == frozen!(SCOPE.id),
+        // Of a thread, this is the process.
+        PROCESS | THREAD => thread.tgid() == frozen!(SCOPE.id),
         _ => task::may_have_storage(thread.0),
     }
 }
 
 #[inline(always)]
-fn leave(preempt: bool, prev: &ByTask, call: &mut OpenCall, here: Here) {
+fn leave(preempt: bool, prev: &ByTask, call: &mut OpenCall, here: Here, state: Option<u64>) {
     settle(prev, call);
     // An interrupted call goes on in its handler.
-    if call.entered_at == 0 && call.interrupted.stack_pointer == 0 {
+    if call.entered_at == 0 && !call.interrupted.any_open() {
         return;
     }
-    let preempted = preempt || task::is_runnable(prev.0);
+    let is_runnable = match state {
+        // An int, of which the tracepoint may leave the upper half as it was.
+        Some(state) => state as u32 == TASK_RUNNING,
+        None => task::is_runnable(prev.0),
+    };
+    let preempted = preempt || is_runnable;
     call.away = Away {
         since: now(),
         woken_at: 0,

@@ -1,9 +1,11 @@
 //! Whose calls are measured. Asked at every event of every task on the host, so that each kind of
 //! scope is a branch that the verifier keeps alone.
 
+use core::mem::size_of;
+
 use aya_ebpf::{
-    bindings::{BPF_ANY, bpf_pidns_info},
-    btf_maps::HashMap,
+    bindings::{BPF_ANY, BPF_NOEXIST, bpf_pidns_info},
+    btf_maps::{Array, HashMap},
     helpers::{
         bpf_get_current_uid_gid,
         generated::{bpf_get_current_ancestor_cgroup_id, bpf_get_ns_current_pid_tgid},
@@ -12,22 +14,42 @@ use aya_ebpf::{
 };
 use syscost_common::{
     ledger::Counter,
-    scope::{CGROUP, COMM, FOLLOWED, HOST, MAX_TARGETS, PROCESS, PROCESSES, THREAD, THREADS, USER},
+    scope::{
+        CGROUP, CHECKED, COMM, FOLLOWED, GIVEN, HOST, MAX_TARGETS, PROCESS, PROCESSES, THREAD,
+        THREADS, TargetState, USER,
+    },
 };
 
-use crate::{frozen::frozen, ledger, maps::SCOPE, threads::Threads};
+use crate::{
+    atomic,
+    frozen::frozen,
+    ledger,
+    maps::{MMAPABLE, OFFSETS, SCOPE},
+    scope_of,
+    threads::Threads,
+};
 
-/// The processes, or the threads, that are measured. Key: tgid or tid; value: who entered it. Filled by user space before
-/// attaching; a followed child is added when it is forked, and what has died is removed. Full:
+/// The processes, or the threads, that are measured. Key: tgid or tid; value: how a process came in, or
+/// a thread's tgid. Filled by user space before calls are seen; a followed child is added when it is forked, and what has died is removed. Full:
 /// counted in `TargetsFull`.
 #[btf_map]
 static TARGETS: HashMap<u32, u32, { MAX_TARGETS as usize }> = HashMap::new();
+
+/// What has become of them. Written where threads begin, exec and end; read by user space.
+#[btf_map]
+static TARGET_STATE: Array<TargetState, 1, MMAPABLE> = Array::new();
 
 /// Whether a task is in scope or not for as long as it lives. Of others a call belongs to the scope
 /// if its thread was in scope when it entered the call.
 #[inline(always)]
 pub(crate) fn is_constant() -> bool {
     matches!(frozen!(SCOPE.mode), PROCESS | THREAD)
+}
+
+/// Whether a thread can leave the scope and come back.
+#[inline(always)]
+pub(crate) fn can_be_left() -> bool {
+    matches!(frozen!(SCOPE.mode), COMM | CGROUP | USER)
 }
 
 /// Whether a thread that was in scope stays there as long as it lives.
@@ -46,10 +68,10 @@ pub(crate) fn keeps_strangers_out() -> bool {
 #[inline(always)]
 pub(crate) fn contains<T: Threads>(current: &T) -> bool {
     match frozen!(SCOPE.mode) {
-        PROCESS => current.tgid() == frozen!(SCOPE.id),
-        THREAD => current.tid() == frozen!(SCOPE.id),
+        PROCESS => current.tgid() == frozen!(SCOPE.id) && is_still_the_process(current),
+        THREAD => is_the_thread(current),
         PROCESSES => is_target(current.tgid()),
-        THREADS => is_target(current.tid()),
+        THREADS => is_target_thread(current),
         _ if current.tgid() == frozen!(SCOPE.not_tgid) || !in_pid_namespace() => false,
         COMM => current.process_comm() == [frozen!(SCOPE.comm[0]), frozen!(SCOPE.comm[1])],
         CGROUP => {
@@ -68,36 +90,64 @@ pub(crate) fn contains<T: Threads>(current: &T) -> bool {
 #[inline(always)]
 pub(crate) fn contains_child<T: Threads>(child: &T) -> bool {
     match frozen!(SCOPE.mode) {
-        PROCESS => child.tgid() == frozen!(SCOPE.id),
         // Threads are chosen one by one.
         THREAD | THREADS => false,
         PROCESSES => is_target(child.tgid()) || frozen!(SCOPE.follow) != 0 && follow(child),
-        // A child begins with the name, the cgroup and the user of its parent.
-        _ => contains(&T::current()),
+        // A child has the name of the thread that forked it, and its cgroup may be another one
+        // (CLONE_INTO_CGROUP).
+        _ => scope_of::contains(child),
     }
 }
 
 /// Takes `child` into scope if its parent is.
 #[inline(always)]
 fn follow<T: Threads>(child: &T) -> bool {
-    if !is_target(T::current().tgid()) {
+    // SAFETY: the value is read at once, and never written in place.
+    let parent = unsafe { TARGETS.get(&T::current().tgid()) };
+    if !parent.is_some_and(|by| *by != CHECKED) {
         return false;
     }
-    let added = TARGETS.insert(&child.tgid(), &FOLLOWED, BPF_ANY.into()).is_ok();
-    ledger::count(if added { Counter::Children } else { Counter::TargetsFull });
-    added
+    // User space may be entering the same child: it counts for whoever is first.
+    if TARGETS.insert(&child.tgid(), &FOLLOWED, BPF_NOEXIST.into()).is_ok() {
+        add(|state| &raw mut state.children, 1);
+        return true;
+    }
+    if is_target(child.tgid()) {
+        return true;
+    }
+    ledger::count(Counter::TargetsFull);
+    false
 }
 
-/// The running thread dies.
+/// Whether the running thread, which dies, may have been in scope.
+#[inline(always)]
+pub(crate) fn may_have_contained<T: Threads>(current: &T) -> bool {
+    match frozen!(SCOPE.mode) {
+        // Also while the last threads of the process end, each after the process is said to have.
+        PROCESS => current.tgid() == frozen!(SCOPE.id),
+        // An exec that fails too late to return has changed its tid.
+        THREAD => is_the_thread(current) || current.open_call().is_some(),
+        _ => true,
+    }
+}
+
+/// The running thread dies, and may have been in scope.
 #[inline(always)]
 pub(crate) fn on_thread_exit<T: Threads>(current: &T) {
     // Nothing to remove, mostly: almost all threads on a host are no targets.
     match frozen!(SCOPE.mode) {
+        PROCESS if !knows_process_death() => {
+            if current.tid() == frozen!(SCOPE.id) {
+                set(|state| &raw mut state.leader_ended, 1);
+            }
+        }
+        PROCESS if current.process_is_dead() => set(|state| &raw mut state.id, 0),
+        THREAD => set(|state| &raw mut state.id, 0),
         PROCESSES if is_target(current.tgid()) && current.process_is_dead() => {
             forget(current.tgid());
         }
-        THREADS => {
-            let _ = TARGETS.remove(&current.tid());
+        THREADS if is_target_thread(current) && TARGETS.remove(&current.tid()).is_ok() => {
+            add(|state| &raw mut state.given_ended, 1);
         }
         _ => {}
     }
@@ -106,17 +156,122 @@ pub(crate) fn on_thread_exit<T: Threads>(current: &T) {
 #[inline(always)]
 fn forget(tgid: u32) {
     // SAFETY: the value is read at once, and never written in place.
-    let followed = unsafe { TARGETS.get(&tgid) }.is_some_and(|by| *by == FOLLOWED);
+    let is_given = unsafe { TARGETS.get(&tgid) }.is_some_and(|by| *by == GIVEN);
     // Two threads that exit at the same time may both find the process dead.
-    if TARGETS.remove(&tgid).is_ok() && followed {
-        ledger::uncount(Counter::Children);
+    if TARGETS.remove(&tgid).is_err() {
+        return;
+    }
+    if is_given {
+        add(|state| &raw mut state.given_ended, 1);
+    } else {
+        add(|state| &raw mut state.children, 1_u64.wrapping_neg());
     }
 }
 
-/// Whether this tgid, or tid, is in the map of targets.
+/// The running thread `current` execs, and had the tid `old_tid` until now: a thread that does not lead
+/// its process takes over the leader's tid. A chosen thread stays chosen; the leader has ended.
 #[inline(always)]
-pub(crate) fn is_target(id: u32) -> bool {
-    TARGETS.get_ptr(&id).is_some()
+pub(crate) fn on_exec<T: Threads>(current: &T, old_tid: u32) {
+    let tid = current.tid();
+    if tid == old_tid {
+        return;
+    }
+    match frozen!(SCOPE.mode) {
+        PROCESS if !knows_process_death() && tid == frozen!(SCOPE.id) => {
+            set(|state| &raw mut state.leader_ended, 0);
+        }
+        THREAD if current.tgid() == frozen!(SCOPE.id) && id_now() == old_tid.into() => {
+            set(|state| &raw mut state.id, tid.into());
+        }
+        // The place of the old tid is free for the new one.
+        THREADS
+            if holds(old_tid, current.tgid())
+                && TARGETS.remove(&old_tid).is_ok()
+                && TARGETS.insert(&tid, &current.tgid(), BPF_ANY.into()).is_err() =>
+        {
+            add(|state| &raw mut state.given_ended, 1);
+            ledger::count(Counter::TargetsFull);
+        }
+        _ => {}
+    }
+}
+
+/// Whether the process `tgid` is in the map of targets.
+#[inline(always)]
+pub(crate) fn is_target(tgid: u32) -> bool {
+    TARGETS.get_ptr(&tgid).is_some()
+}
+
+/// Whether `thread` is in the map of targets.
+#[inline(always)]
+pub(crate) fn is_target_thread<T: Threads>(thread: &T) -> bool {
+    holds(thread.tid(), thread.tgid())
+}
+
+/// Whether the map of targets has `value` for `id`.
+#[inline(always)]
+fn holds(id: u32, value: u32) -> bool {
+    // SAFETY: the value is read at once, and never written in place.
+    unsafe { TARGETS.get(&id) }.is_some_and(|held| *held == value)
+}
+
+/// Whether `thread` is the one that is measured. While it execs, its old tid is another one's already.
+#[inline(always)]
+pub(crate) fn is_the_thread<T: Threads>(thread: &T) -> bool {
+    thread.tgid() == frozen!(SCOPE.id) && id_now() == thread.tid().into()
+}
+
+/// Whether the process that is measured has not ended: afterwards its PID may be another one's.
+#[inline(always)]
+pub(crate) fn the_process_lives() -> bool {
+    id_now() != 0
+}
+
+/// The same, asked by `current`, a thread with the PID of that process.
+#[inline(always)]
+fn is_still_the_process<T: Threads>(current: &T) -> bool {
+    if !knows_process_death() && current.tid() == current.tgid() && leader_has_ended() {
+        // A new leader without an exec: a new process, which makes its first call before it has
+        // other threads.
+        set(|state| &raw mut state.id, 0);
+    }
+    the_process_lives()
+}
+
+/// Whether it is known when the last thread of a process ends; that takes kernel BTF.
+#[inline(always)]
+fn knows_process_death() -> bool {
+    frozen!(OFFSETS.task_signal) != 0
+}
+
+#[inline(always)]
+fn id_now() -> u64 {
+    // SAFETY: a field of a live map value.
+    TARGET_STATE.get_ptr(0).map_or(0, |state| unsafe { (&raw const (*state).id).read_volatile() })
+}
+
+#[inline(always)]
+fn leader_has_ended() -> bool {
+    TARGET_STATE
+        .get_ptr(0)
+        // SAFETY: a field of a live map value.
+        .is_some_and(|state| unsafe { (&raw const (*state).leader_ended).read_volatile() != 0 })
+}
+
+#[inline(always)]
+fn set(field: impl FnOnce(&mut TargetState) -> *mut u64, value: u64) {
+    if let Some(state) = TARGET_STATE.get_ptr_mut(0) {
+        // SAFETY: a field of a live map value.
+        unsafe { field(&mut *state).write_volatile(value) };
+    }
+}
+
+#[inline(always)]
+fn add(field: impl FnOnce(&mut TargetState) -> *mut u64, by: u64) {
+    if let Some(state) = TARGET_STATE.get_ptr_mut(0) {
+        // SAFETY: a field of a live map value.
+        unsafe { atomic::add64(field(&mut *state), by) };
+    }
 }
 
 /// Inside a PID namespace the host is what that namespace holds. Namespaces within it have others.

@@ -53,7 +53,7 @@ fn at(cpu: u32) -> Option<*mut Seat> {
 pub(crate) fn sit_down(thread: &ByTask, call: &mut OpenCall, here: Here, regs: u64) {
     let knobs = here.knobs();
     if !are_used()
-        || call.interrupted.stack_pointer != 0
+        || call.interrupted.any_open()
         || !detail::sees_switches(knobs.detail)
         || knobs.one_in != 1
     {
@@ -115,7 +115,13 @@ pub(crate) fn on_switch_out(prev: &ByTask, here: Here) -> Option<&mut OpenCall> 
         leave(seat);
         return None;
     }
-    let call = prev.open_call()?;
+    let Some(call) = prev.open_call() else {
+        // Its storage cannot be asked while the kernel is busy with another one on this CPU (5.12 to 6.1).
+        // So the call stays here, as one of which a switch was not seen: it is looked for in its storage
+        // when it ends, and gets there, and what it consists of is not known.
+        seat.knobs.detail = detail::unseen(seat.knobs.detail);
+        return None;
+    };
     call.seat = 0;
     move_to_storage(seat, call);
     Some(call)

@@ -6,6 +6,7 @@ use syscost_common::{
     cpu::{NO_CELL, NO_NR, Seat},
     detail::{self, Knobs},
     filter::LEFT_OUT,
+    interrupted::Entries,
     ledger::Counter,
     off_cpu::OffCpu,
     open_call::{
@@ -16,13 +17,15 @@ use syscost_common::{
 use crate::{
     atomic::Raise,
     clock::now,
-    diagnostics, filter, kind,
+    diagnostics, filter,
+    frozen::frozen,
+    interrupted, kind,
     ledger::{self, Here},
-    maps::PREEMPTED,
+    maps::{MACHINE, PREEMPTED},
     own::{Alone, Either, Update},
     record::{self, Finished},
     regs::Regs,
-    restart, scope,
+    scope,
     threads::Threads,
 };
 
@@ -31,7 +34,7 @@ use crate::{
 const NO_CALL: i32 = -1;
 
 #[inline(always)]
-pub(crate) fn on_enter<T: Threads, G: Regs>(ctx: &impl EbpfContext, regs: G, nr: u64) {
+pub(crate) fn on_enter<T: Threads, R: Raise, G: Regs>(ctx: &impl EbpfContext, regs: G, nr: u64) {
     let Some(here) = Here::find() else { return };
     if G::AT_HAND
         && let Some(seat) = T::seat(here)
@@ -45,26 +48,36 @@ pub(crate) fn on_enter<T: Threads, G: Regs>(ctx: &impl EbpfContext, regs: G, nr:
         if is_stranger(seat, place, here) {
             return;
         }
-        return enter_apart::<T, G>(ctx, regs, nr, here);
+        return enter_apart::<T, R, G>(ctx, regs, nr, here);
     }
-    enter::<T, G>(ctx, regs, nr, here);
+    enter::<T, R, G>(ctx, regs, nr, here);
 }
 
 /// The same as [`enter`], out of line: what is found on a seat needs none of its registers and stack.
 #[inline(never)]
-fn enter_apart<T: Threads, G: Regs>(ctx: &impl EbpfContext, regs: G, nr: u64, here: Here) {
-    enter::<T, G>(ctx, regs, nr, here);
+fn enter_apart<T: Threads, R: Raise, G: Regs>(
+    ctx: &impl EbpfContext,
+    regs: G,
+    nr: u64,
+    here: Here,
+) {
+    enter::<T, R, G>(ctx, regs, nr, here);
 }
 
 /// Opens the running thread's call, whatever is known of it.
 #[inline(always)]
-fn enter<T: Threads, G: Regs>(ctx: &impl EbpfContext, regs: G, nr: u64, here: Here) {
+fn enter<T: Threads, R: Raise, G: Regs>(ctx: &impl EbpfContext, regs: G, nr: u64, here: Here) {
     let thread = T::current();
-    if !scope::contains(&thread) {
+    let is_in_scope = scope::contains(&thread);
+    T::note_scope(here, is_in_scope);
+    if !is_in_scope {
         if G::AT_HAND
             && let Some(seat) = T::seat(here)
         {
             note_stranger(seat, regs.get() as u64, here);
+        }
+        if scope::can_be_left() && thread.may_be_known() {
+            enter_outside(&thread, here);
         }
         return;
     }
@@ -80,34 +93,54 @@ fn enter<T: Threads, G: Regs>(ctx: &impl EbpfContext, regs: G, nr: u64, here: He
         return here.count(Counter::OpenCallsFull);
     };
     thread.get_up(call, here);
+    let mut knobs = here.knobs();
+    if detail::is_stopped(knobs) {
+        return;
+    }
     if call.entered_at != 0 {
         diagnostics::report(ctx, Counter::ExitsMissed, nr, call.kind.into());
         here.count_by(Counter::ExitsMissed, call.knobs.one_in);
     }
+    let origin = call.origin;
     call.origin = ORIGIN_SEEN;
     if nr as i32 == NO_CALL {
         call.entered_at = 0;
         return;
     }
     let kind = kind::of_call(nr as u32, thread.is_in_compat_call());
-    if call.interrupted.stack_pointer != 0 {
+    if call.interrupted != Entries::NONE {
         // The handler may have been off the CPU, and its own call begins with what that adds up to.
         thread.settle(call);
-        if restart::resume(call, kind, T::stack_pointer(regs.get())) {
+        if interrupted::resume::<T>(call, kind, regs.get()) {
             return;
+        }
+        if call.interrupted.ended() != 0 {
+            interrupted::record_one::<T, R>(call);
         }
     }
     call.kind = kind;
+    if continues_uncounted(origin) && interrupted::is_restart_syscall(kind) {
+        call.entered_at = 0;
+        call.origin = origin;
+        return;
+    }
     if filter::leaves_out(kind) {
         call.entered_at = 0;
         call.origin = ORIGIN_LEFT_OUT;
+        if kind::is_of_io_uring(kind) {
+            here.count(Counter::IoUringCalls);
+        }
         return;
     }
-    let knobs = here.knobs();
-    if is_sampling(knobs) && !stands_for_others(knobs) {
-        call.entered_at = 0;
-        call.origin = ORIGIN_SAMPLED_OUT;
-        return here.count(Counter::SampledOut);
+    if is_sampling(knobs) {
+        if interrupted::is_sigreturn(kind) {
+            // Each one tells what became of an interrupted call, and so stands for itself.
+            knobs.one_in = 1;
+        } else if !stands_for_others(knobs) {
+            call.entered_at = 0;
+            call.origin = ORIGIN_SAMPLED_OUT;
+            return here.count(Counter::SampledOut);
+        }
     }
     call.knobs = knobs;
     if T::SEES_SWITCHES {
@@ -116,6 +149,29 @@ fn enter<T: Threads, G: Regs>(ctx: &impl EbpfContext, regs: G, nr: u64, here: He
     here.count_by(Counter::Enters, knobs.one_in);
     // Last, so that the call is charged as little of our own time as possible.
     call.entered_at = now();
+}
+
+/// Whether `restart_syscall` of a thread with this origin goes on with a call that is not counted: one that
+/// was open at attach, or is left out, or another one of a sample stands for.
+#[inline(always)]
+fn continues_uncounted(origin: u32) -> bool {
+    matches!(origin, ORIGIN_UNKNOWN | ORIGIN_LEFT_OUT | ORIGIN_SAMPLED_OUT)
+}
+
+/// The running thread enters a call outside the scope. If it has been in scope before, its exit is one
+/// of a call that nobody saw begin, should it be in scope again by then.
+#[inline(never)]
+fn enter_outside<T: Threads>(thread: &T, here: Here) {
+    let Some(call) = thread.open_call() else { return };
+    thread.get_up(call, here);
+    if call.entered_at != 0 {
+        here.count_by(Counter::ExitsMissed, call.knobs.one_in);
+        call.entered_at = 0;
+    }
+    if call.interrupted != Entries::NONE {
+        interrupted::leave_scope::<T>(call);
+    }
+    call.origin = ORIGIN_UNKNOWN;
 }
 
 /// Opens the call of the thread that sits on `seat`. `is_native`: whether the call is one for certain.
@@ -132,6 +188,7 @@ fn enter_seated<T: Threads>(
     }
     let is_native = is_native();
     if !(is_native && seat.nr == nr) {
+        let is_native = is_native && frozen!(MACHINE.regs_tell_native) != 0;
         let is_compat = !is_native && T::current().is_in_compat_call();
         if !change_kind(seat, here, nr, is_compat) {
             return false;
@@ -150,10 +207,12 @@ fn enter_seated<T: Threads>(
 fn change_kind(seat: &mut Seat, here: Here, nr: u64, is_compat: bool) -> bool {
     let kind = kind::of_call(nr as u32, is_compat);
     let slot = record::slot_entry(kind);
-    if nr as i32 == NO_CALL || slot == LEFT_OUT || restart::is_sigreturn(kind) {
+    if nr as i32 == NO_CALL || slot == LEFT_OUT || interrupted::is_sigreturn(kind) {
         return false;
     }
-    seat.nr = if is_compat { NO_NR } else { nr };
+    // Where the registers of a 32-bit call may look like those of a native one, each call is asked for anew.
+    let is_known_by_nr = !is_compat && frozen!(MACHINE.regs_tell_native) != 0;
+    seat.nr = if is_known_by_nr { nr } else { NO_NR };
     seat.kind = kind;
     seat.cell = if slot == OVERFLOW_SLOT { NO_CELL } else { cell::index(here.cpu, slot) };
     true
@@ -217,7 +276,7 @@ fn exit<T: Threads, R: Raise, G: Regs>(ctx: &impl EbpfContext, regs: G, ret: u64
         return;
     }
     let knobs = here.knobs();
-    if is_sampling(knobs) && was_sampled_out(&thread) {
+    if is_sampling(knobs) && was_sampled_out(&thread, ret as i64) {
         return;
     }
     // Before all that takes longer, for the same reason.
@@ -225,6 +284,9 @@ fn exit<T: Threads, R: Raise, G: Regs>(ctx: &impl EbpfContext, regs: G, ret: u64
     let mut open = thread.open_call();
     if let Some(call) = &mut open {
         thread.get_up(call, here);
+    }
+    if detail::is_stopped(knobs) {
+        return close_unrecorded(open);
     }
     let is_open = matches!(&open, Some(call) if call.entered_at != 0);
     if !is_open && !scope::is_constant() && !scope::contains(&thread) {
@@ -236,18 +298,36 @@ fn exit<T: Threads, R: Raise, G: Regs>(ctx: &impl EbpfContext, regs: G, ret: u64
             && let Some(call) = thread.open_call_or_new()
         {
             call.origin = ORIGIN_SEEN;
+            if interrupted::is_interruption(ret as i64) {
+                return interrupted::interrupt::<T>(call, 0, now, regs.get());
+            }
         }
         return here.count(T::exit_of_unknown());
     };
     let entered_at = call.entered_at;
+    // A handler's return says what became of the call that it interrupted, also where the filter leaves
+    // it out.
+    if (call.interrupted != Entries::NONE || interrupted::is_sigreturn(call.kind))
+        && (is_open || call.origin == ORIGIN_LEFT_OUT)
+    {
+        interrupted::before_exit::<T>(call, ret as i64, regs.get());
+    }
     if entered_at == 0 {
         let origin = call.origin;
-        call.origin = ORIGIN_SEEN;
-        if origin == ORIGIN_LEFT_OUT {
-            return left_out::<T, R>(call, regs, ret);
+        if interrupted::is_interruption(ret as i64) {
+            match origin {
+                ORIGIN_UNKNOWN => {
+                    call.origin = ORIGIN_SEEN;
+                    return interrupted::interrupt::<T>(call, 0, now, regs.get());
+                }
+                // Kept for what it may go on with.
+                ORIGIN_LEFT_OUT | ORIGIN_SAMPLED_OUT => return,
+                _ => {}
+            }
         }
+        call.origin = ORIGIN_SEEN;
         return here.count(match origin {
-            ORIGIN_SAMPLED_OUT => return,
+            ORIGIN_SAMPLED_OUT | ORIGIN_LEFT_OUT => return,
             ORIGIN_NEWBORN => Counter::NewbornExits,
             ORIGIN_UNKNOWN => Counter::OpenAtAttach,
             _ => Counter::OrphanExits,
@@ -256,16 +336,12 @@ fn exit<T: Threads, R: Raise, G: Regs>(ctx: &impl EbpfContext, regs: G, ret: u64
     call.entered_at = 0;
     thread.settle(call);
     let mut ret = ret as i64;
-    if restart::is_interruption(ret) {
-        return restart::interrupt::<R>(call, entered_at, now, T::stack_pointer(regs.get()));
-    }
     let kind = call.kind;
-    if restart::is_sigreturn(kind) {
-        if call.interrupted.stack_pointer != 0 {
-            restart::handler_returned::<R>(call, ret, T::stack_pointer(regs.get()));
-        }
-        // What the register holds is not this call's result.
+    if interrupted::is_sigreturn(kind) {
+        // What the register holds is not this call's result, and not an interruption either.
         ret = 0;
+    } else if interrupted::is_interruption(ret) {
+        return interrupted::interrupt::<T>(call, entered_at, now, regs.get());
     }
     let Some(latency_ns) = now.checked_sub(entered_at) else {
         diagnostics::report(ctx, Counter::Discarded, now, entered_at);
@@ -280,6 +356,14 @@ fn exit<T: Threads, R: Raise, G: Regs>(ctx: &impl EbpfContext, regs: G, ret: u64
     record::call::<Either<R>>(here, finished, Some(&mut call.totals), cell);
 }
 
+/// The measurement is over, and the account of its calls closed: this one was open then. Whoever lists
+/// the open calls now does not find it, since its arguments are gone.
+fn close_unrecorded(open: Option<&mut OpenCall>) {
+    if let Some(call) = open {
+        call.entered_at = 0;
+    }
+}
+
 /// Closes the call of the thread that sits on `seat`: it has not left this CPU since it entered it.
 /// `false`: its storage must know of this one.
 #[inline(always)]
@@ -290,7 +374,7 @@ fn exit_seated(seat: &mut Seat, here: Here, ret: i64) -> bool {
     }
     let now = now();
     let errno = record::errno(ret);
-    if errno != 0 && restart::is_interruption(ret) {
+    if errno != 0 && interrupted::is_interruption(ret) {
         return false;
     }
     let Some(latency_ns) = now.checked_sub(entered_at) else { return false };
@@ -339,29 +423,23 @@ fn stands_for_others(knobs: Knobs) -> bool {
 
 /// Whether the thread's call is not measured; spares it the clock.
 #[inline(always)]
-fn was_sampled_out<T: Threads>(thread: &T) -> bool {
+fn was_sampled_out<T: Threads>(thread: &T, ret: i64) -> bool {
     let Some(call) = thread.open_call() else { return false };
     if call.entered_at != 0 || call.origin != ORIGIN_SAMPLED_OUT {
         return false;
     }
-    call.origin = ORIGIN_SEEN;
-    true
-}
-
-/// A call that the filter leaves out has left the kernel. A handler's return says what became of
-/// the call that it interrupted, whoever asks.
-#[inline(always)]
-fn left_out<T: Threads, R: Raise>(call: &mut OpenCall, regs: impl Regs, ret: u64) {
-    if call.interrupted.stack_pointer != 0 && restart::is_sigreturn(call.kind) {
-        restart::handler_returned::<R>(call, ret as i64, T::stack_pointer(regs.get()));
+    // Kept for what it may go on with.
+    if !interrupted::is_interruption(ret) {
+        call.origin = ORIGIN_SEEN;
     }
+    true
 }
 
 /// The running thread dies. What is kept of it ends with it.
 #[inline(always)]
-pub(crate) fn on_thread_exit<T: Threads>() {
+pub(crate) fn on_thread_exit<T: Threads, R: Raise>() {
     let thread = T::current();
-    if scope::is_constant() && !scope::contains(&thread) {
+    if !scope::may_have_contained(&thread) {
         return;
     }
     scope::on_thread_exit(&thread);
@@ -369,13 +447,13 @@ pub(crate) fn on_thread_exit<T: Threads>() {
     let mut open = thread.open_call();
     if let Some(call) = &mut open {
         thread.get_up(call, here);
-        if call.entered_at != 0 {
-            call.entered_at = 0;
+        let is_stopped = detail::is_stopped(here.knobs());
+        if call.entered_at != 0 && !is_stopped {
             here.count_by(Counter::EndedWithoutExit, call.knobs.one_in);
         }
-        if call.interrupted.stack_pointer != 0 {
-            call.interrupted.stack_pointer = 0;
-            here.count_by(Counter::EndedWithoutExit, call.interrupted.knobs.one_in);
+        call.entered_at = 0;
+        if call.interrupted != Entries::NONE && !is_stopped {
+            interrupted::on_thread_exit::<T, R>(call);
         }
     }
     thread.forget(open);
@@ -389,7 +467,11 @@ pub(crate) fn on_fork<T: Threads>(child: &T) {
         return;
     }
     match child.open_call_or_new() {
-        Some(call) => call.origin = ORIGIN_NEWBORN,
+        Some(call) => {
+            call.origin = ORIGIN_NEWBORN;
+            // Forked in a handler, it returns from one that it was not seen to begin.
+            call.handlers = u32::MAX;
+        }
         None => ledger::count(Counter::OpenCallsFull),
     }
 }

@@ -46,7 +46,13 @@ pub(crate) fn leader(task: *mut task_struct) -> *mut task_struct {
 /// The name of the process that `task` belongs to.
 #[inline(always)]
 pub(crate) fn process_comm(task: *mut task_struct) -> Comm {
-    let at = leader(task).cast::<u8>().wrapping_add(frozen!(OFFSETS.task_comm) as usize);
+    own_comm(leader(task))
+}
+
+/// The name of `task` itself.
+#[inline(always)]
+pub(crate) fn own_comm(task: *mut task_struct) -> Comm {
+    let at = task.cast::<u8>().wrapping_add(frozen!(OFFSETS.task_comm) as usize);
     // SAFETY: a BTF pointer, as below.
     let words =
         unsafe { [at.cast::<u64>().read_volatile(), at.cast::<u64>().add(1).read_volatile()] };
@@ -82,6 +88,30 @@ pub(crate) fn cgroup_id(task: *mut task_struct) -> u64 {
 pub(crate) fn cgroup(task: *mut task_struct) -> *mut u8 {
     let set = pointer(task.cast(), frozen!(OFFSETS.task_cgroups));
     pointer(set, frozen!(OFFSETS.css_set_cgroup))
+}
+
+/// The id of the cgroup at depth `level` that `task` is in or below; 0 if it is not that deep.
+#[inline(always)]
+pub(crate) fn ancestor_cgroup_id(task: *mut task_struct, level: u32) -> u64 {
+    let cgroup = cgroup(task);
+    let ancestors = frozen!(OFFSETS.cgroup_ancestors) + 8 * level;
+    if probe_read::<u32>(cgroup, frozen!(OFFSETS.cgroup_level)) < level {
+        return 0;
+    }
+    if frozen!(OFFSETS.cgroup_ancestors_are_ids) != 0 {
+        return probe_read(cgroup, ancestors);
+    }
+    let ancestor = probe_read::<u64>(cgroup, ancestors) as *const u8;
+    let node = probe_read::<u64>(ancestor, frozen!(OFFSETS.cgroup_kn)) as *const u8;
+    probe_read(node, frozen!(OFFSETS.kn_id))
+}
+
+/// Read by the helper: an array whose length its type does not say cannot be followed otherwise.
+#[inline(always)]
+fn probe_read<V: Default>(from: *const u8, offset: u32) -> V {
+    // SAFETY: the helper checks the address.
+    unsafe { bpf_probe_read_kernel(from.wrapping_add(offset as usize).cast::<V>()) }
+        .unwrap_or_default()
 }
 
 /// The real uid of `task`, in the root user namespace.
@@ -128,6 +158,43 @@ pub(crate) fn is_runnable(task: *mut task_struct) -> bool {
     read(task.cast(), frozen!(OFFSETS.task_state)) == 0
 }
 
+/// Whether a signal or a tracer has stopped `task`.
+#[inline(always)]
+pub(crate) fn is_stopped(task: *mut task_struct) -> bool {
+    // __TASK_STOPPED and __TASK_TRACED of include/linux/sched.h.
+    read(task.cast(), frozen!(OFFSETS.task_state)) & 0xc != 0
+}
+
+/// The `PF_*` bits of `task`.
+#[inline(always)]
+pub(crate) fn flags(task: *mut task_struct) -> u32 {
+    read(task.cast(), frozen!(OFFSETS.task_flags))
+}
+
+/// The CPU that `task` runs on; `None` while it does not run, or where that is not known.
+#[inline(always)]
+pub(crate) fn runs_on(task: *mut task_struct) -> Option<u32> {
+    let (on_cpu, cpu) = (frozen!(OFFSETS.task_on_cpu), frozen!(OFFSETS.task_cpu));
+    if on_cpu == 0 || cpu == 0 || read(task.cast(), on_cpu) == 0 {
+        return None;
+    }
+    Some(read(task.cast(), cpu))
+}
+
+/// How long `task`, which is just losing the CPU, has had it, ns; `None` where the scheduler does not say.
+#[inline(always)]
+pub(crate) fn slice_ns(task: *mut task_struct) -> Option<u64> {
+    /// `MAX_RT_PRIO` (include/linux/sched/prio.h): below are real-time tasks, whose slices have no mark.
+    const MAX_RT_PRIO: i32 = 100;
+    let before = frozen!(OFFSETS.task_runtime_before);
+    if before == 0 || (read(task.cast(), frozen!(OFFSETS.task_prio)) as i32) < MAX_RT_PRIO {
+        return None;
+    }
+    // SAFETY: a BTF pointer, as below.
+    let ns = |at: u32| unsafe { task.cast::<u8>().add(at as usize).cast::<u64>().read_volatile() };
+    Some(ns(frozen!(OFFSETS.task_runtime)).saturating_sub(ns(before)))
+}
+
 /// How long `task` has waited for CPUs, ns, until it was last given one; `None` where the scheduler
 /// keeps no account.
 #[inline(always)]
@@ -138,6 +205,16 @@ pub(crate) fn run_delay(task: *mut task_struct) -> Option<u64> {
     }
     // SAFETY: a BTF pointer, as below.
     Some(unsafe { task.cast::<u8>().add(at as usize).cast::<u64>().read_volatile() })
+}
+
+/// The alternate signal stack of `task`: its lowest address and its size, bytes.
+#[inline(always)]
+pub(crate) fn signal_stack(task: *mut task_struct) -> [u64; 2] {
+    let word = |offset: u32| {
+        // SAFETY: a BTF pointer, as below.
+        unsafe { task.cast::<u8>().add(offset as usize).cast::<u64>().read_volatile() }
+    };
+    [word(frozen!(OFFSETS.task_signal_stack)), word(frozen!(OFFSETS.task_signal_stack_bytes))]
 }
 
 /// Whether any program keeps something with `task`. Spares most tasks a look-up; where the member is
@@ -151,7 +228,7 @@ pub(crate) fn may_have_storage(task: *mut task_struct) -> bool {
 /// Whether the call that `task` is in is a compat call; where that is not known, it passes for a native one.
 #[inline(always)]
 pub(crate) fn is_in_compat_call(task: *mut task_struct) -> bool {
-    let at = frozen!(OFFSETS.task_status);
+    let at = frozen!(OFFSETS.task_compat);
     at != 0 && kind::is_compat(read(task.cast(), at))
 }
 

@@ -1,7 +1,9 @@
 //! What the probes ask of a thread, however its open call is kept.
 
 use aya_ebpf::bindings::pt_regs;
-use syscost_common::{comm::Comm, cpu::Seat, ledger::Counter, open_call::OpenCall};
+use syscost_common::{
+    comm::Comm, cpu::Seat, interrupted::InterruptedCalls, ledger::Counter, open_call::OpenCall,
+};
 
 use crate::ledger::Here;
 
@@ -23,6 +25,15 @@ pub(crate) trait Threads: Sized {
     /// The name of its process: that of the first thread.
     fn process_comm(&self) -> Comm;
 
+    /// Its real uid, in the root user namespace.
+    fn uid(&self) -> u32;
+
+    /// How deep its PID namespace lies; 0 for the root one.
+    fn pid_level(&self) -> u32;
+
+    /// The id of the cgroup at depth `level` that it is in or below; 0 if it is not that deep.
+    fn ancestor_cgroup_id(&self, level: u32) -> u64;
+
     /// Whether all threads of its process have begun to exit.
     fn process_is_dead(&self) -> bool;
 
@@ -35,14 +46,26 @@ pub(crate) trait Threads: Sized {
     /// Whether `regs` show that the running thread came in by a native call. `false`: they do not tell.
     fn came_by_a_native_call(regs: *const pt_regs) -> bool;
 
-    /// The user stack pointer in `regs`, which a tracepoint hands over.
-    fn stack_pointer(regs: *const pt_regs) -> u64;
+    /// The register `offset` bytes into `regs`, which a tracepoint hands over.
+    fn register(regs: *const pt_regs, offset: u32) -> u64;
+
+    /// The alternate signal stack of the running thread, see [`syscost_common::interrupted::Interrupted::signal_stack`].
+    fn signal_stack(&self) -> [u64; 2];
+
+    /// Whether anything may be kept of the thread; `false` spares the look-up.
+    fn may_be_known(&self) -> bool;
 
     /// The thread's open call, if anything is kept of the thread.
     fn open_call(&self) -> Option<&mut OpenCall>;
 
     /// The same, made when missing; `None` when there is no room.
     fn open_call_or_new(&self) -> Option<&mut OpenCall>;
+
+    /// The thread's interrupted calls, if it ever had one.
+    fn interrupted(&self) -> Option<&mut InterruptedCalls>;
+
+    /// The same, made when missing; `None` when there is no room.
+    fn interrupted_or_new(&self) -> Option<&mut InterruptedCalls>;
 
     /// The address of its task, as seats have it.
     fn address(&self) -> u64;
@@ -56,6 +79,9 @@ pub(crate) trait Threads: Sized {
 
     /// Lets the running thread get up, so that `call` holds all that is kept of it.
     fn get_up(&self, call: &mut OpenCall, here: Here);
+
+    /// The running thread enters a call, in scope or not: its CPU time counts accordingly.
+    fn note_scope(here: Here, is_in_scope: bool);
 
     /// Brings the time off the CPU up to date, for the thread that is running.
     fn settle(&self, call: &mut OpenCall);

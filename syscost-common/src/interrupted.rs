@@ -1,0 +1,258 @@
+//! Interrupted calls: a signal took them out of the kernel before they had a result.
+//!
+//! A call that leaves the kernel with one of ERESTARTSYS to ERESTART_RESTARTBLOCK has neither
+//! finished nor is it in the kernel. Without a handler the kernel enters it again at once. With a
+//! handler, its `rt_sigreturn` either leads back to the system call instruction, or behind it with a
+//! result, usually EINTR (Linux: `arch_do_signal_or_restart`, `handle_signal`). A handler may also
+//! never return: it leaves by `siglongjmp`, `setcontext` or `execve`, and the call is abandoned.
+
+use crate::{detail::Knobs, off_cpu::OffCpu};
+
+/// Entries for the interrupted calls of a thread: three pending ones (a call, the call of the handler that
+/// interrupted it, and so on), and one more. A power of two.
+pub const MAX_INTERRUPTED: u32 = 4;
+
+/// After so many further enters without an `rt_sigreturn` to it, an interrupted call is assumed to be
+/// abandoned. Handlers make few calls; a thread with a pending interrupted call is not cached.
+pub const MAX_ENTERS_IN_HANDLER: u64 = 1000;
+
+/// How many threads without task storage can have interrupted calls at the same time.
+pub const MAX_INTERRUPTED_BY_TID: u32 = 1024;
+
+/// So many handlers of a thread can have begun unseen, each in the one before. A program can make
+/// `rt_sigreturn` without any handler; of more, what they return to is guessed.
+pub const MAX_UNSEEN_RETURNS: u32 = 3;
+
+/// One interrupted call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Interrupted {
+    /// When it was first entered, ns of CLOCK_MONOTONIC; 0 when that was not seen. Such a call is not
+    /// recorded, and neither is what it goes on with: all that counts of it is
+    /// [`Counter::OpenAtAttach`](crate::ledger::Counter::OpenAtAttach).
+    pub entered_at: u64,
+    /// When it left the kernel, ns of CLOCK_MONOTONIC.
+    pub left_at: u64,
+    /// The user stack pointer of the call.
+    pub stack_pointer: u64,
+    /// The user address behind the system call instruction.
+    pub instruction_pointer: u64,
+    /// The thread's alternate signal stack at that moment: lowest address and size in bytes; a size
+    /// of 0 for none, [`UNKNOWN_STACK`] where it cannot be read.
+    pub signal_stack: [u64; 2],
+    /// The settings when it was first entered. Of one that was not seen, how often it is counted as
+    /// open at attach already.
+    pub knobs: Knobs,
+    /// The thread's time off the CPU when it was first entered.
+    pub off_before: OffCpu,
+    /// The same when it left the kernel.
+    pub off_at_leaving: OffCpu,
+    /// Its arguments, as the registers held them.
+    pub args: [u64; 6],
+    /// Its kind, see [`crate::kind`].
+    pub kind: u32,
+    /// Once it has ended: with which errno, 0 for none, or [`ABANDONED`].
+    pub errno: u32,
+}
+
+const _: () = assert!(size_of::<Interrupted>() == 144);
+
+/// In place of an errno: no handler returned to the call.
+pub const ABANDONED: u32 = u32::MAX;
+
+/// The size of a signal stack that cannot be read.
+pub const UNKNOWN_STACK: u64 = u64::MAX;
+
+impl Interrupted {
+    /// Whether the call was seen to be entered.
+    #[inline(always)]
+    pub const fn was_seen(&self) -> bool {
+        self.entered_at != 0
+    }
+
+    /// How many calls may be wrong if its end is guessed: what it stands for, at least itself.
+    #[inline(always)]
+    pub const fn weight_of_guess(&self) -> u32 {
+        if self.knobs.one_in == 0 { 1 } else { self.knobs.one_in }
+    }
+
+    /// Whether a thread whose stack pointer is `stack_pointer` has left the frame of this call for
+    /// good. A handler runs below that frame, or on the signal stack. `None`: it cannot be told.
+    #[inline(always)]
+    pub const fn is_abandoned_at(&self, stack_pointer: u64) -> Option<bool> {
+        let [lowest, bytes] = self.signal_stack;
+        if stack_pointer == self.stack_pointer {
+            return Some(true);
+        }
+        if bytes == UNKNOWN_STACK {
+            return None;
+        }
+        let is_there = is_on(lowest, bytes, stack_pointer);
+        let was_there = is_on(lowest, bytes, self.stack_pointer);
+        if is_there != was_there {
+            // From the signal stack back to another one; or a handler that runs there.
+            return Some(was_there);
+        }
+        // A signal frame holds all registers: no handler's own frame is as close as this.
+        Some(stack_pointer.wrapping_add(MIN_SIGNAL_FRAME) > self.stack_pointer)
+    }
+}
+
+/// A signal frame is larger than this (bytes): `struct rt_sigframe` of x86-64 and arm64 holds a
+/// `ucontext` and a `siginfo` of 128 bytes.
+const MIN_SIGNAL_FRAME: u64 = 256;
+
+/// As `__on_sig_stack` of include/linux/sched/signal.h.
+#[inline(always)]
+const fn is_on(lowest: u64, bytes: u64, stack_pointer: u64) -> bool {
+    stack_pointer > lowest && stack_pointer.wrapping_sub(lowest) <= bytes
+}
+
+/// The interrupted calls of a thread. Which entries are in use is in
+/// [`OpenCall::interrupted`](crate::open_call::OpenCall::interrupted). All-zero bytes are none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct InterruptedCalls {
+    /// The calls, in no particular order.
+    pub calls: [Interrupted; MAX_INTERRUPTED as usize],
+    /// Enters since the last interruption.
+    pub enters: u64,
+    /// The index of an entry, while a program works with it. In memory because the verifier would
+    /// otherwise follow the rest of the program once for each index.
+    pub chosen: u64,
+}
+
+const _: () = assert!(size_of::<InterruptedCalls>() == 592);
+
+/// Which entries of [`InterruptedCalls`] are in use, and for what: three sets of
+/// [`MAX_INTERRUPTED`] bits each. A word of zeroes is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Entries(pub u32);
+
+impl Entries {
+    /// No entry is in use.
+    pub const NONE: Self = Self(0);
+    const ALL: u32 = (1 << MAX_INTERRUPTED) - 1;
+    const ENDED: u32 = MAX_INTERRUPTED;
+    const ASSUMED: u32 = 2 * MAX_INTERRUPTED;
+
+    /// The calls whose end is not known yet.
+    #[inline(always)]
+    pub const fn pending(self) -> u32 {
+        self.0 & Self::ALL
+    }
+
+    /// The calls that have ended, or are assumed to, and are not recorded yet.
+    #[inline(always)]
+    pub const fn ended(self) -> u32 {
+        self.0 >> Self::ENDED & Self::ALL
+    }
+
+    /// The calls that were assumed to be abandoned: an `rt_sigreturn` to one of them proves the
+    /// assumption wrong.
+    #[inline(always)]
+    pub const fn assumed(self) -> u32 {
+        self.0 >> Self::ASSUMED & Self::ALL
+    }
+
+    /// Whether a call is open in a wider sense: interrupted, and not recorded.
+    #[inline(always)]
+    pub const fn any_open(self) -> bool {
+        (self.pending() | self.ended()) != 0
+    }
+
+    /// With entry `index` used for a call whose end is not known yet.
+    #[inline(always)]
+    pub const fn with_pending(self, index: u32) -> Self {
+        Self(self.without(index).0 | 1 << index)
+    }
+
+    /// With entry `index` used for a call that has ended and has to be recorded. `assumed`: whether
+    /// that may turn out to be wrong.
+    #[inline(always)]
+    pub const fn with_ended(self, index: u32, assumed: bool) -> Self {
+        let bit = 1 << index;
+        let assumed = if assumed { bit << Self::ASSUMED } else { 0 };
+        Self(self.without(index).0 | bit << Self::ENDED | assumed)
+    }
+
+    /// With entry `index` recorded; it stays known if its end was only assumed.
+    #[inline(always)]
+    pub const fn with_recorded(self, index: u32) -> Self {
+        Self(self.0 & !(1 << index | 1 << index << Self::ENDED))
+    }
+
+    /// With the end of entry `index` no longer remembered as assumed.
+    #[inline(always)]
+    pub const fn without_assumption(self, index: u32) -> Self {
+        Self(self.0 & !(1 << index << Self::ASSUMED))
+    }
+
+    /// Without entry `index`.
+    #[inline(always)]
+    pub const fn without(self, index: u32) -> Self {
+        let bit = 1 << index;
+        Self(self.0 & !(bit | bit << Self::ENDED | bit << Self::ASSUMED))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: u64 = 4096;
+
+    fn call(stack_pointer: u64, signal_stack: [u64; 2]) -> Interrupted {
+        Interrupted { stack_pointer, signal_stack, ..Interrupted::default() }
+    }
+
+    #[test]
+    fn a_handler_runs_below_the_frame_and_anything_above_has_left_it() {
+        let call = call(100 * PAGE, [0, 0]);
+        assert_eq!(call.is_abandoned_at(99 * PAGE), Some(false), "in a handler, or deeper");
+        assert_eq!(call.is_abandoned_at(100 * PAGE), Some(true), "the same frame again");
+        assert_eq!(call.is_abandoned_at(100 * PAGE - 16), Some(true), "no room for a signal frame");
+        assert_eq!(call.is_abandoned_at(101 * PAGE), Some(true));
+    }
+
+    #[test]
+    fn a_handler_on_the_signal_stack_has_left_nothing_wherever_that_is() {
+        for lowest in [10 * PAGE, 1000 * PAGE] {
+            let call = call(100 * PAGE, [lowest, 2 * PAGE]);
+            assert_eq!(call.is_abandoned_at(lowest + PAGE), Some(false));
+            assert_eq!(call.is_abandoned_at(lowest + 2 * PAGE), Some(false), "its highest address");
+            assert_eq!(call.is_abandoned_at(101 * PAGE), Some(true));
+        }
+    }
+
+    #[test]
+    fn a_handlers_call_on_the_signal_stack_is_left_by_leaving_that_stack() {
+        let call = call(11 * PAGE, [10 * PAGE, 2 * PAGE]);
+        assert_eq!(call.is_abandoned_at(100 * PAGE), Some(true));
+        assert_eq!(call.is_abandoned_at(10 * PAGE + 100), Some(false), "a handler in a handler");
+        assert_eq!(call.is_abandoned_at(11 * PAGE + 500), Some(true));
+    }
+
+    #[test]
+    fn where_the_signal_stack_is_not_known_only_the_same_frame_tells() {
+        let call = call(100 * PAGE, [0, UNKNOWN_STACK]);
+        assert_eq!(call.is_abandoned_at(100 * PAGE), Some(true));
+        assert_eq!(call.is_abandoned_at(101 * PAGE), None);
+    }
+
+    #[test]
+    fn an_entry_is_used_for_one_thing_at_a_time() {
+        let pending = Entries::NONE.with_pending(2);
+        assert_eq!((pending.pending(), pending.ended(), pending.assumed()), (4, 0, 0));
+        let assumed = pending.with_ended(2, true);
+        assert_eq!((assumed.pending(), assumed.ended(), assumed.assumed()), (0, 4, 4));
+        assert!(assumed.any_open());
+        let recorded = assumed.with_recorded(2);
+        assert_eq!((recorded.pending(), recorded.ended(), recorded.assumed()), (0, 0, 4));
+        assert!(!recorded.any_open());
+        assert_eq!(recorded.with_pending(2), pending);
+        assert_eq!(pending.with_ended(2, false).with_recorded(2), Entries::NONE);
+        assert_eq!(recorded.with_pending(0).without(2), Entries::NONE.with_pending(0));
+    }
+}
