@@ -69,8 +69,8 @@ const FILE: &str = "\
 
 /// Those that take or return a file descriptor.
 const DESC: &str = "\
-    _llseek _newselect bpf cachestat close copy_file_range creat dup dup2 dup3 epoll_create \
-    epoll_create1 epoll_ctl epoll_pwait epoll_pwait2 epoll_wait eventfd eventfd2 execveat \
+    _llseek _newselect arm_fadvise64_64 bpf cachestat close copy_file_range creat dup dup2 \
+    dup3 epoll_create epoll_create1 epoll_ctl epoll_pwait epoll_pwait2 epoll_wait eventfd eventfd2 execveat \
     faccessat faccessat2 fadvise64 fadvise64_64 fallocate fanotify_init fanotify_mark fchdir \
     fchmod fchmodat fchmodat2 fchown fchown32 fchownat fcntl fcntl64 fdatasync fgetxattr \
     file_getattr file_setattr finit_module flistxattr flock fremovexattr fsconfig fsetxattr \

@@ -70,6 +70,11 @@ impl Filter {
         self.calls.is_some()
     }
 
+    /// Whether every kind is left out.
+    pub fn wants_nothing(&self) -> bool {
+        self.calls.as_ref().is_some_and(|calls| calls.kinds.is_empty())
+    }
+
     /// How a call must have ended.
     pub fn outcome(&self) -> &Outcome {
         &self.outcome
@@ -80,7 +85,7 @@ impl Filter {
     pub fn describe(&self) -> Option<String> {
         let calls =
             self.calls.as_ref().map(|calls| match (calls.kinds.is_empty(), calls.negated) {
-                (true, _) => "no calls".to_owned(),
+                (true, _) => "nothing selected".to_owned(),
                 (false, true) => format!("all but {}", shortened(&calls.words)),
                 (false, false) => format!("only {}", shortened(&calls.words)),
             });

@@ -117,7 +117,7 @@ fn nothing_can_be_wanted() {
     for expression in ["none", "!all", "?frobnicate", "?/frobnicate", "?%frobnicate"] {
         let filter = calls(expression);
         assert!((0..KINDS).all(|kind| !filter.wants(kind)), "{expression}");
-        assert_eq!(filter.describe().as_deref(), Some("no calls"), "{expression}");
+        assert_eq!(filter.describe().as_deref(), Some("nothing selected"), "{expression}");
     }
 }
 
