@@ -16,6 +16,8 @@ use crate::{group::GroupBy, reading::Reading, spread::Spread};
 pub struct Sample {
     /// When it was read, ns of CLOCK_MONOTONIC (which stops in suspend).
     pub at_ns: u64,
+    /// How long reading it took after that, ns. Calls that ended in this time may be in it.
+    pub read_ns: u64,
     /// When the probes were attached, on the same clock.
     pub attached_at_ns: u64,
     /// What is measured.
@@ -31,12 +33,33 @@ pub struct Sample {
     pub ledger: LedgerSample,
     /// How much detail is collected.
     pub detail: DetailSample,
-    /// CPU time that what is measured has used since attach, ns; as the kernel accounts for it.
-    pub cpu_ns: Reading<u64>,
+    /// CPU time that what is measured has used.
+    pub cpu: CpuSample,
+    /// Whether one of the processes held a ring of io_uring's when the probes were attached.
+    pub ring_at_attach: bool,
+    /// How many other BPF programs were at the hooks of calls then; `None` where that is not known.
+    pub other_tracers: Option<u32>,
     /// What crossing into the kernel costs on this machine; `None` where nobody has calibrated.
     pub calibrated: Option<Calibrated>,
     /// What the programs themselves cost when that was last measured; `None` where it never was.
     pub cost: Option<CostSample>,
+}
+
+/// CPU time that what is measured has used since attach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CpuSample {
+    /// By its threads, inside calls and outside, ns.
+    pub used_ns: Reading<u64>,
+    /// By the kernel threads that io_uring runs in its processes, ns.
+    pub io_workers_ns: Reading<u64>,
+    /// Grows whenever some of that time is not seen.
+    pub unseen: u64,
+}
+
+impl CpuSample {
+    /// Where nothing is known.
+    pub const UNKNOWN: Self =
+        Self { used_ns: Reading::NotCollected, io_workers_ns: Reading::NotCollected, unseen: 0 };
 }
 
 /// What the programs cost, measured for a moment: the kernel's statistics are not for free.
@@ -50,6 +73,8 @@ pub struct CostSample {
     pub at_ns: u64,
     /// What they may cost at most, percent of one CPU; `None` without a budget.
     pub budget_pct: Option<f64>,
+    /// How much detail was collected then.
+    pub detail: Detail,
 }
 
 /// What `syscost calibrate` found out about the machine, as far as it bears on what is measured.
@@ -65,8 +90,7 @@ pub struct Calibrated {
 
 /// How much detail is collected, from most to least; each level goes without what those before it
 /// have as well.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Detail {
     /// Everything.
     #[default]
@@ -75,13 +99,32 @@ pub enum Detail {
     NoRunq,
     /// Time on the CPU is not told from that off it: context switches are not seen.
     NoOnCpu,
-    /// One call of several is measured, and stands for all.
-    Sampling,
+    /// One call of so many, a power of two, is measured, and stands for all.
+    Sampling(u32),
 }
 
 impl Detail {
-    /// All of them, in order.
-    pub const ALL: [Self; 4] = [Self::Full, Self::NoRunq, Self::NoOnCpu, Self::Sampling];
+    /// All that are used, in order.
+    pub const ALL: [Self; 5] =
+        [Self::Full, Self::NoRunq, Self::NoOnCpu, Self::Sampling(16), Self::Sampling(256)];
+
+    /// What it is called in what programs read.
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::NoRunq => "no_runq",
+            Self::NoOnCpu => "no_on_cpu",
+            Self::Sampling(_) => "sampling",
+        }
+    }
+
+    /// Of how many calls one is measured.
+    pub fn one_in(self) -> u32 {
+        match self {
+            Self::Sampling(one_in) => one_in,
+            Self::Full | Self::NoRunq | Self::NoOnCpu => 1,
+        }
+    }
 }
 
 /// What was collected of that which can be gone without.
@@ -110,6 +153,8 @@ pub struct OpenCallSample {
     pub args: [u64; 6],
     /// Whether the thread could run, rather than waited.
     pub runnable: bool,
+    /// Whether a signal interrupted it and a handler runs, or has not returned to it yet.
+    pub interrupted: bool,
 }
 
 /// A thread and the process it belongs to, as the user's PID namespace numbers them; 0 for what it
@@ -141,6 +186,20 @@ pub struct Subject {
     pub only: Option<String>,
     /// `true` once it has exited; then nothing in the sample changes any more.
     pub exited: bool,
+    /// Why there may be no calls of it; `None` where nothing is known that would explain it.
+    pub why_empty: Option<WhyEmpty>,
+}
+
+/// Why there may be no calls to count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhyEmpty {
+    /// No process was there that is what was asked for.
+    NoProcess,
+    /// The processes that were given made no calls, but have this many living children, which are not
+    /// measured.
+    OnlyChildren(usize),
+    /// The filter leaves out every call.
+    NoKinds,
 }
 
 /// What kind of thing is measured.
@@ -174,8 +233,11 @@ pub enum SubjectKind {
 pub struct GroupsSample {
     /// What they are added up by.
     pub by: GroupBy,
-    /// The groups with a finished call, in no particular order.
+    /// The groups with a finished call, in no particular order. Read before the syscalls, which have all that
+    /// is in here.
     pub groups: Vec<GroupSample>,
+    /// Calls that were being added to their threads' when these were read, see [`LedgerSample::recording`].
+    pub recording: u64,
 }
 
 /// The calls of one group since attach: those of its living threads and of its dead ones.
@@ -187,6 +249,9 @@ pub struct GroupSample {
     pub name: Option<String>,
     /// Whether a thread that made some of the calls lives.
     pub alive: bool,
+    /// How many threads these calls are of, dead ones included. A thread that has left the group is not
+    /// among them.
+    pub threads: u64,
     /// Finished calls.
     pub calls: u64,
     /// Those that failed.
@@ -224,7 +289,7 @@ pub enum GroupKey {
     },
     /// All processes of this name.
     Comm(String),
-    /// Everybody dead for whom there was no room.
+    /// All dead threads that found no room for a group of their own, merged.
     Other,
 }
 
@@ -301,7 +366,50 @@ impl KindSample {
 pub struct LedgerSample {
     /// Indexed by [`syscost_common::ledger::Counter`].
     pub counters: [u64; COUNTERS],
+    /// Calls that were being recorded when their syscall was read, all the time that it was tried: their
+    /// number, their latency, its parts and their errno may not all be in the sample, but will be in the next.
+    /// Nearly always 0.
+    pub recording: u64,
     /// Program runs that the kernel skipped (`recursion_misses`), over all our programs.
-    /// Kernels before 5.12 do not count them.
-    pub program_misses: Option<u64>,
+    pub program_misses: SkippedRuns,
+}
+
+/// What is known of program runs that the kernel skipped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SkippedRuns {
+    /// The kernel has no such count. Kernels before 5.12 have none, and need none: they run whatever is
+    /// attached to a raw tracepoint, without a guard against recursion that could skip it.
+    #[default]
+    NotCounted,
+    /// The kernel counts them, but did not tell how many: some may have been skipped.
+    Unknown,
+    /// So many.
+    Counted(u64),
+}
+
+impl SkippedRuns {
+    /// How many, where that is known.
+    pub fn counted(self) -> Option<u64> {
+        match self {
+            Self::Counted(n) => Some(n),
+            Self::NotCounted | Self::Unknown => None,
+        }
+    }
+
+    /// Those of two programs together. What is not known of one is not known of both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Unknown, _) | (_, Self::Unknown) => Self::Unknown,
+            (Self::Counted(one), Self::Counted(other)) => Self::Counted(one + other),
+            (Self::NotCounted, known) | (known, Self::NotCounted) => known,
+        }
+    }
+}
+
+/// The number, or nothing.
+impl serde::Serialize for SkippedRuns {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.counted().serialize(serializer)
+    }
 }

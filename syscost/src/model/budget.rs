@@ -1,6 +1,6 @@
 //! A budget for what measuring costs: less detail when it is exceeded, more when there is room again.
 
-use crate::sample::Detail;
+use crate::sample::{CostSample, Detail};
 
 /// How much of the budget may be used for more detail to be tried.
 const ROOM: f64 = 0.5;
@@ -10,6 +10,19 @@ const PATIENCE: u32 = 3;
 
 /// The longest wait, in looks, after attempts that failed.
 const MOST_PATIENCE: u32 = 60;
+
+/// By how much the cost may exceed the budget for calls to be sampled less often. One call in 16 is measured
+/// by then: what is left is mostly what the hooks cost for all the others.
+const SPARED_AT_MOST: f64 = 1.25;
+
+/// Whether the programs were found to cost more than they may, and no less detail would cost less: it is the
+/// hooks themselves, which every call passes.
+pub fn cannot_be_kept(cost: CostSample) -> bool {
+    let over = |at_most_pct: f64| {
+        cost.run_pct > at_most_pct && less(cost.detail, cost.run_pct, at_most_pct) == cost.detail
+    };
+    cost.budget_pct.is_some_and(over)
+}
 
 /// Decides how much detail the budget has room for. Given one look at the cost after the other.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,7 +58,7 @@ impl Budget {
                 self.patience = (self.patience * 2).min(MOST_PATIENCE);
             }
             (self.with_room, self.tried) = (0, None);
-            self.level = less(self.level);
+            self.level = less(self.level, cost_pct, self.at_most_pct);
         } else if cost_pct <= self.at_most_pct * ROOM && self.level != Detail::Full {
             self.with_room += 1;
             if self.with_room >= self.patience {
@@ -62,7 +75,12 @@ impl Budget {
     }
 }
 
-fn less(level: Detail) -> Detail {
+/// The level after `level`, which costs `cost_pct` where `at_most_pct` may be; `level` itself where there is
+/// none that would help.
+fn less(level: Detail, cost_pct: f64, at_most_pct: f64) -> Detail {
+    if matches!(level, Detail::Sampling(_)) && cost_pct > at_most_pct * SPARED_AT_MOST {
+        return level;
+    }
     let next = Detail::ALL.iter().position(|other| *other == level).map_or(0, |at| at + 1);
     *Detail::ALL.get(next).unwrap_or(&level)
 }
@@ -82,14 +100,37 @@ mod tests {
 
     #[test]
     fn detail_is_shed_in_order_and_comes_back_in_reverse() {
-        use Detail::{Full, NoOnCpu, NoRunq, Sampling};
+        use Detail::{Full, NoOnCpu, NoRunq};
+        const SAMPLING: Detail = Detail::Sampling(16);
         let mut budget = Budget::new(2.0);
         assert_eq!(looks(&mut budget, &[1.9, 2.0]), [Full, Full]);
-        assert_eq!(looks(&mut budget, &[9.0; 5]), [NoRunq, NoOnCpu, Sampling, Sampling, Sampling]);
+        assert_eq!(looks(&mut budget, &[9.0; 5]), [NoRunq, NoOnCpu, SAMPLING, SAMPLING, SAMPLING]);
         let back = looks(&mut budget, &[0.1; 10]);
-        assert_eq!(back[..3], [Sampling, Sampling, NoOnCpu]);
+        assert_eq!(back[..3], [SAMPLING, SAMPLING, NoOnCpu]);
         assert_eq!(back[3..6], [NoOnCpu, NoOnCpu, NoRunq]);
         assert_eq!(back[6..], [NoRunq, NoRunq, Full, Full]);
+    }
+
+    #[test]
+    fn calls_are_sampled_less_often_only_where_that_can_be_enough() {
+        let cost = |detail, run_pct| CostSample {
+            run_pct,
+            run_ns: None,
+            at_ns: 0,
+            budget_pct: Some(2.0),
+            detail,
+        };
+        let (often, rarely) = (Detail::Sampling(16), Detail::Sampling(256));
+        let mut budget = Budget::new(2.0);
+        assert_eq!(looks(&mut budget, &[9.0; 4])[3], often);
+        assert!(cannot_be_kept(cost(often, 9.0)));
+        assert!(!cannot_be_kept(cost(often, 1.9)), "within it");
+        assert!(!cannot_be_kept(cost(often, 2.4)), "there is one level more");
+        assert!(!cannot_be_kept(cost(Detail::Full, 9.0)), "there are more");
+        assert!(!cannot_be_kept(CostSample { budget_pct: None, ..cost(often, 9.0) }));
+        assert_eq!(looks(&mut budget, &[2.4, 1.9, 2.1]), [rarely; 3]);
+        assert!(cannot_be_kept(cost(rarely, 2.1)));
+        assert_eq!(looks(&mut budget, &[0.9; 3])[2], often);
     }
 
     #[test]

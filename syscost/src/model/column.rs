@@ -18,6 +18,8 @@ pub enum Key {
     CallsPerSec,
     /// Failed calls.
     Errors,
+    /// Failed calls per second.
+    ErrorsPerSec,
     /// Failed calls, percent of all.
     ErrorPct,
     /// Sum of latencies.
@@ -134,6 +136,15 @@ pub static COLUMNS: &[Column] = &[
         descending: true,
     },
     Column {
+        key: Key::ErrorsPerSec,
+        id: "error-rate",
+        field: "errors_per_sec",
+        title: "ERRORS/s",
+        help: "calls that returned an error, per second",
+        get: |basis, row| Value::PerSec(basis.reading(basis.per_sec(row.sum().errors))),
+        descending: true,
+    },
+    Column {
         key: Key::ErrorPct,
         id: "error-pct",
         field: "error_pct",
@@ -168,7 +179,7 @@ pub static COLUMNS: &[Column] = &[
         id: "runq",
         field: "runq_ns",
         title: "RUNQ",
-        help: "time inside the calls able to run and waiting for a CPU: others had it",
+        help: "time inside the calls able to run, but waiting for a CPU that was busy with others",
         get: |basis, row| Value::Ns(basis.part(PartOf::Runq, row.sum())),
         descending: true,
     },
@@ -344,6 +355,7 @@ impl Key {
             | Self::Calls
             | Self::CallsPerSec
             | Self::Errors
+            | Self::ErrorsPerSec
             | Self::ErrorPct
             | Self::Time
             | Self::TimePct
@@ -371,11 +383,12 @@ impl Key {
         }
     }
 
-    /// The column that `--sort` names.
+    /// The column that `--sort` names: by the name it has there, in CSV or in JSON.
     pub fn from_id(id: &str) -> Option<Self> {
-        // What the table of syscalls calls it.
-        let id = if id == "syscall" { "name" } else { id };
-        COLUMNS.iter().find(|column| column.id == id).map(|column| column.key)
+        // The only one that CSV and JSON call by different names.
+        let id = if id == "count" { "calls" } else { id };
+        let called = |column: &&Column| column.id == id || column.field == id;
+        COLUMNS.iter().find(called).map(|column| column.key)
     }
 }
 

@@ -38,12 +38,27 @@ pub struct Total {
 impl Total {
     /// The sums over `rows`.
     pub fn of<'a, R: Counted + 'a>(rows: impl IntoIterator<Item = &'a R>) -> Self {
-        rows.into_iter().map(Counted::sum).fold(Self::default(), |sum, row| Self {
-            calls: sum.calls + row.calls,
-            errors: sum.errors + row.errors,
-            total_ns: sum.total_ns + row.total_ns,
-            parts: sum.parts.plus(row.parts),
-        })
+        rows.into_iter().map(Counted::sum).fold(Self::default(), Self::plus)
+    }
+
+    /// Both together.
+    pub(super) fn plus(self, other: Self) -> Self {
+        Self {
+            calls: self.calls + other.calls,
+            errors: self.errors + other.errors,
+            total_ns: self.total_ns + other.total_ns,
+            parts: self.parts.plus(other.parts),
+        }
+    }
+
+    /// What is left without `before`, of each sum at least 0.
+    pub(super) fn less(self, before: Self) -> Self {
+        Self {
+            calls: self.calls.saturating_sub(before.calls),
+            errors: self.errors.saturating_sub(before.errors),
+            total_ns: self.total_ns.saturating_sub(before.total_ns),
+            parts: self.parts.less(before.parts),
+        }
     }
 
     /// Mean latency, ns; 0 without a call.
@@ -97,9 +112,16 @@ impl Basis {
         let pct = share(sum.parts.get(of), on_cpu_ns + runq_ns + blocked_ns);
         match self.part(of, sum) {
             Reading::NotCollected => Reading::NotCollected,
-            // Nobody knows whether those that are missing would raise or lower a share.
-            _ => Reading::Exact(pct),
+            Reading::Exact(_) => Reading::Exact(pct),
+            // What is missing may raise a share or lower it.
+            _ => Reading::Estimated(pct),
         }
+    }
+
+    /// What a crossing costs, where that is more than its own spread: else it is a number that says
+    /// nothing, and screens leave it out.
+    pub fn telling_crossing_ns(&self) -> Option<Spread> {
+        self.crossing_ns.filter(|crossing| crossing.exceeds_its_spread())
     }
 
     /// What crossing into the kernel and back costs so many `calls` by itself, ns: calls times what

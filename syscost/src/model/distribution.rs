@@ -36,6 +36,8 @@ impl Distribution {
             buckets.to_vec(),
         )
         .expect("the kernel's buckets have the histogram crate's layout");
+        // Extremes that were read while the first calls were being recorded may be the wrong way round.
+        let max_ns = max_ns.max(min_ns);
         Self { scheme, histogram, count: buckets.iter().sum(), min_ns, max_ns }
     }
 
@@ -65,7 +67,7 @@ impl Distribution {
         // The last bucket is open above: only the extreme says how far it reaches.
         let open = bucket.end() >= (1 << self.scheme.max_value_power) - 1;
         let high = if open { self.max_ns } else { bucket.end() };
-        Some(high.clamp(self.min_ns, self.max_ns))
+        Some(high.max(self.min_ns).min(self.max_ns))
     }
 
     /// The buckets that counted something, ascending.

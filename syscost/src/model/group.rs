@@ -1,6 +1,9 @@
 //! The calls by who made them: by process, thread, cgroup or name.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+};
 
 use syscost_common::cell::PartOf;
 
@@ -23,6 +26,9 @@ pub struct Groups {
     pub rows: Vec<GroupRow>,
     /// All rows taken together.
     pub total: Total,
+    /// Calls since attaching that are in the syscalls and not in a group yet: those that ended while the
+    /// sample was read.
+    pub behind: u64,
 }
 
 /// One group in one window.
@@ -34,47 +40,62 @@ pub struct GroupRow {
     pub name: Option<String>,
     /// Whether a thread that made some of the calls lives.
     pub alive: bool,
+    /// How many threads made them; since attach, also in an interval.
+    pub threads: u64,
     /// Its calls.
     pub sum: Total,
 }
 
 impl Groups {
-    /// The groups of a sample, less those before.
-    pub(super) fn new(sample: &GroupsSample, before: Option<&GroupsSample>) -> Self {
+    /// The groups of a sample, less those before. A group that is no longer there has been merged into
+    /// that of all others: what it had before, that one has now, and has not gained.
+    /// `finished`: the calls of all syscalls since attaching.
+    pub(super) fn new(sample: &GroupsSample, before: Option<&GroupsSample>, finished: u64) -> Self {
         let before: HashMap<&GroupKey, &GroupSample> = before
             .into_iter()
             .flat_map(|before| &before.groups)
             .map(|group| (&group.key, group))
             .collect();
+        let here: HashSet<&GroupKey> = sample.groups.iter().map(|group| &group.key).collect();
+        let merged = before.values().filter(|group| !here.contains(&group.key));
+        let merged = merged.map(|group| sum(group)).fold(Total::default(), Total::plus);
         let rows: Vec<_> = sample
             .groups
             .iter()
-            .filter_map(|group| GroupRow::new(group, before.get(&group.key).copied()))
+            .filter_map(|group| {
+                let before = before.get(&group.key).map_or(Total::default(), |group| sum(group));
+                match group.key {
+                    GroupKey::Other => GroupRow::new(group, before.plus(merged)),
+                    _ => GroupRow::new(group, before),
+                }
+            })
             .collect();
-        Self { by: sample.by, total: Total::of(&rows), rows }
+        let grouped: u64 = sample.groups.iter().map(|group| group.calls).sum();
+        let behind = finished.saturating_sub(grouped);
+        Self { by: sample.by, total: Total::of(&rows), behind, rows }
+    }
+}
+
+fn sum(group: &GroupSample) -> Total {
+    let [on_cpu_ns, runq_ns, blocked_ns] =
+        [PartOf::OnCpu, PartOf::Runq, PartOf::Blocked].map(|of| group.parts_ns[of as usize]);
+    Total {
+        calls: group.calls,
+        errors: group.errors,
+        total_ns: group.total_ns,
+        parts: PartSums { calls: group.parted, on_cpu_ns, runq_ns, blocked_ns },
     }
 }
 
 impl GroupRow {
     /// The row of a group's calls, less those before; `None` when no call is left.
-    fn new(group: &GroupSample, before: Option<&GroupSample>) -> Option<Self> {
-        let since =
-            |get: fn(&GroupSample) -> u64| get(group) - before.map_or(0, get).min(get(group));
-        let sum = Total {
-            calls: since(|group| group.calls),
-            errors: since(|group| group.errors),
-            total_ns: since(|group| group.total_ns),
-            parts: PartSums {
-                calls: since(|group| group.parted),
-                on_cpu_ns: since(|group| group.parts_ns[PartOf::OnCpu as usize]),
-                runq_ns: since(|group| group.parts_ns[PartOf::Runq as usize]),
-                blocked_ns: since(|group| group.parts_ns[PartOf::Blocked as usize]),
-            },
-        };
+    fn new(group: &GroupSample, before: Total) -> Option<Self> {
+        let sum = sum(group).less(before);
         (sum.calls > 0).then(|| Self {
             key: group.key.clone(),
             name: group.name.clone(),
             alive: group.alive,
+            threads: group.threads,
             sum,
         })
     }
@@ -91,7 +112,10 @@ impl Counted for GroupRow {
             (GroupKey::Cgroup { .. }, Some(path)) => printable(path),
             (GroupKey::Cgroup { id }, None) => Cow::Owned(format!("(cgroup {id}, gone)")),
             (GroupKey::Comm(name), _) => printable(name),
-            (GroupKey::Other, _) => Cow::Borrowed("(other)"),
+            (GroupKey::Other, _) => {
+                let noun = if self.threads == 1 { "thread" } else { "threads" };
+                Cow::Owned(format!("(other: {} {noun})", self.threads))
+            }
         }
     }
 
@@ -117,6 +141,7 @@ mod tests {
             key: GroupKey::Comm(name.to_owned()),
             name: None,
             alive: true,
+            threads: 1,
             calls,
             errors: calls / 2,
             total_ns: calls * 100,
@@ -127,7 +152,7 @@ mod tests {
 
     fn sample(groups: &[(&str, u64)]) -> GroupsSample {
         let groups = groups.iter().map(|(name, calls)| group(name, *calls)).collect();
-        GroupsSample { by: GroupBy::Comm, groups }
+        GroupsSample { by: GroupBy::Comm, groups, recording: 0 }
     }
 
     fn total(calls: u64) -> Total {
@@ -140,12 +165,31 @@ mod tests {
     fn a_window_has_what_came_since_the_sample_before() {
         let before = sample(&[("idle", 7), ("busy", 10)]);
         let now = sample(&[("new", 4), ("busy", 30), ("idle", 7)]);
-        let groups = Groups::new(&now, Some(&before));
+        let groups = Groups::new(&now, Some(&before), 0);
         let rows: Vec<_> =
             groups.rows.iter().map(|row| (row.title().into_owned(), row.sum)).collect();
         assert_eq!(rows, [("new".to_owned(), total(4)), ("busy".to_owned(), total(20)),]);
         assert_eq!(groups.total, total(24));
-        assert_eq!(Groups::new(&now, None).total.calls, 41);
+        let since_attach = Groups::new(&now, None, 43);
+        assert_eq!((since_attach.total.calls, since_attach.behind), (41, 2));
+    }
+
+    #[test]
+    fn what_was_merged_counts_once_over_all_windows() {
+        let other = |calls| GroupSample { key: GroupKey::Other, ..group("", calls) };
+        let groups = |names: &[(&str, u64)], others| {
+            let mut sample = sample(names);
+            sample.groups.push(other(others));
+            sample
+        };
+        // Two end without room; one of them was in a row of its own, and made 5 calls more.
+        let before = groups(&[("a", 10), ("b", 20)], 100);
+        let now = groups(&[("a", 11)], 100 + 25 + 3);
+        let window = Groups::new(&now, Some(&before), 0);
+        let rows: Vec<_> = window.rows.iter().map(|row| (&row.key, row.sum.calls)).collect();
+        assert_eq!(rows, [(&GroupKey::Comm("a".to_owned()), 1), (&GroupKey::Other, 8)]);
+        assert_eq!(window.total.calls, 9);
+        assert_eq!(window.total.parts.on_cpu_ns, 9 * 70);
     }
 
     #[test]
@@ -154,10 +198,10 @@ mod tests {
             key: GroupKey::Process { pid: 7, started_at_ns },
             ..group("sh", calls)
         };
-        let sample = |groups| GroupsSample { by: GroupBy::Process, groups };
+        let sample = |groups| GroupsSample { by: GroupBy::Process, groups, recording: 0 };
         let before = sample(vec![process(1, 100)]);
         let now = sample(vec![process(1, 100), process(2, 3)]);
-        let groups = Groups::new(&now, Some(&before));
+        let groups = Groups::new(&now, Some(&before), 0);
         assert_eq!(groups.rows.len(), 1);
         assert_eq!(groups.total.calls, 3);
     }

@@ -3,7 +3,10 @@
 use std::borrow::Cow;
 
 use crate::{
-    decode::syscall::{self, Abi},
+    decode::{
+        arguments,
+        syscall::{self, Abi},
+    },
     reading::Reading,
     sample::{OpenCallSample, Sample, ThreadName},
 };
@@ -25,13 +28,19 @@ pub struct InFlight {
     pub args: [u64; 6],
     /// Whether the thread waits, rather than works or wants to.
     pub waiting: bool,
+    /// Whether a signal interrupted it and its handler has not returned yet.
+    pub interrupted: bool,
 }
 
 impl InFlight {
-    /// The open calls of a sample, oldest first; `None` where they cannot be listed.
+    /// The calls that were open at the time of a sample, oldest first; `None` where they cannot be
+    /// listed.
     pub(super) fn of(sample: &Sample) -> Option<Vec<Self>> {
-        let mut calls: Vec<_> =
-            sample.open_calls.as_ref()?.iter().map(|call| Self::new(call, sample)).collect();
+        // They are listed a moment after that time, and some were entered in between.
+        let was_open =
+            |call: &&OpenCallSample| call.entered_at_ns.is_none_or(|at_ns| at_ns <= sample.at_ns);
+        let open = sample.open_calls.as_ref()?.iter().filter(was_open);
+        let mut calls: Vec<_> = open.map(|call| Self::new(call, sample)).collect();
         // Those from before attaching are the oldest, whatever their age is.
         let partial = |call: &Self| matches!(call.age_ns, Reading::Partial(_));
         calls.sort_by(|a, b| {
@@ -52,13 +61,27 @@ impl InFlight {
             abi,
             nr: call.nr,
             age_ns: match call.entered_at_ns {
-                // It may have been entered while the sample was being read.
                 Some(at_ns) => Reading::Exact(sample.at_ns.saturating_sub(at_ns)),
                 None => Reading::Partial(sample.at_ns.saturating_sub(sample.attached_at_ns)),
             },
             args: call.args,
             waiting: !call.runnable,
+            interrupted: call.interrupted,
         }
+    }
+
+    /// What its thread does, in one word of at most seven letters.
+    pub fn state(&self) -> &'static str {
+        match (self.interrupted, self.waiting) {
+            (true, _) => "handler",
+            (false, true) => "waits",
+            (false, false) => "running",
+        }
+    }
+
+    /// Its arguments as people write them; see [`arguments::texts`].
+    pub fn arguments(&self) -> Vec<String> {
+        arguments::texts(self.abi, self.nr, &self.args)
     }
 
     /// The name, with the ABI where it is not the machine's usual one.
@@ -67,6 +90,30 @@ impl InFlight {
             self.name.clone()
         } else {
             Cow::Owned(format!("{}/{}", self.name, self.abi))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::fixture;
+
+    #[test]
+    fn a_call_entered_after_the_sample_was_not_open_then() {
+        let mut sample = fixture::nginx();
+        let at_ns = sample.at_ns;
+        let calls = sample.open_calls.as_mut().unwrap();
+        calls.truncate(1);
+        for (entered_at_ns, age_ns) in [
+            (Some(at_ns - 5), Some(Reading::Exact(5))),
+            (Some(at_ns), Some(Reading::Exact(0))),
+            (Some(at_ns + 1), None),
+            (None, Some(Reading::Partial(at_ns - sample.attached_at_ns))),
+        ] {
+            sample.open_calls.as_mut().unwrap()[0].entered_at_ns = entered_at_ns;
+            let shown = InFlight::of(&sample).unwrap();
+            assert_eq!(shown.first().map(|call| call.age_ns), age_ns, "{entered_at_ns:?}");
         }
     }
 }

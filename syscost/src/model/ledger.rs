@@ -2,7 +2,7 @@
 
 use syscost_common::ledger::Counter;
 
-use crate::sample::LedgerSample;
+use crate::sample::{LedgerSample, SkippedRuns};
 
 /// The account of every event since the probes were attached. Its fields are those of `ledger` in
 /// JSON, in this order.
@@ -14,6 +14,8 @@ pub struct Ledger {
     pub exits: u64,
     /// Exits that closed a call and were recorded.
     pub matched: u64,
+    /// Of those, calls that were being recorded when the sample was read, and may be in it in part.
+    pub recording: u64,
     /// Calls entered and still open when the sample was read.
     pub in_flight: u64,
     /// Calls whose thread died inside them: exit, exit_group, killed.
@@ -28,7 +30,9 @@ pub struct Ledger {
     pub interrupted: u64,
     /// Enters by which the kernel took interrupted calls up again; they are not in `enters`.
     pub restarts: u64,
-    /// Interrupted calls of which it is not certain that they failed with EINTR.
+    /// Interrupted calls that were abandoned: a handler did not return to them. They are in `matched`.
+    pub abandoned: u64,
+    /// Interrupted calls whose end was guessed.
     pub restarts_guessed: u64,
     /// Finished calls that the filter on results leaves out.
     pub filtered: u64,
@@ -46,20 +50,26 @@ pub struct Ledger {
     pub groups_full: u64,
     /// Times a thread went on after waiting although its wake-up was not seen.
     pub wakeups_missed: u64,
+    /// Calls of io_uring's: its operations make none, and are not visible.
+    pub io_uring_calls: u64,
+    /// Stretches of CPU time whose begin or end was not seen: they are not in the CPU time.
+    pub slices_missed: u64,
     /// Calls of which it is not known what their latency consists of, though that was to be measured.
     pub unparted: u64,
     /// Calls that were measured in place of several, where calls were sampled.
     pub sampled: u64,
+    /// Calls that those stand for beside themselves, and that are in `matched` for it.
+    pub stood_for: u64,
     /// Calls that were not measured because another one stands for them.
     pub sampled_out: u64,
-    /// Program runs that the kernel skipped; `None` where it does not count them.
-    pub program_misses: Option<u64>,
+    /// Program runs that the kernel skipped.
+    pub program_misses: SkippedRuns,
     /// Calls whose bucket counters wrapped before they were read: nobody looked for too long.
     pub wrapped: u64,
 }
 
-/// The ledger is read after the histograms, so that a few calls may be in the one and not yet in
-/// the others. A counter that has wrapped is 2^32 calls behind.
+/// A few calls that are being recorded may not be in the histograms yet. A counter that has wrapped is 2^32
+/// calls behind.
 const WRAPPED: u64 = 1 << 31;
 
 /// A reason why numbers are lower bounds or shared.
@@ -67,6 +77,8 @@ const WRAPPED: u64 = 1 << 31;
 pub enum Loss {
     /// The kernel skipped program runs.
     ProgramMisses(u64),
+    /// The kernel may have skipped program runs, and did not tell.
+    ProgramMissesUnknown,
     /// Exits were not seen.
     ExitsMissed(u64),
     /// Pairs had an impossible time.
@@ -77,12 +89,13 @@ pub enum Loss {
     SlotsFull(u64),
     /// Nobody looked for so long that counters wrapped.
     Wrapped(u64),
-    /// Calls interrupted inside a signal handler may have been counted twice.
+    /// The ends of interrupted calls were guessed: each may count as one call too many, or without
+    /// its EINTR.
     RestartsGuessed(u64),
     /// Children were not followed.
     TargetsFull(u64),
-    /// Dead threads share a group.
-    GroupsFull(u64),
+    /// Calls were being recorded all the time while they were read. The next reading has all of them.
+    Recording(u64),
 }
 
 impl Loss {
@@ -90,16 +103,19 @@ impl Loss {
     pub fn describe(self) -> String {
         match self {
             Self::ProgramMisses(n) => format!("{n} program runs skipped by the kernel"),
+            Self::ProgramMissesUnknown => {
+                "program runs that the kernel may have skipped: it did not tell how many".to_owned()
+            }
             Self::ExitsMissed(n) => format!("{n} exits not seen"),
             Self::Discarded(n) => format!("{n} pairs discarded"),
             Self::OpenCallsFull(n) => format!("{n} calls without room to be opened"),
             Self::SlotsFull(n) => format!("{n} calls share the row \"(other)\""),
             Self::Wrapped(n) => format!("{n} calls gone in counters that wrapped"),
             Self::RestartsGuessed(n) => {
-                format!("{n} calls interrupted twice over may count as two")
+                format!("{n} interrupted calls may count as two")
             }
+            Self::Recording(n) => format!("{n} calls read while they were being recorded"),
             Self::TargetsFull(n) => format!("{n} children not followed for want of room"),
-            Self::GroupsFull(n) => format!("{n} dead threads share the group \"(other)\""),
         }
     }
 }
@@ -128,6 +144,7 @@ impl Ledger {
                 + interrupted
                 + filtered,
             matched,
+            recording: sample.recording,
             in_flight: enters
                 .saturating_sub(matched + filtered + ended_without_exit + discarded + exits_missed),
             ended_without_exit,
@@ -136,6 +153,7 @@ impl Ledger {
             orphan_exits,
             interrupted,
             restarts: get(Counter::Restarts),
+            abandoned: get(Counter::Abandoned),
             restarts_guessed: get(Counter::RestartsGuessed),
             filtered,
             discarded,
@@ -145,8 +163,11 @@ impl Ledger {
             targets_full: get(Counter::TargetsFull),
             groups_full: get(Counter::GroupsFull),
             wakeups_missed: get(Counter::WakeupsMissed),
+            io_uring_calls: get(Counter::IoUringCalls),
+            slices_missed: get(Counter::SlicesMissed),
             unparted: get(Counter::Unparted),
             sampled: get(Counter::Sampled),
+            stood_for: get(Counter::StoodFor),
             sampled_out: get(Counter::SampledOut),
             program_misses: sample.program_misses,
             wrapped: Some(matched.saturating_sub(recorded)).filter(|n| *n >= WRAPPED).unwrap_or(0),
@@ -156,7 +177,12 @@ impl Ledger {
     /// Everything that makes numbers inexact; empty when they are exact.
     pub fn losses(&self) -> Vec<Loss> {
         [
-            Loss::ProgramMisses(self.program_misses.unwrap_or(0)),
+            match self.program_misses {
+                SkippedRuns::Unknown => Loss::ProgramMissesUnknown,
+                // None could be: see there.
+                SkippedRuns::NotCounted => Loss::ProgramMisses(0),
+                SkippedRuns::Counted(n) => Loss::ProgramMisses(n),
+            },
             Loss::ExitsMissed(self.exits_missed),
             Loss::Discarded(self.discarded),
             Loss::OpenCallsFull(self.open_calls_full),
@@ -164,10 +190,11 @@ impl Ledger {
             Loss::Wrapped(self.wrapped),
             Loss::RestartsGuessed(self.restarts_guessed),
             Loss::TargetsFull(self.targets_full),
-            Loss::GroupsFull(self.groups_full),
+            Loss::Recording(self.recording),
         ]
         .into_iter()
         .filter(|loss| match loss {
+            Loss::ProgramMissesUnknown => true,
             Loss::ProgramMisses(n)
             | Loss::ExitsMissed(n)
             | Loss::Discarded(n)
@@ -175,10 +202,15 @@ impl Ledger {
             | Loss::SlotsFull(n)
             | Loss::Wrapped(n)
             | Loss::RestartsGuessed(n)
-            | Loss::TargetsFull(n)
-            | Loss::GroupsFull(n) => *n > 0,
+            | Loss::Recording(n)
+            | Loss::TargetsFull(n) => *n > 0,
         })
         .collect()
+    }
+
+    /// Whether some numbers may be too high as well as too low.
+    pub fn guessed(&self) -> bool {
+        self.restarts_guessed > 0
     }
 
     /// Whether every call of the target that was entered is accounted for in its own row.

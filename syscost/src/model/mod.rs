@@ -16,11 +16,11 @@ pub mod preflight;
 pub mod row;
 pub mod trust;
 
-use syscost_common::cell::PartOf;
+use syscost_common::{cell::PartOf, kind::is_io_uring};
 
 use crate::{
     reading::Reading,
-    sample::{Calibrated, CostSample, Detail, KindSample, Sample, Subject},
+    sample::{Calibrated, CostSample, CpuSample, Detail, KindKey, KindSample, Sample, Subject},
 };
 pub use counted::{Basis, Counted, Total};
 pub use distribution::Distribution;
@@ -51,6 +51,8 @@ pub struct Model {
     pub window_ns: u64,
     /// How long the probes have been attached, ns.
     pub attached_ns: u64,
+    /// How long reading took at the end of the window, ns: calls that ended in that time may count in it.
+    pub read_ns: u64,
     /// One row for each syscall with a finished call in the window, by ABI and number.
     pub rows: Vec<Row>,
     /// All rows taken together.
@@ -65,8 +67,15 @@ pub struct Model {
     pub trust: Trust,
     /// How much detail was being collected when the window ended.
     pub detail: Detail,
-    /// CPU time of what is measured in this window, ns, as the kernel accounts for it.
+    /// CPU time of what is measured in this window, inside calls and outside, ns.
     pub cpu_ns: Reading<u64>,
+    /// CPU time of the kernel threads that io_uring runs for it in this window, ns; not in `cpu_ns`.
+    pub io_workers_ns: Reading<u64>,
+    /// Whether it uses io_uring, whose operations are not visible.
+    pub uses_io_uring: bool,
+    /// How many other BPF programs were at the hooks of calls when the probes were attached; `None` where
+    /// that is not known.
+    pub other_tracers: Option<u32>,
     /// What a crossing costs on this machine; `None` where nobody has calibrated.
     pub calibrated: Option<Calibrated>,
     /// What the programs cost when that was last measured; `None` where it never was.
@@ -78,7 +87,8 @@ impl Model {
     pub fn since_attach(sample: &Sample) -> Self {
         let attached_ns = sample.at_ns.saturating_sub(sample.attached_at_ns);
         let rows = sample.kinds.iter().filter_map(|kind| Row::new(kind, None)).collect();
-        let groups = sample.groups.as_ref().map(|groups| Groups::new(groups, None));
+        let groups =
+            sample.groups.as_ref().map(|groups| Groups::new(groups, None, finished(sample)));
         Self::assemble(sample, None, attached_ns, rows, groups)
     }
 
@@ -93,8 +103,10 @@ impl Model {
                 Row::new(kind, before)
             })
             .collect();
-        let groups =
-            sample.groups.as_ref().map(|groups| Groups::new(groups, previous.groups.as_ref()));
+        let groups = sample
+            .groups
+            .as_ref()
+            .map(|groups| Groups::new(groups, previous.groups.as_ref(), finished(sample)));
         Self::assemble(sample, Some(previous), window_ns, rows, groups)
     }
 
@@ -105,15 +117,26 @@ impl Model {
         rows: Vec<Row>,
         groups: Option<Groups>,
     ) -> Self {
-        let finished = sample.kinds.iter().map(KindSample::calls).sum();
+        let finished = finished(sample);
         let total = Total::of(&rows);
-        let ledger = Ledger::new(&sample.ledger, finished);
-        let cpu_before = before.and_then(|before| before.cpu_ns.value()).unwrap_or(0);
+        let mut ledger = Ledger::new(&sample.ledger, finished);
+        ledger.recording += sample.groups.as_ref().map_or(0, |groups| groups.recording);
+        // Those that the filter leaves out are there already.
+        ledger.io_uring_calls += sample
+            .kinds
+            .iter()
+            .filter(|kind| matches!(kind.key, KindKey::Call { nr, .. } if is_io_uring(nr)))
+            .map(KindSample::calls)
+            .sum::<u64>();
+        let uses_io_uring = sample.ring_at_attach
+            || ledger.io_uring_calls > 0
+            || sample.cpu.io_workers_ns.value().is_some_and(|ns| ns > 0);
         Self {
             subject: sample.subject.clone(),
             window: if before.is_some() { Window::Interval } else { Window::SinceAttach },
             window_ns,
             attached_ns: sample.at_ns.saturating_sub(sample.attached_at_ns),
+            read_ns: sample.read_ns,
             rows,
             total,
             groups,
@@ -121,7 +144,10 @@ impl Model {
             trust: Trust::new(sample, before, window_ns, &ledger),
             ledger,
             detail: sample.detail.level,
-            cpu_ns: sample.cpu_ns.map(|ns| ns.saturating_sub(cpu_before)),
+            cpu_ns: cpu_since(sample, before, |cpu| cpu.used_ns),
+            io_workers_ns: cpu_since(sample, before, |cpu| cpu.io_workers_ns),
+            uses_io_uring,
+            other_tracers: sample.other_tracers,
             calibrated: sample.calibrated,
             cost: sample.cost,
         }
@@ -149,15 +175,59 @@ impl Model {
     /// Time on a CPU inside calls, percent of all CPU time of what is measured.
     pub fn cpu_share_pct(&self) -> Reading<f64> {
         let on_cpu = self.basis().part(PartOf::OnCpu, self.total);
-        match self.cpu_ns.value() {
-            // A call that ends in this window may have begun long before it.
-            Some(cpu @ 1..) => on_cpu.map(|ns| (ns as f64 * 100.0 / cpu as f64).min(100.0)),
-            _ => Reading::NotCollected,
+        let (Some(ns), Some(cpu_ns @ 1..)) = (on_cpu.value(), self.cpu_ns.value()) else {
+            return Reading::NotCollected;
+        };
+        let pct = ns as f64 * 100.0 / cpu_ns as f64;
+        // A call that ends in this window may have begun long before it.
+        if pct > 100.0 {
+            return Reading::Estimated(100.0);
+        }
+        // Of a call that began before the window, or is open at its end, all of the time or none is in
+        // the sum.
+        if self.window == Window::Interval || self.open_calls() > 0 {
+            return Reading::Estimated(pct);
+        }
+        match (on_cpu, self.cpu_ns) {
+            (Reading::Exact(_), Reading::Exact(_)) => Reading::Exact(pct),
+            (Reading::Partial(_), Reading::Exact(_)) => Reading::Partial(pct),
+            // What it is a share of may be too low.
+            _ => Reading::Estimated(pct),
         }
     }
 
+    /// The calls that are open: those that are listed, where they can be, and else those that were
+    /// seen entering.
+    pub fn open_calls(&self) -> u64 {
+        self.in_flight.as_ref().map_or(self.ledger.in_flight, |calls| calls.len() as u64)
+    }
+
     /// The row of a syscall by its identity, which outlives sorting and windows.
-    pub fn row(&self, key: crate::sample::KindKey) -> Option<&Row> {
+    pub fn row(&self, key: KindKey) -> Option<&Row> {
         self.rows.iter().find(|row| row.key == key)
     }
+}
+
+/// How much of a CPU time falls between `before`, or attaching, and `sample`, ns.
+fn cpu_since(
+    sample: &Sample,
+    before: Option<&Sample>,
+    get: impl Fn(&CpuSample) -> Reading<u64>,
+) -> Reading<u64> {
+    let now = get(&sample.cpu);
+    let Some(before) = before else { return now };
+    let (Some(ns), Some(before_ns)) = (now.value(), get(&before.cpu).value()) else {
+        return Reading::NotCollected;
+    };
+    let ns = ns.saturating_sub(before_ns);
+    match now {
+        Reading::Estimated(_) => Reading::Estimated(ns),
+        // What was not seen before this window does not matter to it.
+        _ => Reading::exact_if(sample.cpu.unseen == before.cpu.unseen, ns),
+    }
+}
+
+/// All calls since attaching that were recorded in a syscall of the sample.
+fn finished(sample: &Sample) -> u64 {
+    sample.kinds.iter().map(KindSample::calls).sum()
 }

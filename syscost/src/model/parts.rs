@@ -40,6 +40,16 @@ impl PartSums {
             blocked_ns: self.blocked_ns + other.blocked_ns,
         }
     }
+
+    /// What is left without `before`, of each sum at least 0.
+    pub(super) fn less(self, before: Self) -> Self {
+        Self {
+            calls: self.calls.saturating_sub(before.calls),
+            on_cpu_ns: self.on_cpu_ns.saturating_sub(before.on_cpu_ns),
+            runq_ns: self.runq_ns.saturating_sub(before.runq_ns),
+            blocked_ns: self.blocked_ns.saturating_sub(before.blocked_ns),
+        }
+    }
 }
 
 /// How each part is distributed over the calls of which it is known, those with none of it included.
@@ -168,8 +178,10 @@ mod tests {
                 let distribution = row.parts.as_ref().unwrap().get(of);
                 prop_assert_eq!(distribution.count(), row.calls);
                 prop_assert!(distribution.max_ns() <= row.latency.max_ns().max(distribution.min_ns()));
-                let quantiles = [0.0, 0.5, 0.9, 0.99, 1.0].map(|q| distribution.quantile_ns(q));
+                let quantiles = [0.0, 0.5, 0.9, 0.99, 1.0].map(|q| row.part_quantile_ns(of, q));
                 prop_assert!(quantiles.is_sorted());
+                let whole = [0.0, 0.5, 0.9, 0.99, 1.0].map(|q| row.latency.quantile_ns(q));
+                prop_assert!(quantiles.iter().zip(whole).all(|(part, whole)| *part <= whole));
             }
         }
     }

@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
-use syscost_common::hist::{BUCKETS, LATENCY, bucket_bounds};
+use syscost_common::{
+    cell::PartOf,
+    hist::{BUCKETS, LATENCY, bucket_bounds},
+};
 
 use super::{Counted, Distribution, PartSums, Parts, Total};
 use crate::{
@@ -88,6 +91,18 @@ impl Row {
     }
 }
 
+impl Row {
+    /// The time (ns) of one part that `quantile` of the calls do not exceed; `None` where nothing is known of
+    /// it. A part's buckets are coarser than those of the latency, which it never exceeds in any call.
+    pub fn part_quantile_ns(&self, of: PartOf, quantile: f64) -> Option<u64> {
+        let part = self.parts.as_ref()?.get(of).quantile_ns(quantile)?;
+        // Of the same calls.
+        let same = self.part_sums.calls == self.calls;
+        let whole = self.latency.quantile_ns(quantile).filter(|_| same);
+        Some(whole.map_or(part, |whole| part.min(whole)))
+    }
+}
+
 impl Counted for Row {
     /// The name, with the ABI where it is not the machine's usual one.
     fn title(&self) -> Cow<'_, str> {
@@ -148,7 +163,8 @@ fn extremes(
         // The last bucket has no upper bound to fall back on.
         max_ns = if highest.1 == u64::MAX { highest.0 } else { highest.1 };
     }
-    (min_ns, max_ns)
+    // Within one bucket, the one that was read too early may be on the wrong side of the other.
+    (min_ns, max_ns.max(min_ns))
 }
 
 #[cfg(test)]
@@ -172,6 +188,15 @@ mod tests {
     fn extremes_since_attach_are_exact() {
         let row = Row::new(&read(&[1_000, 77_777, 5_000_001]), None).unwrap();
         assert_eq!((row.latency.min_ns(), row.latency.max_ns()), (1_000, 5_000_001));
+    }
+
+    #[test]
+    fn extremes_of_one_bucket_are_in_order_however_late_one_is() {
+        let (short, long) = (1 << 40, 1 << 60);
+        let late = KindSample { min_ns: long, max_ns: 0, ..read(&[short]) };
+        let row = Row::new(&late, None).unwrap();
+        assert_eq!((row.latency.min_ns(), row.latency.max_ns()), (long, long));
+        assert_eq!(row.latency.quantile_ns(0.5), Some(long));
     }
 
     #[test]

@@ -27,6 +27,9 @@ pub struct Trust {
     pub exact: bool,
     /// Whether some calls stand for others.
     pub sampled: bool,
+    /// Whether the ends of interrupted calls were guessed since attaching, so that numbers may be too
+    /// high as well as too low.
+    pub guessed: bool,
     /// What latencies consist of.
     pub parts: Known,
     /// Of that, what was time waiting for a CPU. Where it is not known, it counts as blocked.
@@ -62,7 +65,13 @@ impl Trust {
             _ if without_wakeups_ns > 0 || since(Counter::WakeupsMissed) > 0 => Known::Some,
             known => known,
         };
-        Self { exact: ledger.exact(), sampled: since(Counter::Sampled) > 0, parts, runq }
+        Self {
+            exact: ledger.exact(),
+            sampled: since(Counter::Sampled) + since(Counter::SampledOut) > 0,
+            guessed: ledger.guessed(),
+            parts,
+            runq,
+        }
     }
 
     /// Whether every call of the window was measured itself, and none was lost.
@@ -72,7 +81,11 @@ impl Trust {
 
     /// A sum over calls.
     pub fn reading<T>(self, value: T) -> Reading<T> {
-        if self.sampled { Reading::Estimated(value) } else { Reading::exact_if(self.exact, value) }
+        if self.sampled || self.guessed {
+            Reading::Estimated(value)
+        } else {
+            Reading::exact_if(self.exact, value)
+        }
     }
 
     /// A sum over one part of the calls' latencies, of which `known` calls' are known, of `calls`.
@@ -83,6 +96,7 @@ impl Trust {
             // Of this row, or this group, nothing.
             _ if known == 0 && calls > 0 => Reading::NotCollected,
             Known::Some => Reading::Partial(value),
+            Known::All if self.guessed => Reading::Estimated(value),
             Known::All => Reading::exact_if(self.exact, value),
         }
     }

@@ -1,29 +1,38 @@
 //! The commands of bpf(2) that aya does not offer.
 
 use std::{
+    ffi::CStr,
     fs::File,
     io::{self, Read},
     mem::{offset_of, size_of, zeroed},
-    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
 };
 
-use aya_obj::generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_prog_info};
+use aya_obj::generated::{
+    bpf_attach_type, bpf_attr, bpf_cmd, bpf_map_type, bpf_prog_info, bpf_prog_type,
+};
 
-/// How many times the kernel skipped a program; `None` before 5.12, which does not count it.
-pub(super) fn recursion_misses(program: BorrowedFd<'_>) -> Option<u64> {
-    let (info, known) = program_info(program)?;
+use crate::sample::SkippedRuns;
+
+/// How many times the kernel skipped a program.
+pub(super) fn recursion_misses(program: BorrowedFd<'_>) -> SkippedRuns {
+    let Ok((info, known)) = program_info(program) else { return SkippedRuns::Unknown };
+    // The kernel says how much of the struct it has filled; before 5.12 it ends sooner.
     let end = offset_of!(bpf_prog_info, recursion_misses) + size_of::<u64>();
-    (known >= end).then_some(info.recursion_misses)
+    if known < end {
+        return SkippedRuns::NotCounted;
+    }
+    SkippedRuns::Counted(info.recursion_misses)
 }
 
 /// How long a program has run, ns, and how often, while statistics were switched on.
 pub(super) fn run_time(program: BorrowedFd<'_>) -> Option<(u64, u64)> {
-    let (info, _) = program_info(program)?;
+    let (info, _) = program_info(program).ok()?;
     Some((info.run_time_ns, info.run_cnt))
 }
 
 /// What the kernel tells of a program, and how many bytes of that it knows.
-fn program_info(program: BorrowedFd<'_>) -> Option<(bpf_prog_info, usize)> {
+fn program_info(program: BorrowedFd<'_>) -> io::Result<(bpf_prog_info, usize)> {
     // SAFETY: plain integers, for which zeroes are the documented "not given".
     let mut info: bpf_prog_info = unsafe { zeroed() };
     let mut attr = nothing_given();
@@ -31,10 +40,10 @@ fn program_info(program: BorrowedFd<'_>) -> Option<(bpf_prog_info, usize)> {
     attr.info.info = (&raw mut info) as u64;
     attr.info.info_len = size_of::<bpf_prog_info>() as u32;
     // SAFETY: the kernel writes at most `info_len` bytes to `info`, which outlives the call.
-    unsafe { call(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr) }.ok()?;
+    unsafe { call(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr) }?;
     // SAFETY: set above, and updated by the kernel to what it knows of the struct.
     let known = unsafe { attr.info.info_len } as usize;
-    Some((info, known))
+    Ok((info, known))
 }
 
 /// Which tasks an iterator goes over.
@@ -44,8 +53,6 @@ pub(super) enum Tasks {
     All,
     /// The threads of a process, by its PID in that namespace.
     OfProcess(u32),
-    /// One thread, by its tid in that namespace.
-    Thread(u32),
 }
 
 /// `union bpf_iter_link_info` (include/uapi/linux/bpf.h), as far as it is about tasks. What is not used
@@ -64,7 +71,6 @@ pub(super) fn link_task_iterator(program: BorrowedFd<'_>, tasks: Tasks) -> io::R
     let only = match tasks {
         Tasks::All => return link_iterator(program, None),
         Tasks::OfProcess(pid) => TaskLinkInfo { pid, ..TaskLinkInfo::default() },
-        Tasks::Thread(tid) => TaskLinkInfo { tid, ..TaskLinkInfo::default() },
     };
     link_iterator(program, Some(&only)).or_else(|_| link_iterator(program, None))
 }
@@ -103,6 +109,140 @@ pub(super) fn run_iterator<R: Record>(link: BorrowedFd<'_>) -> io::Result<Vec<R>
     // SAFETY: as long as the record, which is valid for any bytes; they may be unaligned.
     let read = |bytes: &[u8]| unsafe { std::ptr::read_unaligned(bytes.as_ptr().cast()) };
     Ok(records.map(read).collect())
+}
+
+/// Loads a program of few instructions for raw tracepoints.
+pub(super) fn load_raw_tracepoint(instructions: &[u64]) -> io::Result<OwnedFd> {
+    let license = c"Dual MIT/GPL";
+    let mut attr = nothing_given();
+    // SAFETY: the union is plain data and zeroed.
+    let program = unsafe { &mut attr.__bindgen_anon_3 };
+    program.prog_type = bpf_prog_type::BPF_PROG_TYPE_RAW_TRACEPOINT as u32;
+    program.insns = instructions.as_ptr() as u64;
+    program.insn_cnt = instructions.len() as u32;
+    program.license = license.as_ptr() as u64;
+    // SAFETY: the kernel reads so many instructions of eight bytes and the text, which outlive the call; what
+    // it returns is a descriptor opened for us.
+    unsafe { call(bpf_cmd::BPF_PROG_LOAD, &mut attr).map(|fd| OwnedFd::from_raw_fd(fd)) }
+}
+
+/// Attaches a program to a raw tracepoint until what is returned is dropped.
+pub(super) fn link_raw_tracepoint(program: &OwnedFd, tracepoint: &CStr) -> io::Result<OwnedFd> {
+    let mut attr = nothing_given();
+    attr.raw_tracepoint.name = tracepoint.as_ptr() as u64;
+    attr.raw_tracepoint.prog_fd = program.as_raw_fd() as u32;
+    // SAFETY: the kernel reads the text, which outlives the call; what it returns is a descriptor opened
+    // for us.
+    unsafe { call(bpf_cmd::BPF_RAW_TRACEPOINT_OPEN, &mut attr).map(|fd| OwnedFd::from_raw_fd(fd)) }
+}
+
+/// An array of one word.
+pub(super) fn create_word() -> io::Result<OwnedFd> {
+    create_map(bpf_map_type::BPF_MAP_TYPE_ARRAY, size_of::<u64>() as u32, 0)
+}
+
+/// The word in such an array.
+pub(super) fn word(array: &OwnedFd) -> io::Result<u64> {
+    let mut word = 0_u64;
+    element(bpf_cmd::BPF_MAP_LOOKUP_ELEM, array, (&raw mut word) as u64).map(|()| word)
+}
+
+/// Sets the word in such an array.
+pub(super) fn set_word(array: &OwnedFd, word: u64) -> io::Result<()> {
+    element(bpf_cmd::BPF_MAP_UPDATE_ELEM, array, (&raw const word) as u64)
+}
+
+/// An array of one integer; or, of maps like `inner`, of one map.
+pub(super) fn create_array(inner: Option<&OwnedFd>) -> io::Result<OwnedFd> {
+    let of_maps = bpf_map_type::BPF_MAP_TYPE_ARRAY_OF_MAPS;
+    let kind = if inner.is_some() { of_maps } else { bpf_map_type::BPF_MAP_TYPE_ARRAY };
+    create_map(kind, 4, inner.map_or(0, AsRawFd::as_raw_fd))
+}
+
+fn create_map(kind: bpf_map_type, value_size: u32, inner: RawFd) -> io::Result<OwnedFd> {
+    let mut attr = nothing_given();
+    // SAFETY: the union is plain data and zeroed.
+    let map = unsafe { &mut attr.__bindgen_anon_1 };
+    map.map_type = kind as u32;
+    (map.key_size, map.value_size, map.max_entries) = (4, value_size, 1);
+    map.inner_map_fd = inner as u32;
+    // SAFETY: the command reads integers, and returns a descriptor opened for us.
+    unsafe { call(bpf_cmd::BPF_MAP_CREATE, &mut attr).map(|fd| OwnedFd::from_raw_fd(fd)) }
+}
+
+/// Puts the map `inner` into an array of maps.
+pub(super) fn set_inner(array: &OwnedFd, inner: RawFd) -> io::Result<()> {
+    element(bpf_cmd::BPF_MAP_UPDATE_ELEM, array, (&raw const inner) as u64)
+}
+
+/// Reads or sets the only element of an array: what lies at `value` is as large as its values.
+fn element(command: bpf_cmd, array: &OwnedFd, value: u64) -> io::Result<()> {
+    let key = 0_u32;
+    let mut attr = nothing_given();
+    // SAFETY: the union is plain data and zeroed.
+    let element = unsafe { &mut attr.__bindgen_anon_2 };
+    element.map_fd = array.as_raw_fd() as u32;
+    element.key = (&raw const key) as u64;
+    element.__bindgen_anon_1.value = value;
+    // SAFETY: the key is of four bytes, the value as the caller says; both outlive the call.
+    unsafe { call(command, &mut attr).map(drop) }
+}
+
+/// The id of the link that comes after `id`; `None` after the last one.
+pub(super) fn next_link(id: u32) -> io::Result<Option<u32>> {
+    let mut attr = nothing_given();
+    let ids: *mut u32 = (&raw mut attr).cast();
+    // SAFETY: the command takes an id at the beginning of `attr` and writes the next one behind it.
+    let next = unsafe {
+        ids.write(id);
+        call(bpf_cmd::BPF_LINK_GET_NEXT_ID, &mut attr).map(|_| ids.add(1).read())
+    };
+    match next {
+        Ok(next) => Ok(Some(next)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The tracepoint that a link attaches its program to; `None` for other links and those that are gone.
+pub(super) fn tracepoint_of_link(id: u32) -> Option<String> {
+    /// `BPF_LINK_TYPE_RAW_TRACEPOINT`, `BPF_LINK_TYPE_PERF_EVENT` and `BPF_PERF_EVENT_TRACEPOINT`
+    /// (include/uapi/linux/bpf.h).
+    const RAW_TRACEPOINT: u32 = 1;
+    const PERF_EVENT: u32 = 7;
+    const PERF_TRACEPOINT: u32 = 5;
+    let mut attr = nothing_given();
+    let ids: *mut u32 = (&raw mut attr).cast();
+    // SAFETY: the command takes an id at the beginning of `attr`, and returns a descriptor opened for us.
+    let link = unsafe {
+        ids.write(id);
+        OwnedFd::from_raw_fd(call(bpf_cmd::BPF_LINK_GET_FD_BY_ID, &mut attr).ok()?)
+    };
+    let mut info = [0u64; 16];
+    link_info(&link, &mut info)?;
+    // `struct bpf_link_info`: the type, two ids, and from byte 16 on what the type needs.
+    let at = match (info[0] as u32, info[2] as u32) {
+        (RAW_TRACEPOINT, _) => 2,
+        (PERF_EVENT, PERF_TRACEPOINT) => 3,
+        _ => return None,
+    };
+    let mut name = [0u8; 64];
+    info = [0; 16];
+    info[at] = name.as_mut_ptr() as u64;
+    info[at + 1] = name.len() as u64;
+    link_info(&link, &mut info)?;
+    let end = name.iter().position(|byte| *byte == 0)?;
+    String::from_utf8(name[..end].to_vec()).ok()
+}
+
+/// Fills in what the kernel tells of a link. What `info` points to must be live and as long as it says.
+fn link_info(link: &OwnedFd, info: &mut [u64; 16]) -> Option<()> {
+    let mut attr = nothing_given();
+    attr.info.bpf_fd = link.as_raw_fd() as u32;
+    attr.info.info = info.as_mut_ptr() as u64;
+    attr.info.info_len = size_of_val(info) as u32;
+    // SAFETY: the kernel writes at most `info_len` bytes to `info`, which outlives the call.
+    unsafe { call(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr) }.ok().map(drop)
 }
 
 fn nothing_given() -> bpf_attr {

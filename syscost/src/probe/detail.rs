@@ -7,7 +7,7 @@ use aya::Ebpf;
 use memmap2::{MmapOptions, MmapRaw};
 use syscost_common::{
     cpu::Cpu,
-    detail::{self, Knobs, SWITCHES, WAKEUPS},
+    detail::{self, Knobs, STOPPED, SWITCHES, WAKEUPS},
 };
 
 use super::{hook::Attached, maps, monotonic_ns};
@@ -20,16 +20,12 @@ pub(super) const FIRST: Knobs = knobs(1, Detail::Full);
 /// The same for hooks that cannot tell what latencies consist of.
 pub(super) const NO_PARTS: Knobs = Knobs { detail: 0, one_in: 1 };
 
-/// Of how many calls one is measured when calls are sampled. More would spare next to nothing: what
-/// is left is what the hooks cost in any case.
-const ONE_IN: u32 = 16;
-
 const fn knobs(setting: u32, level: Detail) -> Knobs {
     let (seen, one_in) = match level {
         Detail::Full => (SWITCHES | WAKEUPS, 1),
         Detail::NoRunq => (SWITCHES, 1),
         Detail::NoOnCpu => (0, 1),
-        Detail::Sampling => (0, ONE_IN),
+        Detail::Sampling(one_in) => (0, one_in),
     };
     Knobs { detail: detail::detail(setting, seen), one_in }
 }
@@ -39,8 +35,13 @@ const fn goes_without(level: Detail) -> &'static [&'static str] {
     match level {
         Detail::Full => &[],
         Detail::NoRunq => &["sched_wakeup"],
-        Detail::NoOnCpu | Detail::Sampling => &["sched_wakeup", "sched_switch"],
+        Detail::NoOnCpu | Detail::Sampling(_) => &["sched_wakeup", "sched_switch"],
     }
+}
+
+/// Whether context switches are seen at `level`.
+pub(super) fn sees_switches(level: Detail) -> bool {
+    !goes_without(level).contains(&"sched_switch")
 }
 
 /// The setting in force.
@@ -74,6 +75,11 @@ impl DetailControl {
         };
         control.tell(offset_of!(Cpu, ledger.sees_enters), 1_u64);
         Ok(control)
+    }
+
+    /// Whether context switches are seen.
+    pub(super) fn sees_switches(&self) -> bool {
+        self.parts && sees_switches(self.level)
     }
 
     pub(super) fn sample(&self) -> DetailSample {
@@ -120,6 +126,13 @@ impl DetailControl {
         Ok(())
     }
 
+    /// Lets the programs record nothing from now on; for good.
+    pub(super) fn stop(&self) {
+        let Knobs { detail, .. } =
+            if self.parts { knobs(self.setting, self.level) } else { NO_PARTS };
+        self.tell(offset_of!(Cpu, ledger.knobs), Knobs { detail, one_in: STOPPED });
+    }
+
     /// Writes a word of eight bytes to what is kept for each CPU, `at` bytes into it.
     fn tell<T: Copy>(&self, at: usize, word: T) {
         const { assert!(size_of::<T>() == 8) };
@@ -138,12 +151,14 @@ mod tests {
 
     #[test]
     fn every_level_goes_without_more_than_the_one_before() {
-        let [full, no_runq, no_on_cpu, sampling] = Detail::ALL.map(|level| knobs(5, level));
+        let [full, no_runq, no_on_cpu, sampling, rarely] = Detail::ALL.map(|level| knobs(5, level));
         assert!(detail::sees_wakeups(full.detail) && detail::sees_switches(full.detail));
         assert!(!detail::sees_wakeups(no_runq.detail) && detail::sees_switches(no_runq.detail));
         assert!(!detail::sees_switches(no_on_cpu.detail) && no_on_cpu.one_in == 1);
         assert!(!detail::sees_switches(sampling.detail) && sampling.one_in.is_power_of_two());
         assert!(sampling.one_in > 1);
+        assert_eq!(rarely.detail, sampling.detail);
+        assert!(rarely.one_in.is_power_of_two() && rarely.one_in > sampling.one_in);
     }
 
     #[test]

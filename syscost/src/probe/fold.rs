@@ -44,10 +44,10 @@ impl Default for Folded {
 
 impl Folded {
     /// Takes in the slot's cells as they are now, one per CPU, and returns the counts since attach.
-    pub(super) fn advance(
+    pub(super) fn advance<'a>(
         &mut self,
         key: KindKey,
-        cells: impl Iterator<Item = Cell>,
+        cells: impl Iterator<Item = &'a Cell>,
     ) -> KindSample {
         let mut sample = KindSample::empty(key);
         let mut buckets = [0u32; BUCKETS];
@@ -97,24 +97,13 @@ fn add(sums: &mut [u32], counters: &[u32]) {
 mod tests {
     use proptest::prelude::*;
     use syscost_common::{
-        cell::{Part, PartOf},
+        cell::PartOf,
         hist::{PART, bucket_index},
     };
 
     use super::*;
 
     const KEY: KindKey = KindKey::Overflow;
-
-    fn empty() -> Cell {
-        Cell {
-            unparted_sum_ns: 0,
-            max_ns: 0,
-            min_complement_ns: 0,
-            parts: [Part { sum_ns: 0, buckets: [0; PART_BUCKETS] }; PARTS],
-            buckets: [0; BUCKETS],
-            errnos: [0; ERRNOS],
-        }
-    }
 
     /// Records as the kernel program does.
     fn record(cell: &mut Cell, latency_ns: u64, errno: usize) {
@@ -144,14 +133,14 @@ mod tests {
         fn shards_of_any_number_of_cpus_add_up_to_the_whole(
             calls in prop::collection::vec((0u64..1 << 41, 0usize..ERRNOS, 0usize..8), 0..200),
         ) {
-            let mut whole = empty();
-            let mut shards = [empty(); 8];
+            let mut whole = Cell::EMPTY;
+            let mut shards = [Cell::EMPTY; 8];
             for &(latency_ns, errno, cpu) in &calls {
                 record(&mut whole, latency_ns, errno);
                 record(&mut shards[cpu], latency_ns, errno);
             }
-            let expected = Folded::default().advance(KEY, [whole].into_iter());
-            let folded = Folded::default().advance(KEY, shards.into_iter());
+            let expected = Folded::default().advance(KEY, [whole].iter());
+            let folded = Folded::default().advance(KEY, shards.iter());
             prop_assert_eq!(&folded, &expected);
             prop_assert_eq!(folded.calls(), calls.len() as u64);
             prop_assert_eq!(folded.sum_ns, calls.iter().map(|call| call.0).sum::<u64>());
@@ -164,31 +153,31 @@ mod tests {
         fn folding_often_or_once_comes_to_the_same(
             calls in prop::collection::vec((0u64..1 << 41, 0usize..ERRNOS, 0usize..4), 1..100),
         ) {
-            let mut shards = [empty(); 4];
+            let mut shards = [Cell::EMPTY; 4];
             let mut often = Folded::default();
             let mut last = None;
             for &(latency_ns, errno, cpu) in &calls {
                 record(&mut shards[cpu], latency_ns, errno);
-                last = Some(often.advance(KEY, shards.into_iter()));
+                last = Some(often.advance(KEY, shards.iter()));
             }
-            prop_assert_eq!(last, Some(Folded::default().advance(KEY, shards.into_iter())));
+            prop_assert_eq!(last, Some(Folded::default().advance(KEY, shards.iter())));
         }
     }
 
     #[test]
     fn counters_that_wrap_lose_nothing() {
-        let mut cells = [empty(), empty()];
+        let mut cells = [Cell::EMPTY, Cell::EMPTY];
         cells[0].buckets[7] = u32::MAX;
         cells[1].buckets[7] = u32::MAX - 1;
         cells[1].errnos[2] = u32::MAX;
         let mut folded = Folded::default();
         // The first sums wrap already: what was there before is known modulo 2^32 only.
-        let before = folded.advance(KEY, cells.into_iter());
+        let before = folded.advance(KEY, cells.iter());
         record(&mut cells[0], 7, 0);
         record(&mut cells[0], 7, 0);
         record(&mut cells[1], 7, 0);
         cells[1].errnos[2] = cells[1].errnos[2].wrapping_add(5);
-        let after = folded.advance(KEY, cells.into_iter());
+        let after = folded.advance(KEY, cells.iter());
         assert_eq!(after.buckets[7] - before.buckets[7], 3);
         assert_eq!(after.errnos, [(2, u64::from(u32::MAX) + 5)]);
     }

@@ -2,26 +2,40 @@
 //! have left behind.
 
 use std::{
-    collections::BTreeMap,
     os::fd::{AsFd, OwnedFd},
+    sync::atomic::{Ordering::Acquire, fence},
+    time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use aya::{Ebpf, programs::Iter};
-use syscost_common::group::{
-    BY_CGROUP, BY_COMM, BY_PROCESS, BY_THREAD, Group, Key, NONE, OTHER, OTHER_INDEX, ThreadTotals,
-    Totals,
+use syscost_common::{
+    cpu::Cpu,
+    group::{
+        BY_CGROUP, BY_COMM, BY_PROCESS, BY_THREAD, DEATHS, Death, Group, Key, NONE, OTHER,
+        OTHER_INDEX, ThreadTotals, Totals,
+    },
+    ledger::Counter,
 };
 
-use super::{bpf, load, maps::Mapped, scope};
+use super::{
+    bpf, load,
+    maps::Mapped,
+    scope,
+    tally::{Found, Sum, Tally},
+};
 use crate::{
     group::GroupBy,
     sample::{GroupKey, GroupSample, GroupsSample},
 };
 
-/// Threads that die while they are being listed would be missed or count twice. After so many
-/// tries to find a moment when none does, missing some for this once has to do.
-const TRIES: usize = 8;
+/// How often to list the threads again when more of them die meanwhile than are remembered.
+const TRIES: u32 = 4;
+
+/// How long to wait for a moment when no dying thread's totals are on their way to its group. That takes a
+/// microsecond, unless the thread, or the machine's virtual CPU, is stopped meanwhile. After this long the
+/// groups stay as the reading before found them.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// What the programs are told about `by`.
 pub(super) fn constant(by: GroupBy) -> u32 {
@@ -37,100 +51,163 @@ pub(super) fn constant(by: GroupBy) -> u32 {
 /// The groups of attached programs.
 pub(super) struct Groups {
     by: GroupBy,
-    dead: Mapped<Group>,
+    cpus: Mapped<Cpu>,
+    groups: Mapped<Group>,
+    deaths: Mapped<Death>,
+    death_count: Mapped<u64>,
     threads: OwnedFd,
-    last: BTreeMap<Key, Sum>,
-    settled: bool,
-}
-
-/// What is known of a group.
-#[derive(Clone, Copy, Default)]
-struct Sum {
-    group: Group,
-    alive: bool,
+    /// A copy of `groups`, as far as there are any.
+    dead: Vec<Group>,
+    /// How many deaths are in that copy.
+    seen: u64,
+    /// Whether there were deaths, since the last reading, that nothing more is known of.
+    forgot: bool,
+    tally: Tally,
+    /// Once it was read for the last time: why that failed, if it did.
+    settled: Option<Result<(), String>>,
 }
 
 impl Groups {
-    /// The groups `by` of a loaded object, which has room for `room` of them; the iterator's program
-    /// must be loaded.
-    pub(super) fn open(ebpf: &mut Ebpf, by: GroupBy, room: u32) -> Result<Self> {
+    /// The groups `by` of a loaded object, which has room for `room` of them on `cpus` possible CPUs; the
+    /// iterator's program must be loaded. `tasks`: the threads that it has to list.
+    pub(super) fn open(
+        ebpf: &mut Ebpf,
+        by: GroupBy,
+        room: u32,
+        cpus: u32,
+        tasks: bpf::Tasks,
+    ) -> Result<Self> {
         load::fill_queue(ebpf, "FREE_GROUPS", OTHER_INDEX + 1..room)?;
-        let dead = Mapped::open(ebpf, "GROUPS", room)?;
         let program: &mut Iter = load::typed(ebpf, "thread_totals")?;
-        let threads = bpf::link_task_iterator(program.fd()?.as_fd(), bpf::Tasks::All)
+        let threads = bpf::link_task_iterator(program.fd()?.as_fd(), tasks)
             .context("cannot link the iterator over threads")?;
-        Ok(Self { by, dead, threads, last: BTreeMap::new(), settled: false })
+        Ok(Self {
+            by,
+            cpus: Mapped::open(ebpf, "CPUS", cpus)?,
+            groups: Mapped::open(ebpf, "GROUPS", room)?,
+            deaths: Mapped::open(ebpf, "DEATHS", DEATHS)?,
+            death_count: Mapped::open(ebpf, "DEATH_COUNT", 1)?,
+            threads,
+            dead: Vec::new(),
+            seen: 0,
+            forgot: false,
+            tally: Tally::new(by, room),
+            settled: None,
+        })
     }
 
     /// The calls of each group so far.
     pub(super) fn read(&mut self) -> Result<GroupsSample> {
-        if !self.settled {
-            self.last = self.sums_now()?;
+        match &self.settled {
+            None => self.advance()?,
+            Some(settled) => settled.clone().map_err(Error::msg)?,
         }
-        let sums = self.last.iter().filter(|(_, sum)| sum.group.totals.calls > 0);
+        let sums = self.tally.sums().iter().filter(|(_, sum)| sum.totals.calls > 0);
         let groups = sums.map(|(key, sum)| self.sample(*key, sum)).collect();
-        Ok(GroupsSample { by: self.by, groups })
+        let recording = self.tally.sums().values().map(|sum| sum.unfinished).sum();
+        Ok(GroupsSample { by: self.by, groups, recording })
     }
 
-    /// Reads for the last time: no call is recorded any more, and the iterator is about to go.
+    /// Reads for the last time: no call is recorded any more, and the iterator is about to go. If that
+    /// fails, [`Groups::read`] says so.
     pub(super) fn settle(&mut self) {
-        if let Ok(sums) = self.sums_now() {
-            self.last = sums;
-        }
-        self.settled = true;
+        self.settled = Some(self.advance().map_err(|error| format!("{error:#}")));
     }
 
-    fn sums_now(&self) -> Result<BTreeMap<Key, Sum>> {
-        let mut dead = self.dead();
+    /// Lists the threads, then finds out which of them have died since: those are in their group.
+    fn advance(&mut self) -> Result<()> {
         for _ in 0..TRIES {
-            let living = self.living()?;
-            let after = self.dead();
-            if dead == after {
-                return Ok(self.sums(dead, living));
-            }
-            dead = after;
-        }
-        // The dead first: who dies after that is in neither reading, never in both.
-        let dead = self.dead();
-        Ok(self.sums(dead, self.living()?))
-    }
-
-    fn sums(&self, dead: BTreeMap<Key, Group>, living: Vec<ThreadTotals>) -> BTreeMap<Key, Sum> {
-        let of_dead = |(key, group)| (key, Sum { group, alive: false });
-        let mut sums: BTreeMap<Key, Sum> = dead.into_iter().map(of_dead).collect();
-        for thread in living {
-            let sum = sums.entry(key_of(self.by, &thread)).or_default();
-            sum.alive = true;
-            let group = &mut sum.group;
-            group.comm = thread.ids.comm;
-            group.totals.calls += thread.totals.calls;
-            group.totals.errors += thread.totals.errors;
-            group.totals.total_ns += thread.totals.total_ns;
-            group.totals.parted += thread.totals.parted;
-            for (sum, ns) in group.totals.parts_ns.iter_mut().zip(thread.totals.parts_ns) {
-                *sum += ns;
-            }
-        }
-        // Threads stay in their process: what it had, it still has, even if one that is just dying
-        // was missed. All other groups can be left, and then really have less.
-        if self.by == GroupBy::Process {
-            for (key, last) in &self.last {
-                let Totals { calls, errors, total_ns, parts_ns, parted } = last.group.totals;
-                let group = &mut sums.entry(*key).or_insert(*last).group;
-                group.totals.calls = group.totals.calls.max(calls);
-                group.totals.errors = group.totals.errors.max(errors);
-                group.totals.total_ns = group.totals.total_ns.max(total_ns);
-                group.totals.parted = group.totals.parted.max(parted);
-                for (sum, ns) in group.totals.parts_ns.iter_mut().zip(parts_ns) {
-                    *sum = (*sum).max(ns);
+            let before = self.death_count.read(0);
+            let threads: Vec<ThreadTotals> =
+                bpf::run_iterator(self.threads.as_fd()).context("cannot list the threads")?;
+            if let Some(Deaths { deaths, all }) = self.read_deaths() {
+                self.forgot |= !all;
+                // Otherwise some that were listed have died, and the ring does not tell which.
+                if self.seen - before < u64::from(DEATHS) {
+                    self.tally.advance(&Found {
+                        threads: &threads,
+                        dead: &self.dead,
+                        deaths: &deaths,
+                        all_deaths: !self.forgot,
+                    });
+                    self.forgot = false;
+                    return Ok(());
                 }
+                self.forgot = true;
             }
+            self.tally.pass_over(&threads);
         }
-        sums
+        Ok(())
     }
 
-    fn sample(&self, key: Key, Sum { group, alive }: &Sum) -> GroupSample {
-        let comm = scope::name(group.comm);
+    /// Brings `dead` up to date. `None`: there was no moment to do so.
+    fn read_deaths(&mut self) -> Option<Deaths> {
+        let give_up = Instant::now() + PATIENCE;
+        let mut rounds = 0_u32;
+        loop {
+            // Moves done before, moves begun after: if they are as many, none was under way in between.
+            let done = self.count(Counter::GroupMovesDone);
+            fence(Acquire);
+            let (count, deaths) = self.deaths_since_seen();
+            let changed = match &deaths {
+                Some(deaths) => {
+                    let mut changed: Vec<_> = deaths.iter().map(|death| death.group).collect();
+                    changed.sort_unstable();
+                    changed.dedup();
+                    changed
+                }
+                None => (0..self.groups.entries()).collect(),
+            };
+            let changed: Vec<(u32, Group)> =
+                changed.into_iter().map(|index| (index, self.groups.read(index))).collect();
+            fence(Acquire);
+            if self.count(Counter::GroupMovesBegun) == done {
+                for (index, group) in changed.into_iter().filter(|(_, group)| group.threads > 0) {
+                    let index = index as usize;
+                    self.dead.resize(self.dead.len().max(index + 1), Group::default());
+                    self.dead[index] = group;
+                }
+                self.seen = count;
+                let all = deaths.is_some();
+                // Too many for the ring: the latest are still there.
+                let deaths = deaths.unwrap_or_else(|| self.deaths_up_to(count));
+                return Some(Deaths { deaths, all });
+            }
+            if Instant::now() >= give_up {
+                return None;
+            }
+            rounds += 1;
+            // Somebody who is stopped in the middle may be waiting for this CPU.
+            if rounds.is_multiple_of(64) {
+                std::thread::sleep(Duration::from_micros(100));
+            }
+        }
+    }
+
+    /// How many deaths there were, and those since the last reading; `None` if they are too many.
+    fn deaths_since_seen(&self) -> (u64, Option<Vec<Death>>) {
+        let count = self.death_count.read(0);
+        let few = count - self.seen < u64::from(DEATHS);
+        let deaths = few.then(|| (self.seen..count).map(|number| self.death(number)).collect());
+        (count, deaths)
+    }
+
+    fn deaths_up_to(&self, count: u64) -> Vec<Death> {
+        let first = count.saturating_sub(u64::from(DEATHS));
+        (first..count).map(|number| self.death(number)).collect()
+    }
+
+    fn death(&self, number: u64) -> Death {
+        self.deaths.read(number as u32 % DEATHS)
+    }
+
+    fn count(&self, counter: Counter) -> u64 {
+        let counts = self.cpus.iter().map(|cpu| cpu.ledger.counters[counter as usize]);
+        counts.fold(0, u64::wrapping_add)
+    }
+
+    fn sample(&self, key: Key, sum: &Sum) -> GroupSample {
+        let comm = scope::name(sum.comm);
         let key = match self.by {
             _ if key == OTHER => GroupKey::Other,
             GroupBy::Process => GroupKey::Process { pid: key[0] as u32, started_at_ns: key[1] },
@@ -139,40 +216,19 @@ impl Groups {
             GroupBy::Comm | GroupBy::Syscall => GroupKey::Comm(scope::name(key)),
         };
         let named = matches!(key, GroupKey::Process { .. } | GroupKey::Thread { .. });
-        let Totals { calls, errors, total_ns, parts_ns, parted } = group.totals;
+        let Totals { calls, errors, total_ns, parts_ns, parted } = sum.totals;
+        let (alive, threads) = (sum.alive, sum.threads);
         let name = named.then_some(comm);
-        GroupSample { key, name, alive: *alive, calls, errors, total_ns, parts_ns, parted }
+        GroupSample { key, name, alive, threads, calls, errors, total_ns, parts_ns, parted }
     }
+}
 
-    fn dead(&self) -> BTreeMap<Key, Group> {
-        let mut dead: BTreeMap<Key, Group> = self
-            .dead
-            .iter()
-            .filter(|group| group.totals.calls > 0)
-            .map(|group| (group.key, group))
-            .collect();
-        // Where the key of all others would be is no key at all.
-        if let Some(other) = dead.remove(&Key::default()) {
-            dead.insert(OTHER, other);
-        }
-        dead
-    }
-
-    fn living(&self) -> Result<Vec<ThreadTotals>> {
-        bpf::run_iterator(self.threads.as_fd()).context("cannot list the threads")
-    }
+/// Threads that have died since the last reading.
+struct Deaths {
+    deaths: Vec<Death>,
+    /// Whether these are all.
+    all: bool,
 }
 
 // SAFETY: integers only.
 unsafe impl bpf::Record for ThreadTotals {}
-
-/// The group that the kernel's programs would put a dying thread's calls in.
-fn key_of(by: GroupBy, thread: &ThreadTotals) -> Key {
-    match by {
-        GroupBy::Process => [thread.ids.tgid.into(), thread.process_started_at],
-        GroupBy::Thread => [thread.ids.tid.into(), thread.started_at],
-        GroupBy::Cgroup => [thread.cgroup_id, 0],
-        GroupBy::Comm => thread.ids.comm,
-        GroupBy::Syscall => OTHER,
-    }
-}

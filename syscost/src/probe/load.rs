@@ -14,12 +14,13 @@ use syscost_common::{
     cpu::Cpu,
     detail::Knobs,
     filter::{self, LEFT_OUT},
+    group,
     kind::KINDS,
     open_call::{ORIGIN_UNKNOWN, OpenCall},
     scope,
 };
 
-use super::{Request, diagnostics::Diagnostics, groups, possible_cpus};
+use super::{Request, diagnostics::Diagnostics, groups, monotonic_ns, possible_cpus, scope::Entry};
 use crate::filter::{Filter, Outcome};
 
 /// The object for kernels with BTF and task storage.
@@ -51,12 +52,17 @@ unsafe impl Pod for Knob<filter::Filter> {}
 unsafe impl Pod for Knob<OpenCall> {}
 // SAFETY: as above.
 unsafe impl Pod for Knob<Cpu> {}
+// SAFETY: as above.
+unsafe impl Pod for Knob<scope::TargetState> {}
 
 /// What the programs are told before they are loaded.
 pub(super) struct Told<'a> {
     pub(super) request: &'a Request,
     pub(super) scope: scope::Scope,
-    pub(super) targets: Vec<u32>,
+    /// What the map of targets is filled with.
+    pub(super) targets: Vec<Entry>,
+    /// [`scope::TargetState::id`].
+    pub(super) id: u64,
     /// `None` without kernel BTF.
     pub(super) offsets: Option<Offsets>,
     /// Whether the kernel may preempt a thread inside a program that is hooked as ours will be.
@@ -89,16 +95,17 @@ pub(super) fn load(object: &[u8], told: &Told<'_>) -> Result<(Ebpf, Option<Diagn
         // Nothing will be said; a page is the smallest there is.
         loader.map_max_entries("AYA_LOGS", 4096);
     }
-    let grouped = group_by != syscost_common::group::NONE;
+    let grouped = group_by != group::NONE;
     let groups = if grouped { request.room.groups } else { 1 };
     loader
         .map_max_entries("GROUPS", groups)
         .map_max_entries("GROUP_OF_KEY", groups)
         .map_max_entries("FREE_GROUPS", groups)
+        .map_max_entries("DEATHS", if grouped { group::DEATHS } else { 1 })
         .map_max_entries("TARGETS", if told.targets.is_empty() { 1 } else { request.room.targets });
     let mut ebpf = loader.load(object).context("cannot load the BPF object")?;
     fill_slots(&mut ebpf, &request.filter)?;
-    fill_targets(&mut ebpf, &told.targets)?;
+    fill_targets(&mut ebpf, told)?;
     // Before the programs are loaded: once they are, the map they log to is theirs.
     let diagnostics = request.verbose.then(|| Diagnostics::listen(&mut ebpf)).transpose()?;
     Ok((ebpf, diagnostics))
@@ -116,18 +123,35 @@ pub(super) fn smallest(offsets: Offsets) -> Result<Ebpf> {
         .map_max_entries("GROUPS", 1)
         .map_max_entries("GROUP_OF_KEY", 1)
         .map_max_entries("FREE_GROUPS", 1)
+        .map_max_entries("DEATHS", 1)
         .map_max_entries("AYA_LOGS", 4096);
     loader.load(BTF_OBJECT).context("cannot load the BPF object")
 }
 
 fn loader() -> EbpfLoader<'static> {
-    let mut loader = EbpfLoader::new();
+    let mut loader = without_files(EbpfLoader::new);
     loader
         // The programs have no CO-RE relocations that would need the kernel's BTF.
         .btf(None)
         .allow_unsupported_maps()
         .verifier_log_level(VerifierLogLevel::DISABLE);
     loader
+}
+
+/// Calls `make` while no file can be opened. A new loader reads and parses the kernel's BTF, whatever it is
+/// told afterwards, which takes some 25 MiB; it goes without if there is none to be read.
+fn without_files<T>(make: impl FnOnce() -> T) -> T {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let limits = getrlimit(Resource::RLIMIT_NOFILE);
+    if let Ok((_, hard)) = limits {
+        // Only lowered, and what is open stays open. Other threads, where there are any, are tests.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, 0, hard);
+    }
+    let made = make();
+    if let Ok((soft, hard)) = limits {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, soft, hard);
+    }
+    made
 }
 
 fn filter_constants(filter: &Filter) -> filter::Filter {
@@ -168,19 +192,33 @@ pub(super) fn fill_queue(ebpf: &mut Ebpf, name: &str, all: Range<u32>) -> Result
     Ok(())
 }
 
-fn fill_targets(ebpf: &mut Ebpf, targets: &[u32]) -> Result<()> {
-    let mut map: HashMap<&mut MapData, u32, u32> = HashMap::try_from(map(ebpf, "TARGETS")?)?;
-    for id in targets {
-        map.insert(id, scope::GIVEN, 0).context("cannot enter the targets")?;
+fn fill_targets(ebpf: &mut Ebpf, told: &Told<'_>) -> Result<()> {
+    set_target_state(ebpf, scope::TargetState { id: told.id, ..Default::default() })?;
+    let mut map = target_map(ebpf)?;
+    for entry in &told.targets {
+        map.insert(entry.id, entry.value, 0).context("cannot enter the targets")?;
     }
     Ok(())
+}
+
+/// The map of targets, as long as no privilege is given up.
+pub(super) fn target_map(ebpf: &mut Ebpf) -> Result<HashMap<&mut MapData, u32, u32>> {
+    Ok(HashMap::try_from(map(ebpf, "TARGETS")?)?)
+}
+
+/// Sets what has become of the targets, before any call is seen.
+pub(super) fn set_target_state(ebpf: &mut Ebpf, state: scope::TargetState) -> Result<()> {
+    let mut map: Array<&mut MapData, Knob<scope::TargetState>> =
+        Array::try_from(map(ebpf, "TARGET_STATE")?)?;
+    map.set(0, Knob(state), 0).context("cannot set what has become of the targets")
 }
 
 /// Sets what can be changed later, for the time until then.
 pub(super) fn set_knobs(ebpf: &mut Ebpf, knobs: Knobs) -> Result<()> {
     let mut map: Array<&mut MapData, Knob<Cpu>> = Array::try_from(map(ebpf, "CPUS")?)?;
+    let fresh = Cpu::fresh(knobs, monotonic_ns());
     for cpu in 0..map.len() {
-        map.set(cpu, Knob(Cpu::fresh(knobs)), 0).context("cannot set what is collected")?;
+        map.set(cpu, Knob(fresh), 0).context("cannot set what is collected")?;
     }
     Ok(())
 }

@@ -17,37 +17,58 @@ use syscost_common::{
     cell::{self, Cell, OVERFLOW_SLOT, SLOTS},
     cpu::Cpu,
     filter::LEFT_OUT,
-    group::{Group, Key, MAX_GROUPS},
+    group::{DEATHS, Death, Group, Key, MAX_GROUPS},
+    interrupted::{InterruptedCalls, MAX_INTERRUPTED_BY_TID},
     kind::{self, KINDS},
-    ledger::COUNTERS,
+    ledger::{COUNTERS, Counter},
     open_call::{MAX_OPEN_BY_TID, OpenCall},
-    scope::MAX_TARGETS,
+    scope::{MAX_TARGETS, TargetState},
 };
 
-use super::fold::Folded;
+use super::{cells::Cells, fold::Folded};
 use crate::sample::{KindKey, KindSample};
 
 /// A view of all that the programs write.
 pub(super) struct Maps {
-    cells: Mapped<Cell>,
+    cells: Cells,
     slot_of_kind: Mapped<u32>,
     cpus: Mapped<Cpu>,
-    folded: BTreeMap<u32, Folded>,
+    /// What was read of each slot last, and how many calls had begun to be recorded then.
+    folded: BTreeMap<u32, (Folded, Option<Last>)>,
+    /// The slots in use at the last reading.
+    slots: Vec<u32>,
+}
+
+/// A slot that was read with all of each call.
+struct Last {
+    begun: u64,
+    kind: KindSample,
+}
+
+/// What was read of all syscall kinds.
+pub(super) struct Kinds {
+    /// As [`crate::sample::Sample::kinds`] wants them.
+    pub(super) kinds: Vec<KindSample>,
+    /// How many calls are in them, those in part included.
+    pub(super) recorded: u64,
+    /// How many of these may be there in part, see [`crate::sample::LedgerSample::recording`].
+    pub(super) unfinished: u64,
 }
 
 impl Maps {
     /// Maps the maps of a loaded object made for `cpus` possible CPUs.
     pub(super) fn open(ebpf: &Ebpf, cpus: u32) -> Result<Self> {
         Ok(Self {
-            cells: Mapped::open(ebpf, "CELLS", cell::count(cpus))?,
+            cells: Cells::open(ebpf, cpus)?,
             slot_of_kind: Mapped::open(ebpf, "SLOT_OF_KIND", KINDS)?,
             cpus: Mapped::open(ebpf, "CPUS", cpus)?,
             folded: BTreeMap::new(),
+            slots: Vec::new(),
         })
     }
 
-    /// What has been recorded of each syscall kind, as [`crate::sample::Sample::kinds`] wants it.
-    pub(super) fn kinds(&mut self) -> Vec<KindSample> {
+    /// What has been recorded of each syscall kind.
+    pub(super) fn kinds(&mut self) -> Kinds {
         let mut found = Vec::new();
         for index in 0..KINDS {
             let slot = self.slot_of_kind.read(index);
@@ -58,27 +79,97 @@ impl Maps {
             }
         }
         found.push((KindKey::Overflow, OVERFLOW_SLOT));
-        let mut kinds: Vec<_> = found.into_iter().map(|(key, slot)| self.fold(key, slot)).collect();
-        kinds.retain(|kind| kind.calls() > 0);
-        kinds
-    }
-
-    fn fold(&mut self, key: KindKey, slot: u32) -> KindSample {
-        let cells = &self.cells;
-        let of_slot = (0..self.cpus.entries).map(|cpu| cells.read(cell::index(cpu, slot)));
-        self.folded.entry(slot).or_default().advance(key, of_slot)
-    }
-
-    /// The ledger's counters, summed over all CPUs.
-    pub(super) fn counters(&self) -> [u64; COUNTERS] {
-        let mut sums = [0u64; COUNTERS];
-        for cpu in self.cpus.iter() {
-            for (sum, count) in sums.iter_mut().zip(cpu.ledger.counters) {
-                // A CPU may have taken back what another one counted: its share may be below zero.
-                *sum = sum.wrapping_add(count);
+        self.slots = found.iter().map(|(_, slot)| *slot).collect();
+        let mut all = Kinds { kinds: Vec::new(), recorded: 0, unfinished: 0 };
+        for (key, slot) in found {
+            let kind = self.fold(key, slot, &mut all);
+            if kind.calls() > 0 {
+                all.kinds.push(kind);
             }
         }
-        sums
+        all
+    }
+
+    /// Reads all of it anew the next time: nothing is recorded any more. A processor that orders its writes
+    /// loosely may have shown a call in `begun` before the rest of it.
+    pub(super) fn read_anew(&mut self) {
+        for (_, last) in self.folded.values_mut() {
+            *last = None;
+        }
+    }
+
+    fn fold(&mut self, key: KindKey, slot: u32, all: &mut Kinds) -> KindSample {
+        let (folded, last) = self.folded.entry(slot).or_default();
+        let cpus = 0..self.cpus.entries;
+        let begun: u64 = cpus.clone().map(|cpu| self.cells.begun(cpu, slot)).sum();
+        if let Some(last) = last.as_ref().filter(|last| last.begun == begun) {
+            all.recorded += begun;
+            return last.kind.clone();
+        }
+        let used = cpus.filter(|cpu| self.cells.begun(*cpu, slot) > 0);
+        let copies: Vec<_> = used.map(|cpu| self.cells.read(cpu, slot)).collect();
+        let unfinished: u64 = copies.iter().map(|copied| copied.unfinished).sum();
+        let begun: u64 = copies.iter().map(|copied| copied.cell.begun).sum();
+        all.recorded += begun;
+        all.unfinished += unfinished;
+        let kind = folded.advance(key, copies.iter().map(|copied| &copied.cell));
+        *last = (unfinished == 0).then(|| Last { begun, kind: kind.clone() });
+        kind
+    }
+
+    /// The ledger's counters, summed over all CPUs. `kinds`: what was read right before. Calls that came
+    /// and went since are not counted as entered, nor as recorded.
+    pub(super) fn counters_with(&self, kinds: &Kinds) -> [u64; COUNTERS] {
+        // Those in flight are what has been entered and not recorded; on each CPU, both are read at the same
+        // moment where there is one.
+        let (mut sums, mut recorded, mut still) = ([0u64; COUNTERS], 0u64, true);
+        for cpu in 0..self.cpus.entries {
+            let enters = || self.cpus.read(cpu).ledger.counters[Counter::Enters as usize];
+            let mut before = enters();
+            for tries in 1.. {
+                let begun: u64 = self.slots.iter().map(|slot| self.cells.begun(cpu, *slot)).sum();
+                let counters = self.cpus.read(cpu).ledger.counters;
+                let after = counters[Counter::Enters as usize];
+                if before == after || tries == 4 {
+                    still &= before == after;
+                    add(&mut sums, &counters);
+                    recorded = recorded.wrapping_add(begun);
+                    break;
+                }
+                before = after;
+            }
+        }
+        let since = recorded.wrapping_sub(kinds.recorded);
+        let enters = &mut sums[Counter::Enters as usize];
+        *enters = enters.wrapping_sub(since);
+        if !still || since > 0 {
+            // One may have been entered on a CPU that had been read and recorded on one that had not.
+            let ended = [
+                Counter::Filtered,
+                Counter::EndedWithoutExit,
+                Counter::Discarded,
+                Counter::ExitsMissed,
+            ];
+            let ended: u64 = ended.iter().map(|counter| sums[*counter as usize]).sum();
+            let enters = &mut sums[Counter::Enters as usize];
+            *enters = (*enters).max(kinds.recorded + ended);
+        }
+        sums[Counter::Matched as usize] = kinds.recorded;
+        // One CPU may take back what another one has counted since that was read.
+        sums.map(|sum| if (sum as i64) < 0 { 0 } else { sum })
+    }
+
+    /// One of the ledger's counters, summed over all CPUs; not [`Counter::Matched`].
+    pub(super) fn counter(&self, counter: Counter) -> u64 {
+        let counts = self.cpus.iter().map(|cpu| cpu.ledger.counters[counter as usize]);
+        counts.fold(0, u64::wrapping_add)
+    }
+}
+
+/// Adds the counters of a CPU. It may have taken back what another one counted: its share may be below zero.
+fn add(sums: &mut [u64; COUNTERS], counters: &[u64; COUNTERS]) {
+    for (sum, count) in sums.iter_mut().zip(counters) {
+        *sum = sum.wrapping_add(*count);
     }
 }
 
@@ -109,19 +200,30 @@ impl<T: Copy> Mapped<T> {
         (0..self.entries).map(|index| self.read(index))
     }
 
-    fn read(&self, index: u32) -> T {
+    /// How many there are.
+    pub(super) fn entries(&self) -> u32 {
+        self.entries
+    }
+
+    /// The entry `index` as it is now.
+    pub(super) fn read(&self, index: u32) -> T {
+        // SAFETY: any bytes are a valid `T` (integers only). The kernel writes concurrently, one aligned
+        // word at a time, which is why the read is volatile.
+        unsafe { ptr::read_volatile(self.place(index)) }
+    }
+
+    /// Where the entry `index` is, which the kernel may be writing.
+    pub(super) fn place(&self, index: u32) -> *const T {
         assert!(index < self.entries, "index {index} of {}", self.entries);
         // SAFETY: the index is inside the mapping, whose values are laid out as `T` by the shared
-        // declaration; any bytes are a valid `T` (integers only). The kernel writes concurrently,
-        // one aligned word at a time, which is why the read is volatile.
-        unsafe {
-            ptr::read_volatile(self.memory.as_ptr().add(index as usize * self.stride).cast::<T>())
-        }
+        // declaration.
+        unsafe { self.memory.as_ptr().add(index as usize * self.stride).cast::<T>() }
     }
 }
 
 /// Kernel memory (bytes) that the maps take at most on a host with `cpus` possible CPUs, with
-/// either kind of hooks. Task storage is not among it: some 250 bytes for each thread measured.
+/// either kind of hooks. Task storage is not among it: some 200 bytes for each thread measured, and 650
+/// more for one that a signal has interrupted in a call.
 pub fn map_bytes_at_most(cpus: u32) -> u64 {
     const PAGE: u64 = 4096;
     /// Bookkeeping of a map itself (`struct bpf_array` and the like).
@@ -143,16 +245,24 @@ pub fn map_bytes_at_most(cpus: u32) -> u64 {
         array(size_of::<Cpu>(), cpus),
         // The queue of free slots.
         array(size_of::<u32>(), SLOTS + 1),
+        array(size_of::<u32>(), 1),
         hash(size_of::<u32>(), SLOTS.into()),
         // Of one entry where nothing is followed.
         hash(size_of::<u32>(), MAX_TARGETS.into()),
+        array(size_of::<TargetState>(), 1),
         // What only one kind of hooks has: open calls by tid, or groups, which take task storage.
-        hash(size_of::<OpenCall>(), MAX_OPEN_BY_TID.into()).max(
-            array(size_of::<Group>(), MAX_GROUPS)
-                + hash(size_of::<Key>() + size_of::<u32>(), MAX_GROUPS.into())
-                + array(size_of::<u32>(), MAX_GROUPS + 1)
-                + 2 * HEADER,
-        ),
+        (hash(size_of::<OpenCall>(), MAX_OPEN_BY_TID.into())
+            + hash(size_of::<InterruptedCalls>(), MAX_INTERRUPTED_BY_TID.into())
+            + array(size_of::<InterruptedCalls>(), 1)
+            + 2 * HEADER)
+            .max(
+                array(size_of::<Group>(), MAX_GROUPS)
+                    + hash(size_of::<Key>() + size_of::<u32>(), MAX_GROUPS.into())
+                    + array(size_of::<u32>(), MAX_GROUPS + 1)
+                    + array(size_of::<Death>(), DEATHS)
+                    + array(size_of::<u64>(), 1)
+                    + 4 * HEADER,
+            ),
         // The globals, and the ring of diagnostics with its two pages of positions.
         2 * PAGE,
         4 * PAGE,

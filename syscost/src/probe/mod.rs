@@ -3,53 +3,74 @@
 //! The only module that imports aya. Knows no model and no view.
 
 mod bpf;
+mod cells;
+mod clock;
 mod cost;
+mod cpu_time;
+mod cpus;
 mod detail;
 mod diagnostics;
+mod family;
 mod fold;
+mod grace;
 mod groups;
 mod hook;
 mod kernel_btf;
 mod load;
 mod maps;
+mod memory;
 mod namespace;
+mod peers;
+mod preemption;
 pub mod preflight;
 mod scope;
+mod stopped;
+mod tally;
+mod targets;
 
 use std::{
-    fs,
+    cell::RefCell,
     os::fd::{AsFd, OwnedFd},
 };
 
 use anyhow::{Context, Result, anyhow, bail};
 use aya::{
-    Btf, Ebpf,
+    Btf, Ebpf, Endianness,
     programs::{Iter, Program, ProgramFd},
 };
 use syscost_common::{
-    config::Offsets, group::MAX_GROUPS, kind, ledger::Counter, open_call::InFlight,
-    scope::MAX_TARGETS,
+    group::MAX_GROUPS, kind, ledger::Counter, open_call::InFlight, scope::MAX_TARGETS,
 };
 
 use crate::{
     filter::Filter,
     group::GroupBy,
     sample::{
-        Detail, DetailSample, GroupsSample, KindSample, LedgerSample, OpenCallSample, ThreadName,
+        CpuSample, Detail, DetailSample, GroupsSample, KindSample, LedgerSample, OpenCallSample,
+        SkippedRuns, ThreadName,
     },
 };
 use bpf::Tasks;
+use cpu_time::CpuTimes;
+use cpus::possible_cpus;
 use detail::DetailControl;
 use diagnostics::Diagnostics;
+use grace::GracePeriod;
 use groups::Groups;
 use hook::{Attached, Hook};
+use kernel_btf::KernelBtf;
 use load::Told;
 use maps::Maps;
 use namespace::Namespace;
+use scope::Resolved;
+use targets::Targets;
 
+pub(crate) use clock::monotonic_ns;
 pub use cost::{CostMeasurement, ProgramCost};
+pub use family::{PF_EXITING, children_of, lives, pids};
 pub use maps::map_bytes_at_most;
-pub use scope::Scope;
+pub use scope::{Scope, ThreadId};
+pub use targets::IsThere;
 
 /// Which hooks to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -139,12 +160,20 @@ pub struct Probe {
     hooks: Hooks,
     attached_at_ns: u64,
     detail: DetailControl,
+    grace_period: GracePeriod,
+    targets: Targets,
+    /// The CPU time of what is measured, where context switches are seen.
+    cpu_times: Option<CpuTimes>,
+    other_tracers: Option<u32>,
     /// The iterator over open calls, where there can be one.
     open_calls: Option<OwnedFd>,
+    /// Threads that were stopped in a call at attach and whose registers were not read: see
+    /// [`stopped::in_calls`].
+    stopped_in_calls: u64,
     /// The calls by who made them, where that was asked for.
     groups: Option<Groups>,
     /// What [`Probe::program_misses`] said last, once the programs are gone.
-    final_misses: Option<Option<u64>>,
+    final_misses: Option<SkippedRuns>,
 }
 
 /// How many of the hooks, those attached last, are the ones that record calls.
@@ -156,26 +185,43 @@ impl Probe {
     /// # Errors
     /// When the kernel refuses: missing privileges, missing features, no memory.
     pub fn attach(request: &Request) -> Result<Self> {
+        Self::attach_to(request, &|_| true)
+    }
+
+    /// The same. `is_there` tells, once ends are seen, which of those that were given have ended before.
+    ///
+    /// # Errors
+    /// As [`Probe::attach`].
+    pub fn attach_to(request: &Request, is_there: IsThere<'_>) -> Result<Self> {
+        // Before its own are there.
+        let other_tracers = peers::count();
+        let probe = Self::attach_hooks(request, is_there)?;
+        Ok(Self { other_tracers, ..probe })
+    }
+
+    fn attach_hooks(request: &Request, is_there: IsThere<'_>) -> Result<Self> {
         preflight::require_privileges()?;
         lift_memlock_limit();
-        let offsets = kernel_offsets();
-        let namespace = Namespace::own(offsets.as_ref().ok())?;
-        let (scope, targets) = request.scope.resolve(namespace.as_ref())?;
+        let kernel = KernelBtf::read();
+        let namespace = Namespace::own(&kernel)?;
+        let Resolved { scope, targets, id } = request.scope.resolve(namespace.as_ref())?;
         let room = request.room.targets;
         if targets.len() > room as usize {
             bail!("{} targets are too many: at most {room}", targets.len());
         }
-        let preempted = preflight::preempts_programs();
-        let mut told = Told { request, scope, targets, offsets: None, preempted };
+        let preempted = preemption::programs_by(&kernel).preempted;
+        let mut told = Told { request, scope, targets, id, offsets: None, preempted };
+        let around = Around { namespace: RefCell::new(namespace), is_there, kernel };
         let btf = |told: &mut Told<'_>, hooks: Hooks| {
             told.preempted = preempted && hooks != Hooks::Perf;
-            told.offsets = Some(*offsets.as_ref().map_err(|why| anyhow!("{why:#}"))?);
-            Self::attach_btf(told, hooks)
+            let offsets = around.kernel.offsets.as_ref();
+            told.offsets = Some(*offsets.map_err(|why| anyhow!("{why:#}"))?);
+            Self::attach_btf(told, hooks, &around)
         };
         let raw = |told: &mut Told<'_>, because: String| {
             told.preempted = preempted;
-            told.offsets = offsets.as_ref().ok().copied();
-            Self::attach_raw(told, because)
+            told.offsets = around.kernel.offsets.as_ref().ok().copied();
+            Self::attach_raw(told, because, &around)
         };
         match request.hooks {
             HookChoice::Raw => raw(&mut told, "forced by --hooks raw".to_owned()),
@@ -183,7 +229,7 @@ impl Probe {
             HookChoice::Perf => btf(&mut told, Hooks::Perf),
             HookChoice::Auto => {
                 let mut because = None;
-                if preflight::preempts_programs() {
+                if preempted {
                     match btf(&mut told, Hooks::Perf) {
                         Ok(probe) => return Ok(probe),
                         Err(why) => because = Some(format!("{why:#}")),
@@ -198,17 +244,16 @@ impl Probe {
         }
     }
 
-    fn attach_btf(told: &Told<'_>, hooks: Hooks) -> Result<Self> {
+    fn attach_btf(told: &Told<'_>, hooks: Hooks, around: &Around<'_>) -> Result<Self> {
         let (mut ebpf, diagnostics) = load::load(load::BTF_OBJECT, told).map_err(|error| {
             // The kernel itself only says "invalid argument".
             let old = !preflight::kernel_is_at_least(5, 11);
             if old { anyhow!("no task storage for tracing programs before 5.11") } else { error }
         })?;
-        // aya's loader has parsed the same and dropped it by now: once in memory is enough.
-        let btf = Btf::from_sys_fs().context("cannot read the kernel's BTF")?;
+        let btf = attachable_btf(&around.kernel)?;
         // Fork first, so that every thread born from here on is known to be; exit before enter,
         // so that no enter stays without its exit.
-        let fork = if preflight::preempts_programs() {
+        let fork = if preemption::programs().preempted {
             Hook::btf("wakeup_new", "sched_wakeup_new")
         } else {
             Hook::btf("process_fork", "sched_process_fork")
@@ -216,57 +261,80 @@ impl Probe {
         // Before any call is seen, so that every switch inside one is.
         let wakeup = Hook::btf("sched_wakeup", "sched_wakeup");
         let switch = Hook::btf("sched_switch", "sched_switch");
-        let programs = match hooks {
+        // Before any call is seen, so that a handler's calls are told from a restart.
+        let signal = Hook::btf("signal_deliver", "signal_deliver");
+        let mut programs = match hooks {
             // Only BTF tracepoints hand over tasks that do not run. These run with interrupts off, so
             // that nothing preempts them.
-            Hooks::Perf => [
+            Hooks::Perf => vec![
                 fork,
                 wakeup,
                 switch,
+                signal,
                 Hook::perf("exit_perf", "sched", "sched_process_exit"),
                 Hook::perf("sys_exit_perf", "raw_syscalls", "sys_exit"),
                 Hook::perf("sys_enter_perf", "raw_syscalls", "sys_enter"),
             ],
-            _ => [
+            _ => vec![
                 fork,
                 wakeup,
                 switch,
+                signal,
                 Hook::btf("process_exit", "sched_process_exit"),
                 Hook::btf("sys_exit", "sys_exit"),
                 Hook::btf("sys_enter", "sys_enter"),
             ],
         };
-        for hook in programs {
-            hook.load(&mut ebpf, Some(&btf))?;
+        // Exec can change the tid of a thread.
+        if matches!(told.request.scope, Scope::Thread(_) | Scope::Threads(_)) {
+            programs.insert(
+                0,
+                match hooks {
+                    Hooks::Perf => Hook::perf("exec_perf", "sched", "sched_process_exec"),
+                    _ => Hook::btf("process_exec", "sched_process_exec"),
+                },
+            );
         }
+        let mut to_load = vec![Hook::iterator("open_calls")];
+        to_load.extend_from_slice(&programs);
+        let mut loaded = hook::load_all(&mut ebpf, &to_load, Some(&btf)).into_iter();
+        // This one is not for every kernel: bpf_task_pt_regs is there since 5.15.
+        let _ = loaded.next();
+        loaded.collect::<Result<()>>()?;
         load::set_knobs(&mut ebpf, detail::FIRST)?;
-        // Not on every kernel: bpf_task_pt_regs is there since 5.15.
         let tasks = match told.request.scope {
             Scope::Process(pid) => Tasks::OfProcess(pid),
-            Scope::Thread(tid) => Tasks::Thread(tid),
+            // Not the one thread: its tid may change.
+            Scope::Thread(thread) => Tasks::OfProcess(thread.tgid),
             _ => Tasks::All,
         };
-        let open_calls = load::typed::<Iter>(&mut ebpf, "open_calls").ok().and_then(|program| {
-            program.load("task", &btf).ok()?;
-            bpf::link_task_iterator(program.fd().ok()?.as_fd(), tasks).ok()
-        });
+        let open_calls = load::typed::<Iter>(&mut ebpf, "open_calls")
+            .ok()
+            .and_then(|program| bpf::link_task_iterator(program.fd().ok()?.as_fd(), tasks).ok());
         let mut groups = None;
         if told.request.group_by != GroupBy::Syscall {
             let program: &mut Iter = load::typed(&mut ebpf, "thread_totals")?;
             program.load("task", &btf).context("cannot load the iterator over threads")?;
             let Request { group_by, room, .. } = told.request;
-            groups = Some(Groups::open(&mut ebpf, *group_by, room.groups)?);
+            let cpus = possible_cpus()?;
+            groups = Some(Groups::open(&mut ebpf, *group_by, room.groups, cpus, tasks)?);
         }
+        // Without it, CPU time is known from each CPU's first context switch on.
+        let _ = cpu_time::load_iterator(&mut ebpf, &btf);
         drop(btf);
-        let mut links = Vec::new();
-        for hook in programs {
-            links.push(hook.attach(&mut ebpf)?);
-        }
-        let probe = Self::attached(ebpf, links, diagnostics, hooks)?;
-        Ok(Self { open_calls, groups, ..probe })
+        let (links, targets) = around.attach(programs, &mut ebpf, told)?;
+        // The first reading finds the calls that were interrupted unseen.
+        let was_read = open_calls
+            .as_ref()
+            .is_some_and(|link| bpf::run_iterator::<InFlight>(link.as_fd()).is_ok());
+        let stopped_in_calls = if was_read { 0 } else { stopped::in_calls(&told.request.scope) };
+        let mut probe = Self::attached(ebpf, links, targets, diagnostics, hooks)?;
+        let mut cpu_times = CpuTimes::open(&probe.ebpf, possible_cpus()?)?;
+        cpu_times.begin(&mut probe.ebpf, tasks);
+        Ok(Self { open_calls, stopped_in_calls, groups, cpu_times: Some(cpu_times), ..probe })
     }
 
-    fn attach_raw(told: &Told<'_>, because: String) -> Result<Self> {
+    fn attach_raw(told: &Told<'_>, because: String, around: &Around<'_>) -> Result<Self> {
         let by = told.request.group_by;
         if by != GroupBy::Syscall {
             bail!("--by {} takes BTF tracepoints and task storage: Linux 5.11 with BTF", by.id());
@@ -276,11 +344,12 @@ impl Probe {
         }
         let (mut ebpf, diagnostics) = load::load(load::RAW_OBJECT, told)?;
         load::set_knobs(&mut ebpf, detail::NO_PARTS)?;
-        // Before 5.12 there is no compare-exchange, nor does one program preempt another.
-        let exchange = preflight::kernel_is_at_least(5, 12);
-        let sys_exit = if exchange { "sys_exit_cmpxchg" } else { "sys_exit" };
+        // Where there is no compare-exchange, no program preempts another.
+        let sys_exit =
+            if preemption::programs().exchange { "sys_exit_cmpxchg" } else { "sys_exit" };
         let mut programs = vec![
             Hook::raw("process_exec", "sched_process_exec"),
+            Hook::raw("signal_deliver", "signal_deliver"),
             Hook::raw("process_exit", "sched_process_exit"),
             Hook::raw(sys_exit, "sys_exit"),
             Hook::raw("sys_enter", "sys_enter"),
@@ -288,26 +357,18 @@ impl Probe {
         if told.offsets.is_some() {
             programs.insert(0, Hook::raw("process_fork", "sched_process_fork"));
         }
-        for hook in &programs {
-            hook.load(&mut ebpf, None)?;
-        }
-        let mut links = Vec::new();
-        for hook in programs {
-            // Without BTF a child cannot be recognised when it is forked. The threads that exist
-            // now are entered instead; any other thread is younger. `process_exit` is attached
-            // before, so that a thread which dies meanwhile is not left in the map for long.
-            if hook.tracepoint() == "sys_exit" && told.offsets.is_none() {
-                load::enter_threads(&mut ebpf, told.scope.id)?;
-            }
-            links.push(hook.attach(&mut ebpf)?);
-        }
+        hook::load_all(&mut ebpf, &programs, None).into_iter().collect::<Result<()>>()?;
+        let (links, targets) = around.attach(programs, &mut ebpf, told)?;
         let hooks = Hooks::Raw { because, tells_abi: told.offsets.is_some() };
-        Self::attached(ebpf, links, diagnostics, hooks)
+        let stopped_in_calls = stopped::in_calls(&told.request.scope);
+        let probe = Self::attached(ebpf, links, targets, diagnostics, hooks)?;
+        Ok(Self { stopped_in_calls, ..probe })
     }
 
     fn attached(
         ebpf: Ebpf,
         links: Vec<Attached>,
+        targets: Targets,
         diagnostics: Option<Diagnostics>,
         hooks: Hooks,
     ) -> Result<Self> {
@@ -323,7 +384,12 @@ impl Probe {
             hooks,
             attached_at_ns: monotonic_ns(),
             detail,
+            grace_period: GracePeriod::prepare(),
+            targets,
+            cpu_times: None,
+            other_tracers: None,
             open_calls: None,
+            stopped_in_calls: 0,
             groups: None,
             final_misses: None,
         })
@@ -342,25 +408,39 @@ impl Probe {
     /// What has been recorded so far. Call it at least every two seconds: the kernel's bucket
     /// counters wrap at 2^32 calls.
     pub fn snapshot(&mut self) -> (u64, Vec<KindSample>, LedgerSample) {
-        // The ledger last: what the histograms count, it counts as well.
         let at_ns = monotonic_ns();
         let kinds = self.maps.kinds();
-        let counters = self.maps.counters();
+        let mut counters = self.maps.counters_with(&kinds);
+        counters[Counter::TargetsFull as usize] += self.targets.without_room();
+        counters[Counter::RestartsGuessed as usize] += self.stopped_in_calls;
         let program_misses = self.final_misses.unwrap_or_else(|| self.program_misses());
-        (at_ns, kinds, LedgerSample { counters, program_misses })
+        let recording = kinds.unfinished;
+        (at_ns, kinds.kinds, LedgerSample { counters, recording, program_misses })
+    }
+
+    /// Ends the measurement at once: calls that end from now on are not recorded, though the programs
+    /// stay attached until [`Probe::detach`]. Returns when that was, ns of CLOCK_MONOTONIC. A program
+    /// may still be recording a call that has ended before; after detaching none is.
+    pub fn stop(&mut self) -> u64 {
+        self.detail.stop();
+        self.settle_cpu_time();
+        monotonic_ns()
     }
 
     /// Detaches the programs, waits until none of them is running any more, and unloads them; what
     /// was recorded stays readable and no longer changes.
     pub fn detach(&mut self) {
+        // Nothing is recorded from here on, and who dies still leaves behind what was recorded of it.
+        close_last(&mut self.links, SYSCALL_HOOKS);
+        self.settle_cpu_time();
         if let Some(groups) = &mut self.groups {
-            // Nothing is recorded from here on, and who dies still leaves behind what was
-            // recorded of it.
-            close_last(&mut self.links, SYSCALL_HOOKS);
+            self.grace_period.wait();
             groups.settle();
         }
         let all = self.links.len();
         close_last(&mut self.links, all);
+        self.grace_period.wait();
+        self.maps.read_anew();
         self.open_calls = None;
         let misses = self.program_misses();
         self.final_misses.get_or_insert(misses);
@@ -392,7 +472,45 @@ impl Probe {
     /// # Errors
     /// When these hooks cannot, or the kernel refuses to attach again.
     pub fn set_detail(&mut self, level: Detail) -> Result<()> {
-        self.detail.set(level, &mut self.ebpf, &mut self.links)
+        let (before, after) = (self.detail.sees_switches(), detail::sees_switches(level));
+        if let Some(cpu_times) = &mut self.cpu_times
+            && !before
+            && after
+        {
+            cpu_times.resume();
+        }
+        self.detail.set(level, &mut self.ebpf, &mut self.links)?;
+        if let Some(cpu_times) = &mut self.cpu_times
+            && !after
+        {
+            cpu_times.pause();
+        }
+        Ok(())
+    }
+
+    /// How many other BPF programs were at the hooks where calls are measured, just before these were
+    /// attached; `None` where that could not be told.
+    pub fn other_tracers(&self) -> Option<u32> {
+        self.other_tracers
+    }
+
+    /// CPU time of what is measured since attaching; `None` where these hooks do not see context
+    /// switches.
+    pub fn cpu_time(&mut self) -> Option<CpuSample> {
+        let missed = self.slices_missed();
+        self.cpu_times.as_mut().map(|cpu_times| cpu_times.read(missed))
+    }
+
+    /// What is used from here on is not counted.
+    fn settle_cpu_time(&mut self) {
+        let missed = self.slices_missed();
+        if let Some(cpu_times) = &mut self.cpu_times {
+            cpu_times.settle(missed);
+        }
+    }
+
+    fn slices_missed(&self) -> u64 {
+        self.maps.counter(Counter::SlicesMissed)
     }
 
     /// Begins to measure what the programs cost. While that goes on, every program on the host pays
@@ -435,7 +553,12 @@ impl Probe {
 
     /// How many followed children live.
     pub fn children(&self) -> u64 {
-        self.maps.counters()[Counter::Children as usize]
+        self.targets.children()
+    }
+
+    /// How many of the processes, or the threads, that were given live.
+    pub fn targets_left(&self) -> u64 {
+        self.targets.left()
     }
 
     /// Kernel memory of the maps, bytes, as the kernel accounts for it.
@@ -446,8 +569,44 @@ impl Probe {
         maps::accounted_bytes(&self.ebpf)
     }
 
-    fn program_misses(&self) -> Option<u64> {
-        self.running().map(|program| bpf::recursion_misses(program.as_fd())).sum()
+    fn program_misses(&self) -> SkippedRuns {
+        let each = self.running().map(|program| bpf::recursion_misses(program.as_fd()));
+        each.fold(SkippedRuns::NotCounted, SkippedRuns::and)
+    }
+}
+
+/// What attaching takes beside the programs.
+struct Around<'a> {
+    namespace: RefCell<Option<Namespace>>,
+    is_there: IsThere<'a>,
+    kernel: KernelBtf,
+}
+
+impl Around<'_> {
+    /// Attaches `programs` in their order. Between those that see threads begin and end and those that see calls,
+    /// settles which targets there are.
+    fn attach(
+        &self,
+        programs: Vec<Hook>,
+        ebpf: &mut Ebpf,
+        told: &Told<'_>,
+    ) -> Result<(Vec<Attached>, Targets)> {
+        let mut links = Vec::new();
+        let mut targets = None;
+        for hook in programs {
+            if hook.tracepoint() == "sys_exit" {
+                // Without BTF a child cannot be recognised when it is forked. The threads that exist
+                // now are entered instead; any other thread is younger. `process_exit` is attached
+                // before, so that a thread which dies meanwhile is not left in the map for long.
+                if told.offsets.is_none() {
+                    load::enter_threads(ebpf, told.scope.id)?;
+                }
+                let mut namespace = self.namespace.borrow_mut();
+                targets = Some(Targets::settle(ebpf, told, namespace.as_mut(), self.is_there)?);
+            }
+            links.push(hook.attach(ebpf)?);
+        }
+        Ok((links, targets.context("no program for `sys_exit`")?))
     }
 }
 
@@ -468,27 +627,26 @@ impl OpenCallSample {
             entered_at_ns: (record.entered_at != 0).then_some(record.entered_at),
             args: record.args,
             runnable: record.runnable != 0,
+            interrupted: record.interrupted != 0,
         })
     }
 }
 
-/// Where the running kernel keeps what the programs read.
-fn kernel_offsets() -> Result<Offsets> {
-    let bytes = fs::read(kernel_btf::VMLINUX)
-        .with_context(|| format!("no kernel BTF in {}", kernel_btf::VMLINUX))?;
-    kernel_btf::offsets(&bytes)
+/// The kernel's BTF, as far as attaching takes it.
+fn attachable_btf(kernel: &KernelBtf) -> Result<Btf> {
+    let bytes = kernel.attachable.as_ref().map_err(|why| anyhow!("{why:#}"));
+    let btf = bytes.and_then(|bytes| Ok(Btf::parse(bytes, Endianness::default())?));
+    // The verifier is about to take some as well, which counts in a cgroup.
+    give_back_memory();
+    btf.context("cannot read the kernel's BTF")
 }
 
-/// Detaches `count` programs, and waits until none of them is running any more.
+/// Detaches `count` programs; they may still be running.
 fn close_last(links: &mut Vec<Attached>, count: usize) {
     // `sys_enter` first, which was attached last: no enter without its exit here either.
     for _ in 0..count {
         links.pop();
     }
-    // Programs run inside an RCU read-side section; this call returns after all that began
-    // before it have ended (membarrier(2), MEMBARRIER_CMD_GLOBAL).
-    // SAFETY: takes three integers and touches no memory of ours.
-    unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };
 }
 
 /// Kernels before 5.11 charge BPF memory to this limit. Where it cannot be lifted, loading says so.
@@ -497,29 +655,11 @@ fn lift_memlock_limit() {
     let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
 }
 
-/// Parsing the kernel's BTF takes some 30 MiB for a moment, which the allocator would keep.
+/// Reading the kernel's BTF takes several MiB for a moment, which the allocator would keep.
 fn give_back_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: takes an integer; may be called at any time.
     unsafe {
         libc::malloc_trim(0);
     }
-}
-
-/// CPUs that may ever be online: what per-CPU arrays are sized by.
-fn possible_cpus() -> Result<u32> {
-    let cpus =
-        aya::util::nr_cpus().map_err(|(path, error)| anyhow!("cannot read {path}: {error}"))?;
-    match u32::try_from(cpus) {
-        Ok(cpus) if cpus > 0 => Ok(cpus),
-        _ => bail!("the kernel names {cpus} possible CPUs"),
-    }
-}
-
-/// Now, ns of CLOCK_MONOTONIC: the clock of `bpf_ktime_get_ns`.
-pub(crate) fn monotonic_ns() -> u64 {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the kernel writes one timespec to the place given.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }

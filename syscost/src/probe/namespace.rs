@@ -1,13 +1,19 @@
 //! The PID namespace that this process lives in, where that is not the root one: the kernel's
 //! programs tell tasks by the ids that the root one gives them.
 
-use std::{fs, os::fd::AsFd, os::unix::fs::MetadataExt};
+use std::{
+    fs,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::MetadataExt,
+    },
+};
 
 use anyhow::{Context, Result, anyhow};
-use aya::{Btf, programs::Iter};
+use aya::programs::Iter;
 use syscost_common::{config::Offsets, scope::TaskIds};
 
-use super::{bpf, load};
+use super::{bpf, kernel_btf::KernelBtf, load};
 
 /// The inode of the root PID namespace (PROC_PID_INIT_INO, include/linux/proc_ns.h).
 const ROOT_INODE: u64 = 0xEFFF_FFFC;
@@ -16,7 +22,7 @@ const ROOT_INODE: u64 = 0xEFFF_FFFC;
 const OWN: &str = "/proc/self/ns/pid";
 
 /// A PID namespace that is not the root one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Namespace {
     /// How deep it lies, at least 1.
     pub(super) level: u32,
@@ -25,6 +31,8 @@ pub(super) struct Namespace {
     /// Its inode number.
     pub(super) ino: u64,
     tasks: Vec<TaskIds>,
+    /// The iterator that lists them.
+    list: OwnedFd,
 }
 
 // SAFETY: integers only.
@@ -40,15 +48,17 @@ impl Namespace {
     ///
     /// # Errors
     /// When the kernel cannot say which of its ids are whose here.
-    pub(super) fn own(offsets: Option<&Offsets>) -> Result<Option<Self>> {
+    pub(super) fn own(kernel: &KernelBtf) -> Result<Option<Self>> {
         let own = fs::metadata(OWN).with_context(|| format!("cannot look at {OWN}"))?;
         if own.ino() == ROOT_INODE {
             return Ok(None);
         }
-        let offsets = offsets.context(
+        let offsets = kernel.offsets.as_ref().ok().context(
             "in a PID namespace the kernel's own ids are told by its BTF: there is none",
         )?;
-        let tasks = tasks(*offsets).context(
+        let list = list(*offsets, kernel);
+        let tasks = list.and_then(|list| Ok((bpf::run_iterator(list.as_fd())?, list)));
+        let (tasks, list): (Vec<TaskIds>, _) = tasks.context(
             "cannot tell which ids the kernel gives the tasks of this PID namespace: that takes \
              Linux 5.11; run syscost outside, with the PID that the host gives the process",
         )?;
@@ -56,30 +66,36 @@ impl Namespace {
         let (major, minor) = (libc::major(own.dev()), libc::minor(own.dev()));
         // As `MKDEV` (include/linux/kdev_t.h), where user space has an encoding of its own.
         let dev = u64::from(major) << 20 | u64::from(minor);
-        Ok(Some(Self { level, dev, ino: own.ino(), tasks }))
+        Ok(Some(Self { level, dev, ino: own.ino(), tasks, list }))
     }
 
-    /// What the root namespace calls the threads that this one calls `ids`.
+    /// What the root namespace calls the thread that this one calls `id`.
     ///
     /// # Errors
     /// When there is none by that id any more.
-    pub(super) fn root_ids(&self, ids: &[u32]) -> Result<Vec<u32>> {
-        let root_id = |&id: &u32| {
-            let task = self.tasks.iter().find(|task| task.shown_tid == id);
-            task.map(|task| task.tid).ok_or_else(|| {
-                anyhow!("no process {id}: it has exited, or the PID is wrong (ps -e lists them)")
-            })
-        };
-        ids.iter().map(root_id).collect()
+    pub(super) fn root_id(&self, id: u32) -> Result<u32> {
+        let task = self.tasks.iter().find(|task| task.shown_tid == id);
+        task.map(|task| task.tid).ok_or_else(|| {
+            anyhow!("no process {id}: it has exited, or the PID is wrong (ps -e lists them)")
+        })
+    }
+
+    /// Looks again which tasks there are.
+    ///
+    /// # Errors
+    /// When the kernel does not list them any more.
+    pub(super) fn refresh(&mut self) -> Result<()> {
+        self.tasks = bpf::run_iterator(self.list.as_fd())?;
+        Ok(())
     }
 }
 
-/// The tasks that this process can see. The programs are loaded for that alone, and unloaded.
-fn tasks(offsets: Offsets) -> Result<Vec<TaskIds>> {
+/// The iterator over the tasks that this process can see. Its program is loaded for that alone, and
+/// unloaded with it.
+fn list(offsets: Offsets, kernel: &KernelBtf) -> Result<OwnedFd> {
     let mut ebpf = load::smallest(offsets)?;
-    let btf = Btf::from_sys_fs().context("cannot read the kernel's BTF")?;
+    let btf = super::attachable_btf(kernel)?;
     let program: &mut Iter = load::typed(&mut ebpf, "task_ids")?;
     program.load("task", &btf).context("cannot load the iterator over tasks")?;
-    let link = bpf::link_task_iterator(program.fd()?.as_fd(), bpf::Tasks::All)?;
-    Ok(bpf::run_iterator(link.as_fd())?)
+    Ok(bpf::link_task_iterator(program.fd()?.as_fd(), bpf::Tasks::All)?)
 }

@@ -6,12 +6,12 @@ use anyhow::{Context, Result, bail};
 use syscost_common::{cell::PartOf, open_call::MAX_OPEN_BY_TID};
 
 use super::{
-    HookChoice, Hooks, Probe, Request, kernel_btf, map_bytes_at_most, namespace,
-    namespace::Namespace,
+    HookChoice, Hooks, Probe, Request, kernel_btf, kernel_btf::KernelBtf, map_bytes_at_most,
+    namespace, namespace::Namespace, preemption,
 };
 use crate::{
     model::preflight::{Finding, Report, Verdict},
-    sample::{KindKey, KindSample},
+    sample::{KindKey, KindSample, SkippedRuns},
 };
 
 /// Some of include/uapi/linux/capability.h.
@@ -41,7 +41,22 @@ pub(super) fn require_privileges() -> Result<()> {
     if !has_privileges(effective_capabilities()?) {
         bail!("cannot load BPF programs: needs CAP_BPF and CAP_PERFMON (try sudo)");
     }
+    if in_user_namespace() {
+        bail!("cannot load BPF programs: {OF_USER_NAMESPACE}");
+    }
     Ok(())
+}
+
+/// The inode of the root user namespace (PROC_USER_INIT_INO, include/linux/proc_ns.h).
+const ROOT_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
+
+const OF_USER_NAMESPACE: &str = "the capabilities of this process hold in a user namespace only; run syscost as root \
+                                 of the host, outside the container";
+
+fn in_user_namespace() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    // Kernels without the namespaces have only the root.
+    fs::metadata("/proc/self/ns/user").is_ok_and(|own| own.ino() != ROOT_USER_NAMESPACE)
 }
 
 fn has_privileges(capabilities: u64) -> bool {
@@ -54,13 +69,6 @@ fn effective_capabilities() -> Result<u64> {
     Ok(status.context("cannot read /proc/self/status")?.capeff)
 }
 
-/// Whether this kernel may preempt a thread inside a program at a tracepoint, and then skips that
-/// program for all others on the CPU (`__bpf_trace_run`, kernel/trace/bpf_trace.c). Those of perf
-/// keep preemption off (include/trace/perf.h).
-pub(super) fn preempts_programs() -> bool {
-    kernel_is_at_least(7, 0)
-}
-
 /// Whether attaching to perf's tracepoints, on a kernel where that is to be done, takes CAP_SYS_ADMIN
 /// instead of CAP_PERFMON. The kernel itself knows levels up to 2 of `kernel.perf_event_paranoid`, and
 /// CAP_PERFMON overrides them all (Documentation/admin-guide/sysctl/kernel.rst). Distributions have
@@ -68,7 +76,7 @@ pub(super) fn preempts_programs() -> bool {
 pub fn perf_takes_admin() -> bool {
     let level = fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").ok();
     let level = level.and_then(|level| level.trim().parse::<i32>().ok());
-    preempts_programs() && level.is_some_and(|level| level > 2)
+    level.is_some_and(|level| level > 2) && preemption::programs().preempted
 }
 
 /// Whether the running kernel is `major.minor` or newer.
@@ -92,17 +100,9 @@ fn kernel() -> Finding {
 
 fn btf() -> Finding {
     let subject = "BTF";
-    match fs::read(kernel_btf::VMLINUX) {
-        Err(error) => Finding::limited(
-            subject,
-            format!("{}: {error}; raw tracepoints will be used", kernel_btf::VMLINUX),
-        ),
-        Ok(bytes) => match kernel_btf::offsets(&bytes) {
-            Ok(_) => Finding::good(subject, kernel_btf::VMLINUX.to_owned()),
-            Err(error) => {
-                Finding::limited(subject, format!("{error:#}; raw tracepoints will be used"))
-            }
-        },
+    match KernelBtf::read().offsets {
+        Ok(_) => Finding::good(subject, kernel_btf::VMLINUX.to_owned()),
+        Err(error) => Finding::limited(subject, format!("{error:#}; raw tracepoints will be used")),
     }
 }
 
@@ -125,6 +125,9 @@ fn privileges() -> Finding {
     let subject = "privileges";
     match effective_capabilities() {
         Err(error) => Finding::bad(subject, format!("{error:#}")),
+        Ok(capabilities) if has_privileges(capabilities) && in_user_namespace() => {
+            Finding::bad(subject, OF_USER_NAMESPACE.to_owned())
+        }
         Ok(capabilities) if capabilities & (1 << CAP_SYS_ADMIN) != 0 => {
             Finding::good(subject, "CAP_SYS_ADMIN".to_owned())
         }
@@ -163,8 +166,9 @@ fn other_users() -> Finding {
         Finding::limited(
             subject,
             format!(
-                "/proc hides their processes ({hidepid}): only those of this user can be \
-                 measured; needs CAP_SYS_PTRACE as well (try sudo)"
+                "/proc hides their processes ({hidepid}): -p and -t find those of this user only, \
+                 others take CAP_SYS_PTRACE as well (try sudo); -a, --comm, --uid and --cgroup \
+                 measure and name them all the same"
             ),
         )
     }
@@ -198,8 +202,7 @@ fn pid_namespace() -> Finding {
     if namespace::is_root() {
         return Finding::good(subject, "the root one".to_owned());
     }
-    let offsets = super::kernel_offsets();
-    match Namespace::own(offsets.as_ref().ok()) {
+    match Namespace::own(&KernelBtf::read()) {
         Ok(_) => Finding::good(
             subject,
             "not the root one: PIDs given and shown are those of this one, and `-a`, `--comm` and \
@@ -262,7 +265,7 @@ fn trial(choice: HookChoice) -> Vec<Finding> {
     let recorded = format!("{counted} of {CALLS} calls of a trial were recorded");
     let counting = match ledger.program_misses {
         _ if counted == CALLS => Finding::good("counting", recorded),
-        Some(skipped @ 1..) => Finding::limited(
+        SkippedRuns::Counted(skipped @ 1..) => Finding::limited(
             "counting",
             format!("{recorded}; the kernel skipped {skipped} program runs meanwhile"),
         ),
@@ -281,19 +284,40 @@ fn trial(choice: HookChoice) -> Vec<Finding> {
         if all { Finding::good("latencies", told) } else { Finding::limited("latencies", told) }
     };
     let misses = match ledger.program_misses {
-        Some(_) if preempts_programs() && *probe.hooks() != Hooks::Perf => Finding::limited(
-            "skipped runs",
-            "counted by the kernel; where threads preempt each other inside a program, newer \
+        SkippedRuns::Counted(_)
+            if preemption::programs().preempted && *probe.hooks() != Hooks::Perf =>
+        {
+            Finding::limited(
+                "skipped runs",
+                "counted by the kernel; where threads preempt each other inside a program, newer \
              kernels skip it for others, and numbers carry \">=\""
+                    .to_owned(),
+            )
+        }
+        SkippedRuns::Counted(_) => {
+            Finding::good("skipped runs", "counted by the kernel".to_owned())
+        }
+        SkippedRuns::NotCounted => Finding::good(
+            "skipped runs",
+            "not counted by this kernel (before 5.12), which skips none at these hooks: shown as \
+             \"–\""
                 .to_owned(),
         ),
-        Some(_) => Finding::good("skipped runs", "counted by the kernel".to_owned()),
-        None => Finding::limited(
+        SkippedRuns::Unknown => Finding::limited(
             "skipped runs",
-            "not counted by this kernel (before 5.12): shown as \"–\"".to_owned(),
+            "the kernel does not tell: no number is exact".to_owned(),
         ),
     };
-    vec![hooks, counting, parts, misses]
+    // Where it was tried, it shows in the hooks.
+    let preemption::Programs { preempted, untried, .. } = preemption::programs();
+    let untried = untried.map(|why| {
+        let taken = if preempted { "they are assumed to be" } else { "none was at its time" };
+        Finding::limited(
+            "preemption",
+            format!("whether threads are preempted inside programs was not tried ({why}): {taken}"),
+        )
+    });
+    [hooks, counting, parts, misses].into_iter().chain(untried).collect()
 }
 
 /// What no tracer on these hooks can see.

@@ -8,19 +8,16 @@ use tokio::{
     time::sleep,
 };
 
-use super::Source;
+use super::{Source, emptiness::Emptiness};
 use crate::{
-    probe::{CostMeasurement, Hooks, Probe, Request},
+    probe::{CostMeasurement, Hooks, Probe, ProgramCost, Request},
+    reading::Reading,
     sample::{Calibrated, CostSample, Detail, GroupKey, GroupsSample, Sample},
     target::{CpuClock, Process, Target, cgroup::Cgroups},
 };
 
 /// How often to look whether those are gone of whom the kernel does not tell.
 const LOOK: Duration = Duration::from_millis(20);
-
-/// How long to measure what the programs cost: long enough for some thousand runs where they matter,
-/// short enough for nobody to notice.
-const COST_TIME: Duration = Duration::from_millis(20);
 
 /// What is measured and the probes that measure it.
 pub struct Live {
@@ -29,10 +26,16 @@ pub struct Live {
     held: Vec<AsyncFd<OwnedFd>>,
     probe: Probe,
     only: Option<String>,
+    emptiness: Emptiness,
     cgroups: Cgroups,
     cpu: CpuClock,
+    ring_at_attach: bool,
     calibrated: Option<Calibrated>,
     cost: Option<CostSample>,
+    /// The measurement of the cost that is going on.
+    cost_began: Option<CostMeasurement>,
+    /// From when on samples count, ns of CLOCK_MONOTONIC.
+    began_at_ns: u64,
     finished: Option<Sample>,
 }
 
@@ -49,15 +52,19 @@ impl Live {
     ) -> Result<Self> {
         let held = target.processes().map(hold).collect::<Result<Vec<_>>>();
         let held = held.context("cannot wait for processes to exit")?;
-        let probe = Probe::attach(request)?;
+        let probe = Probe::attach_to(request, &|id| target.is_there(id))?;
         Ok(Self {
             cpu: CpuClock::start(&target),
+            ring_at_attach: target.has_ring(),
             calibrated,
             cost: None,
+            cost_began: None,
+            began_at_ns: probe.attached_at_ns(),
             target,
             held,
             probe,
             only: request.filter.describe(),
+            emptiness: Emptiness::new(request.filter.wants_nothing(), crate::probe::monotonic_ns()),
             cgroups: Cgroups::default(),
             finished: None,
         })
@@ -73,39 +80,42 @@ impl Live {
         self.probe.hooks()
     }
 
-    /// As [`Source::measure_cost`], for whoever has privileges now and none later. Takes as long as
-    /// that does.
-    pub fn measure_cost_now(&mut self) -> Result<()> {
-        let began = self.probe.begin_cost()?;
-        std::thread::sleep(COST_TIME);
-        self.end_cost(began, None);
-        Ok(())
+    /// Lets the time since attach begin now. For a command that has waited until now: whatever was
+    /// counted is from now on.
+    pub fn begin_now(&mut self) {
+        self.began_at_ns = crate::probe::monotonic_ns();
     }
 
-    fn end_cost(&mut self, began: CostMeasurement, budget_pct: Option<f64>) -> f64 {
-        let cost = self.probe.end_cost(began);
+    /// `exited`: whether the target has. `is_last`: nothing is measured any more.
+    fn read(&mut self, exited: bool, is_last: bool) -> Result<Sample> {
+        // Before the open calls are listed: of those, the ones that had been entered by then were
+        // open then.
         let at_ns = crate::probe::monotonic_ns();
-        let (run_pct, run_ns) = (cost.run_pct, cost.run_ns);
-        self.cost = Some(CostSample { run_pct, run_ns, at_ns, budget_pct });
-        run_pct
-    }
-
-    fn read(&mut self, exited: bool) -> Result<Sample> {
         let open_calls = self.probe.open_calls();
-        let groups = self.probe.groups()?.map(|groups| self.name(groups));
-        let (at_ns, kinds, ledger) = self.probe.snapshot();
-        let subject = self.target.subject(self.only.clone(), exited);
-        let attached_at_ns = self.probe.attached_at_ns();
+        let groups = self.probe.groups()?;
+        let (_, kinds, ledger) = self.probe.snapshot();
+        let cpu = self.probe.cpu_time().unwrap_or_else(|| self.cpu.sample());
+        let read_ns = crate::probe::monotonic_ns().saturating_sub(at_ns);
+        let groups = groups.map(|groups| self.name(groups));
+        let mut subject = self.target.subject(self.only.clone(), exited);
+        if let Target::Threads(_) = self.target {
+            let left = u32::try_from(self.probe.targets_left());
+            subject.threads = left.map_or(Reading::NotCollected, Reading::Exact);
+        }
+        subject.why_empty = self.emptiness.why(&self.target, &ledger, at_ns, is_last);
         Ok(Sample {
             at_ns,
-            attached_at_ns,
+            read_ns,
+            attached_at_ns: self.began_at_ns,
             subject,
             kinds,
             open_calls,
             groups,
             ledger,
             detail: self.probe.detail(),
-            cpu_ns: self.cpu.passed_ns(),
+            cpu,
+            ring_at_attach: self.ring_at_attach,
+            other_tracers: self.probe.other_tracers(),
             calibrated: self.calibrated,
             cost: self.cost,
         })
@@ -123,7 +133,12 @@ impl Live {
 
     /// Whether nothing is left to measure.
     fn is_over(&self) -> bool {
-        self.target.has_exited() && self.probe.children() == 0
+        let ended = match self.target {
+            // Exec may have changed their tids: only the programs know which threads are left.
+            Target::Threads(_) => self.target.has_exited() || self.probe.targets_left() == 0,
+            _ => self.target.has_exited(),
+        };
+        ended && self.probe.children() == 0
     }
 }
 
@@ -138,7 +153,7 @@ impl Source for Live {
     fn sample(&mut self) -> Result<Sample> {
         match &self.finished {
             Some(sample) => Ok(sample.clone()),
-            None => self.read(false),
+            None => self.read(false, false),
         }
     }
 
@@ -163,22 +178,36 @@ impl Source for Live {
         self.probe.set_detail(level)
     }
 
-    async fn measure_cost(&mut self, budget_pct: Option<f64>) -> Result<f64> {
-        let began = self.probe.begin_cost()?;
-        sleep(COST_TIME).await;
-        Ok(self.end_cost(began, budget_pct))
+    fn begin_cost(&mut self) -> Result<()> {
+        self.cost_began = Some(self.probe.begin_cost()?);
+        Ok(())
+    }
+
+    fn end_cost(&mut self, budget_pct: Option<f64>) -> Result<f64> {
+        let began = self.cost_began.take().context("the cost is not being measured")?;
+        let ProgramCost { run_pct, run_ns } = self.probe.end_cost(began);
+        let at_ns = crate::probe::monotonic_ns();
+        let detail = self.probe.detail().level;
+        self.cost = Some(CostSample { run_pct, run_ns, at_ns, budget_pct, detail });
+        Ok(run_pct)
     }
 
     fn finish(&mut self) -> Result<Sample> {
         if let Some(sample) = &self.finished {
             return Ok(sample.clone());
         }
-        // What is open now can be listed only while the programs are there. They go at once then:
-        // until then every process on the host pays for them.
+        // The window ends here; what follows takes up to 100 ms.
+        let at_ns = self.probe.stop();
+        // What is open can be listed only while the programs are there. They go at once then: until
+        // then every process on the host pays for them.
         let open_calls = self.probe.open_calls();
+        let cpu = self.probe.cpu_time().unwrap_or_else(|| self.cpu.sample());
+        let detail = self.probe.detail();
+        self.cost_began = None;
         self.probe.detach();
         let exited = self.is_over();
-        let sample = Sample { open_calls, ..self.read(exited)? };
+        let sample =
+            Sample { at_ns, read_ns: 0, open_calls, cpu, detail, ..self.read(exited, true)? };
         self.finished = Some(sample.clone());
         Ok(sample)
     }

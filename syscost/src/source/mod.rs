@@ -1,5 +1,6 @@
 //! Where samples come from. What consumes them cannot tell one source from another.
 
+mod emptiness;
 mod live;
 
 use anyhow::Result;
@@ -21,9 +22,13 @@ pub trait Source {
     /// Collects as much detail as `level` says from now on.
     fn set_detail(&mut self, level: Detail) -> Result<()>;
 
-    /// Measures for a moment what measuring costs: the run time of the programs in the kernel, in
-    /// percent of one CPU. `budget_pct` is what that may be, for whoever looks at samples.
-    fn measure_cost(&mut self, budget_pct: Option<f64>) -> impl Future<Output = Result<f64>>;
+    /// Begins to measure what measuring costs. While that goes on, it costs more: let it be brief.
+    fn begin_cost(&mut self) -> Result<()>;
+
+    /// Ends what [`Source::begin_cost`] began: the run time of the programs in the kernel since
+    /// then, in percent of one CPU. Samples show it from now on, with `budget_pct`, the most that
+    /// it may be.
+    fn end_cost(&mut self, budget_pct: Option<f64>) -> Result<f64>;
 
     /// Stops measuring, and says what had happened by then. Later samples are the same.
     fn finish(&mut self) -> Result<Sample>;

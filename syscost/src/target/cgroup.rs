@@ -3,17 +3,20 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fs,
-    os::unix::fs::MetadataExt,
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Component, Path, PathBuf},
 };
 
 use anyhow::{Context, Result, bail};
 
+use crate::decode::printable;
+
 /// A cgroup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cgroup {
-    /// Its path as `/proc/PID/cgroup` shows it; "/" for the root.
+    /// Its path as `/proc/PID/cgroup` shows it, printable; "/" for the root.
     pub path: String,
     /// Its id: the inode number of its directory.
     pub id: u64,
@@ -24,7 +27,15 @@ pub struct Cgroup {
 impl Cgroup {
     /// What the kernel accounts for it: its `cpu.stat`.
     pub(super) fn cpu_stat(&self) -> Result<PathBuf> {
-        Ok(mount()?.join(self.path.trim_start_matches('/')).join("cpu.stat"))
+        Ok(self.directory()?.join("cpu.stat"))
+    }
+
+    /// Its directory.
+    pub(super) fn directory(&self) -> Result<PathBuf> {
+        let path = printable::original(&self.path).context("not the path of a cgroup")?;
+        // An absolute path would replace the mount.
+        let path = path.strip_prefix(b"/").unwrap_or(&path);
+        Ok(mount()?.join(OsStr::from_bytes(path)))
     }
 
     /// The cgroup at `path`: a directory below the mount, or a path as `/proc/PID/cgroup` shows
@@ -37,7 +48,7 @@ impl Cgroup {
     }
 
     fn resolve_below(mount: &Path, path: &Path) -> Result<Self> {
-        let shown = path.display();
+        let shown = printable::path(path);
         let inside = mount.join(path.strip_prefix("/").unwrap_or(path));
         // A directory wherever it is comes first; `/` is the root of cgroups, not of files.
         let directory = [path.to_owned(), inside]
@@ -49,10 +60,11 @@ impl Cgroup {
                 bail!(
                     "{shown} is in a version 1 hierarchy: the kernel's programs see the unified \
                      one only (at {})",
-                    mount.display()
+                    printable::path(mount)
                 );
             }
-            bail!("no cgroup {shown} below {} (systemd-cgls shows them)", mount.display());
+            let mount = printable::path(mount);
+            bail!("no cgroup {shown} below {mount} (systemd-cgls shows them)");
         };
         Self::at(mount, &directory)
     }
@@ -62,9 +74,9 @@ impl Cgroup {
         let below = directory.strip_prefix(mount).context("not below the mount")?;
         let names = below.components().filter(|part| matches!(part, Component::Normal(_)));
         let metadata = fs::metadata(directory)
-            .with_context(|| format!("cannot look at {}", directory.display()))?;
+            .with_context(|| format!("cannot look at {}", printable::path(directory)))?;
         Ok(Self {
-            path: format!("/{}", below.display()),
+            path: format!("/{}", printable::path(below)),
             id: metadata.ino(),
             level: u32::try_from(names.count()).context("a path of many parts")?,
         })

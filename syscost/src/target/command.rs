@@ -7,7 +7,7 @@
 use std::{
     ffi::{CString, OsStr, OsString},
     fs::File,
-    io::{self, Read, Seek, Write},
+    io::{self, Read, Write},
     os::{
         fd::{AsFd, AsRawFd, OwnedFd},
         unix::{ffi::OsStrExt, fs::PermissionsExt},
@@ -20,13 +20,12 @@ use anyhow::{Context, Result};
 use nix::{
     errno::Errno,
     fcntl::OFlag,
-    sys::signal::{
-        SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, kill, sigaction, sigprocmask,
-    },
+    sys::signal::{Signal, kill},
     unistd::{ForkResult, Pid, fork, pipe2},
 };
 
-use crate::cli::exit;
+use super::capture::{Capture, Output};
+use crate::{cli::exit, decode::printable::external, inherited};
 
 /// Where `execvp` looks when PATH is not set (glibc: `confstr(_CS_PATH)`).
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
@@ -36,16 +35,19 @@ const DEFAULT_PATH: &str = "/bin:/usr/bin";
 pub enum Stdio {
     /// Ours.
     Inherit,
-    /// Nothing to read; what it writes to either output goes to one file, see [`Command::output`].
+    /// Nothing to read; the end of what it writes to either output is kept, see [`Command::output`].
     Captured,
 }
 
 /// Why a command cannot be run, as a shell tells it.
 #[derive(Debug, thiserror::Error)]
 pub enum SpawnError {
-    /// There is no such program.
+    /// No folder of PATH has such a program.
     #[error("{0}: command not found; is it in PATH?")]
     NotFound(String),
+    /// There is no file at the path that was given.
+    #[error("{0}: no such file; check the path of the command")]
+    NoSuchFile(String),
     /// There is one, which may not be executed.
     #[error("{0}: not executable; is it a program, and may you run it?")]
     NotExecutable(String),
@@ -58,7 +60,7 @@ impl SpawnError {
     /// The code that a shell exits with.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::NotFound(_) => exit::NOT_FOUND,
+            Self::NotFound(_) | Self::NoSuchFile(_) => exit::NOT_FOUND,
             Self::NotExecutable(_) => exit::NOT_EXECUTABLE,
             Self::Failed(..) => exit::TRACING_FAILED,
         }
@@ -82,7 +84,7 @@ pub struct Command {
     /// Writing to it lets the child go; closing it ends a child that still waits.
     gate: Option<File>,
     /// What it has written, if that is captured.
-    captured: Option<File>,
+    captured: Option<Capture>,
     status: Option<ExitStatus>,
 }
 
@@ -95,20 +97,21 @@ impl Command {
     /// # Panics
     /// When `argv` is empty.
     pub fn spawn(argv: &[OsString], stdio: Stdio) -> Result<Self, SpawnError> {
-        let name = argv[0].to_string_lossy().into_owned();
+        let name = external(argv[0].as_bytes());
         let failed = |error: io::Error| SpawnError::Failed(name.clone(), error);
         let program = find(&argv[0])?;
         let exec = Exec::prepare(&program, argv).map_err(failed)?;
         let captured = match stdio {
             Stdio::Inherit => None,
-            Stdio::Captured => Some(capture_file().map_err(failed)?),
+            Stdio::Captured => Some(Capture::new().map_err(failed)?),
         };
+        let (captured, output) = captured.unzip();
         let nothing = File::open("/dev/null").map_err(failed)?;
         let (wait, gate) = pipe2(OFlag::O_CLOEXEC).map_err(|errno| failed(errno.into()))?;
         // SAFETY: there is one thread, and the child only makes system calls on what was prepared
         // before.
         match unsafe { fork() }.map_err(|errno| failed(errno.into()))? {
-            ForkResult::Child => exec.child(wait, gate, captured.as_ref(), &nothing),
+            ForkResult::Child => exec.child(wait, gate, output.as_ref(), &nothing),
             ForkResult::Parent { child } => {
                 Ok(Self { pid: child, gate: Some(gate.into()), captured, status: None })
             }
@@ -125,6 +128,9 @@ impl Command {
     /// # Errors
     /// When it was killed while it waited.
     pub fn release(&mut self) -> Result<()> {
+        if let Some(captured) = &self.captured {
+            captured.start().context("cannot start a thread")?;
+        }
         if let Some(mut gate) = self.gate.take() {
             gate.write_all(b"!").context("the command was killed before it began")?;
         }
@@ -154,15 +160,9 @@ impl Command {
         Ok(())
     }
 
-    /// What it has written so far, from the beginning; `None` where that was not captured.
-    ///
-    /// # Errors
-    /// When the file cannot be read.
-    pub fn output(&mut self) -> Result<Option<File>> {
-        if let Some(file) = &mut self.captured {
-            file.rewind().context("cannot read what the command wrote")?;
-        }
-        Ok(self.captured.as_ref().map(File::try_clone).transpose()?)
+    /// What it has written so far; `None` where that was not captured.
+    pub fn output(&self) -> Option<Output> {
+        self.captured.as_ref().map(Capture::output)
     }
 }
 
@@ -175,15 +175,6 @@ impl Drop for Command {
             unsafe { libc::waitpid(self.pid.as_raw(), std::ptr::null_mut(), 0) };
         }
     }
-}
-
-/// An unlinked file that both outputs append to.
-fn capture_file() -> io::Result<File> {
-    let file = tempfile::tempfile()?;
-    let flags = nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_GETFL)?;
-    let append = OFlag::from_bits_retain(flags) | OFlag::O_APPEND;
-    nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_SETFL(append))?;
-    Ok(file)
 }
 
 /// Everything that `execve` wants, allocated before the fork.
@@ -227,20 +218,17 @@ impl Exec {
     }
 
     /// What the child does: nothing that allocates or takes a lock.
-    fn child(&self, wait: OwnedFd, gate: OwnedFd, captured: Option<&File>, nothing: &File) -> ! {
+    fn child(&self, wait: OwnedFd, gate: OwnedFd, output: Option<&OwnedFd>, nothing: &File) -> ! {
         // Else it would hold its own gate open.
         drop(gate);
-        if let Some(captured) = captured {
-            for (from, to) in [(nothing, 0), (captured, 1), (captured, 2)] {
+        if let Some(output) = output {
+            let (nothing, output) = (nothing.as_raw_fd(), output.as_raw_fd());
+            for (from, to) in [(nothing, 0), (output, 1), (output, 2)] {
                 // SAFETY: takes two integers; what was open there is not used any more.
-                unsafe { libc::dup2(from.as_raw_fd(), to) };
+                unsafe { libc::dup2(from, to) };
             }
         }
-        let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-        // Rust's runtime ignores it, and what is ignored stays so.
-        // SAFETY: the default is no handler.
-        let _ = unsafe { sigaction(Signal::SIGPIPE, &default) };
-        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
+        inherited::restore();
         let mut byte = [0u8];
         // SAFETY: the kernel writes at most one byte to the place given.
         let read =
@@ -263,13 +251,13 @@ impl Exec {
 
 /// The file that `execvp` would execute.
 fn find(name: &OsStr) -> Result<PathBuf, SpawnError> {
-    let shown = || name.to_string_lossy().into_owned();
+    let shown = || external(name.as_bytes());
     if name.as_bytes().contains(&b'/') {
         let path = Path::new(name);
         return match (path.exists(), is_executable(path)) {
             (_, true) => Ok(path.to_owned()),
             (true, false) => Err(SpawnError::NotExecutable(shown())),
-            (false, false) => Err(SpawnError::NotFound(shown())),
+            (false, false) => Err(SpawnError::NoSuchFile(shown())),
         };
     }
     let folders = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
@@ -294,9 +282,9 @@ fn is_executable(path: &Path) -> bool {
 
 /// Whether the kernel knows how to run this: it has a magic number or names its interpreter. Else
 /// it would answer ENOEXEC (fs/exec.c), which is not found out by trying, for a failed `execve`
-/// would count.
+/// would count. Told as a shell tells it: a program has a zero in its first line, a script has none.
 fn has_interpreter(program: &Path) -> io::Result<bool> {
-    let mut head = [0u8; 64];
+    let mut head = [0u8; 128];
     let mut file = match File::open(program) {
         Ok(file) => file,
         // It may be executed and not read; then it is no script either.
@@ -304,8 +292,8 @@ fn has_interpreter(program: &Path) -> io::Result<bool> {
     };
     let length = file.read(&mut head)?;
     let head = &head[..length];
-    let text = head.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace());
-    Ok(head.starts_with(b"#!") || head.starts_with(b"\x7fELF") || !text)
+    let is_program = head.split(|byte| *byte == b'\n').next().is_some_and(|line| line.contains(&0));
+    Ok(head.starts_with(b"#!") || head.starts_with(b"\x7fELF") || is_program)
 }
 
 #[cfg(test)]
@@ -323,11 +311,8 @@ mod tests {
                 None => std::thread::yield_now(),
             }
         };
-        let mut written = String::new();
-        if let Some(mut output) = command.output().unwrap() {
-            output.read_to_string(&mut written).unwrap();
-        }
-        (exit_code(status), written)
+        let output = command.output().map_or(Vec::new(), |output| output.tail);
+        (exit_code(status), String::from_utf8(output).unwrap())
     }
 
     #[test]
@@ -348,9 +333,17 @@ mod tests {
     fn a_script_without_an_interpreter_is_the_shells() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("script");
-        std::fs::write(&path, "exit $1\n").unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-        assert_eq!(run(&[path.to_str().unwrap(), "9"], Stdio::Inherit).0, 9);
+        // UTF-8, Latin-1, and nothing at all.
+        for (script, code) in [
+            (&b"exit $1\n"[..], 9),
+            ("# größe\nexit $1".as_bytes(), 9),
+            (b"# gr\xf6\xdfe\nexit $1", 9),
+            (b"", 0),
+        ] {
+            std::fs::write(&path, script).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+            assert_eq!(run(&[path.to_str().unwrap(), "9"], Stdio::Inherit).0, code);
+        }
     }
 
     #[test]

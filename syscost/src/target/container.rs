@@ -10,6 +10,7 @@ use anyhow::{Result, bail};
 use serde_json::Value;
 
 use super::cgroup::{self, Cgroup};
+use crate::decode::printable;
 
 /// The fewest digits of an id that are not taken for a name.
 const SHORTEST_PREFIX: usize = 4;
@@ -73,7 +74,7 @@ impl Roots {
             ([one], _) | ([], [one]) => Ok((*one).clone()),
             ([], []) if running.is_empty() => bail!(
                 "no container {wanted}: there is no cgroup of any container below {}",
-                self.cgroup.display()
+                printable::path(&self.cgroup)
             ),
             ([], []) => bail!("no container {wanted}; there are {}", list(running.iter())),
             (_, several) => {

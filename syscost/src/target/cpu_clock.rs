@@ -1,4 +1,5 @@
-//! How much CPU time what is measured has used, as the kernel accounts for it.
+//! How much CPU time what is measured has used, by the kernel's accounts: where the programs in the kernel
+//! see no context switches and cannot add it up themselves.
 
 use std::{
     fs::File,
@@ -11,8 +12,8 @@ use nix::{
     time::ClockId,
 };
 
-use super::{Target, container::Container};
-use crate::reading::Reading;
+use super::{Process, Target, container::Container, thread::Thread};
+use crate::{reading::Reading, sample::CpuSample};
 
 /// The CPU time of a target since this was started. Everything it takes is open from then on: what is
 /// asked later needs no privilege.
@@ -27,13 +28,17 @@ struct Part {
     of: Of,
     began_ns: u64,
     last_ns: u64,
+    /// It could not be read any more: what it used after it was read last is not known.
+    gone: bool,
 }
 
 #[derive(Debug)]
 enum Of {
-    /// A process's or a thread's clock, and something that becomes readable when the process has
-    /// exited: then somebody else may have its PID.
+    /// A process's clock, and something that becomes readable when the process has exited: then
+    /// another one may have its PID.
     Clock(ClockId, OwnedFd),
+    /// A thread's `schedstat`. A thread's clock can be read by threads of the same process only.
+    Thread(File),
     /// A cgroup's `cpu.stat`.
     Cgroup(File),
     /// `/proc/stat`.
@@ -42,8 +47,6 @@ enum Of {
 
 /// `CPUCLOCK_SCHED` (include/linux/posix-timers_types.h): all time on a CPU, to the nanosecond.
 const CPUCLOCK_SCHED: i32 = 2;
-/// `CPUCLOCK_PERTHREAD_MASK`: of one thread, rather than its process.
-const CPUCLOCK_PERTHREAD: i32 = 4;
 
 impl CpuClock {
     /// From now on, for `target`.
@@ -52,35 +55,34 @@ impl CpuClock {
         Self { parts }
     }
 
-    /// What has been used since then, ns.
-    pub fn passed_ns(&mut self) -> Reading<u64> {
-        match &mut self.parts {
-            Some(parts) => Reading::Exact(parts.iter_mut().map(Part::passed_ns).sum()),
-            None => Reading::NotCollected,
+    /// What has been used since then.
+    pub fn sample(&mut self) -> CpuSample {
+        let Some(parts) = &mut self.parts else { return CpuSample::UNKNOWN };
+        let used_ns = parts.iter_mut().map(Part::passed_ns).sum();
+        let gone = parts.iter().filter(|part| part.gone).count();
+        CpuSample {
+            used_ns: Reading::exact_if(gone == 0, used_ns),
+            unseen: gone as u64,
+            ..CpuSample::UNKNOWN
         }
     }
 }
 
 fn parts(target: &Target) -> Option<Vec<Of>> {
-    let clock = |id: u32, flags: i32, pidfd: std::os::fd::BorrowedFd<'_>| {
+    let clock = |process: &Process| {
         // As clock_getcpuclockid(3) makes it, which asks first whether the process is there.
-        let clock = ClockId::from_raw((!(id as i32) << 3) | flags);
-        Some(Of::Clock(clock, pidfd.try_clone_to_owned().ok()?))
+        let clock = ClockId::from_raw((!(process.pid as i32) << 3) | CPUCLOCK_SCHED);
+        Some(Of::Clock(clock, process.pidfd().try_clone_to_owned().ok()?))
+    };
+    let thread = |thread: &Thread| {
+        let path = format!("/proc/{}/task/{}/schedstat", thread.process.pid, thread.tid);
+        Some(Of::Thread(File::open(path).ok()?))
     };
     match target {
         // Of those that are followed, nobody adds it up once they are gone.
         Target::Processes { follow: true, .. } | Target::Command { .. } => None,
-        Target::Processes { given, .. } => given
-            .iter()
-            .map(|process| clock(process.pid, CPUCLOCK_SCHED, process.pidfd()))
-            .collect(),
-        Target::Threads(threads) => threads
-            .iter()
-            .map(|thread| {
-                let flags = CPUCLOCK_SCHED | CPUCLOCK_PERTHREAD;
-                clock(thread.tid, flags, thread.process.pidfd())
-            })
-            .collect(),
+        Target::Processes { given, .. } => given.iter().map(clock).collect(),
+        Target::Threads(threads) => threads.iter().map(thread).collect(),
         Target::Cgroup(cgroup) | Target::Container(Container { cgroup, .. }) => {
             Some(vec![Of::Cgroup(File::open(cgroup.cpu_stat().ok()?).ok()?)])
         }
@@ -92,12 +94,14 @@ fn parts(target: &Target) -> Option<Vec<Of>> {
 impl Part {
     fn start(mut of: Of) -> Option<Self> {
         let began_ns = of.now_ns()?;
-        Some(Self { of, began_ns, last_ns: began_ns })
+        Some(Self { of, began_ns, last_ns: began_ns, gone: false })
     }
 
-    /// Who is gone uses no more.
     fn passed_ns(&mut self) -> u64 {
-        self.last_ns = self.of.now_ns().unwrap_or(self.last_ns).max(self.last_ns);
+        match self.of.now_ns() {
+            Some(now_ns) => self.last_ns = now_ns.max(self.last_ns),
+            None => self.gone = true,
+        }
         self.last_ns - self.began_ns
     }
 }
@@ -112,6 +116,8 @@ impl Of {
                 let alive = poll(&mut fds, PollTimeout::ZERO) == Ok(0);
                 alive.then(|| now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64)
             }
+            // Its first number (fs/proc/base.c, proc_pid_schedstat).
+            Self::Thread(file) => read(file)?.split_whitespace().next()?.parse().ok(),
             Self::Cgroup(file) => usage_ns(&read(file)?),
             Self::Host(file) => busy_ns(&read(file)?, ticks_per_sec()?),
         }
@@ -148,7 +154,6 @@ fn busy_ns(text: &str, ticks_per_sec: u64) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::Process;
 
     #[test]
     fn this_process_uses_what_its_clock_says() {
@@ -162,14 +167,14 @@ mod tests {
         let begin = used();
         while used() - begin < 5_000_000 {}
         let least = used() - begin;
-        let passed = clock.passed_ns().value().unwrap();
+        let passed = clock.sample().used_ns.value().unwrap();
         assert!((least..=used()).contains(&passed), "{least} {passed}");
     }
 
     #[test]
     fn who_has_no_account_is_not_collected() {
         let mut clock = CpuClock::start(&Target::Comm("nobody".to_owned()));
-        assert_eq!(clock.passed_ns(), Reading::NotCollected);
+        assert_eq!(clock.sample(), CpuSample::UNKNOWN);
     }
 
     #[test]

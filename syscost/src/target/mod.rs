@@ -3,17 +3,24 @@
 //! Loads nothing and attaches nothing. A process is held as soon as it is found, so that nobody
 //! else is measured who gets its PID.
 
+pub mod capture;
 pub mod cgroup;
 pub mod command;
 pub mod container;
 pub mod cpu_clock;
+mod presence;
 pub mod process;
+mod procfs;
+mod stat;
 pub mod thread;
 pub mod user;
+
+use std::collections::HashSet;
 
 use anyhow::Result;
 
 use crate::{
+    decode::printable::external,
     probe::Scope,
     reading::Reading,
     sample::{Subject, SubjectKind},
@@ -32,7 +39,7 @@ pub enum Target {
     Processes {
         /// Those that were given.
         given: Vec<Process>,
-        /// Whether the children that they fork from now on are measured as well.
+        /// Whether their children are measured as well, those that exist and those to come.
         follow: bool,
     },
     /// Threads; never empty.
@@ -82,10 +89,8 @@ impl Target {
                 tgids: given.iter().map(|process| process.pid).collect(),
                 follow: *follow,
             },
-            Self::Threads(threads) if threads.len() == 1 => Scope::Thread(threads[0].tid),
-            Self::Threads(threads) => {
-                Scope::Threads(threads.iter().map(|thread| thread.tid).collect())
-            }
+            Self::Threads(threads) if threads.len() == 1 => Scope::Thread(threads[0].id()),
+            Self::Threads(threads) => Scope::Threads(threads.iter().map(Thread::id).collect()),
             Self::Command { process, .. } => {
                 Scope::Processes { tgids: vec![process.pid], follow: true }
             }
@@ -108,15 +113,35 @@ impl Target {
         given.iter().chain(command)
     }
 
+    /// Whether the process, or the thread, that was given by `id` still has it and has not begun to exit.
+    pub fn is_there(&self, id: u32) -> bool {
+        match self {
+            Self::Threads(threads) => {
+                threads.iter().any(|thread| thread.tid == id && thread.is_there())
+            }
+            _ => self.processes().any(|process| process.pid == id && process.is_there()),
+        }
+    }
+
+    /// Whether one of the processes that were given holds a ring of io_uring's. Of others that is seen when
+    /// they use it.
+    pub fn has_ring(&self) -> bool {
+        match self {
+            Self::Threads(threads) => threads.iter().any(|thread| holds_ring(thread.process.pid)),
+            _ => self.processes().any(|process| holds_ring(process.pid)),
+        }
+    }
+
     /// Whether there can be an end to it: others may always come again.
     pub fn can_exit(&self) -> bool {
         matches!(self, Self::Processes { .. } | Self::Threads(_) | Self::Command { .. })
     }
 
-    /// Whether all that was given is gone. Followed children are not looked at.
+    /// Whether all processes that were given are gone, or those of the threads. Followed children are not
+    /// looked at.
     pub fn has_exited(&self) -> bool {
         match self {
-            Self::Threads(threads) => threads.iter().all(|thread| thread.now().is_none()),
+            Self::Threads(threads) => threads.iter().all(|thread| thread.process.has_exited()),
             _ => self.can_exit() && self.processes().all(Process::has_exited),
         }
     }
@@ -131,6 +156,7 @@ impl Target {
             threads: Reading::NotCollected,
             only,
             exited,
+            why_empty: None,
         };
         match self {
             Self::Processes { given, follow } => of_processes(&mut subject, given, *follow),
@@ -143,7 +169,7 @@ impl Target {
             }
             Self::Comm(name) => {
                 subject.kind = SubjectKind::Comm;
-                subject.name.clone_from(name);
+                subject.name = external(name.as_bytes());
                 subject.detail = "every process of that name".to_owned();
             }
             Self::Cgroup(cgroup) => {
@@ -152,20 +178,31 @@ impl Target {
                 subject.detail = "cgroup and those in it".to_owned();
             }
             Self::Container(container) => {
-                let id: String = container.id.chars().take(12).collect();
+                let id: String = external(container.id.as_bytes()).chars().take(12).collect();
                 subject.kind = SubjectKind::Container;
-                subject.name = container.name.clone().unwrap_or_else(|| id.clone());
+                let name = container.name.as_ref().map(|name| external(name.as_bytes()));
+                subject.name = name.unwrap_or_else(|| id.clone());
                 subject.detail = format!("{} container {id}", container.runtime);
             }
             Self::User(user) => {
                 subject.kind = SubjectKind::User;
-                subject.name = user.name.clone().unwrap_or_else(|| user.uid.to_string());
+                let name = user.name.as_ref().map(|name| external(name.as_bytes()));
+                subject.name = name.unwrap_or_else(|| user.uid.to_string());
                 subject.detail = format!("all processes of uid {}", user.uid);
             }
             Self::Host => {}
         }
         subject
     }
+}
+
+/// Whether a descriptor of process `pid` is a ring of io_uring's.
+fn holds_ring(pid: u32) -> bool {
+    let Ok(files) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    files.flatten().any(|file| {
+        std::fs::read_link(file.path())
+            .is_ok_and(|name| name.as_os_str() == "anon_inode:[io_uring]")
+    })
 }
 
 fn of_processes(subject: &mut Subject, given: &mut [Process], follow: bool) {
@@ -186,17 +223,13 @@ fn of_processes(subject: &mut Subject, given: &mut [Process], follow: bool) {
         subject.pid = Some(process.pid);
         return;
     }
-    let mut names: Vec<&str> = given.iter().map(|process| process.comm.as_str()).collect();
-    names.dedup();
     subject.kind = SubjectKind::Processes;
-    subject.name = few(&names);
+    subject.name = few(&distinct(given.iter().map(|process| process.comm.as_str())));
     let pids: Vec<String> = given.iter().map(|process| process.pid.to_string()).collect();
     subject.detail = format!("pids {}{children}", few(&pids));
 }
 
 fn of_threads(subject: &mut Subject, threads: &[Thread]) {
-    let alive = threads.iter().filter(|thread| thread.now().is_some()).count();
-    subject.threads = u32::try_from(alive).map_or(Reading::NotCollected, Reading::Exact);
     if let [thread] = threads {
         subject.kind = SubjectKind::Thread;
         subject.name.clone_from(&thread.comm);
@@ -204,12 +237,16 @@ fn of_threads(subject: &mut Subject, threads: &[Thread]) {
         subject.pid = Some(thread.process.pid);
         return;
     }
-    let mut names: Vec<&str> = threads.iter().map(|thread| thread.comm.as_str()).collect();
-    names.dedup();
     subject.kind = SubjectKind::Threads;
-    subject.name = few(&names);
+    subject.name = few(&distinct(threads.iter().map(|thread| thread.comm.as_str())));
     let tids: Vec<String> = threads.iter().map(|thread| thread.tid.to_string()).collect();
     subject.detail = format!("tids {}", few(&tids));
+}
+
+/// Each name once, where it comes first.
+fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut seen = HashSet::new();
+    names.filter(|name| seen.insert(*name)).collect()
 }
 
 /// The first few of several names.
@@ -221,4 +258,17 @@ fn few<S: AsRef<str>>(names: &[S]) -> String {
         shown.push(&more);
     }
     shown.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_targets_of_one_name_are_named_once() {
+        let named = |names: &[&str]| few(&distinct(names.iter().copied()));
+        assert_eq!(named(&["nginx", "sh", "nginx"]), "nginx, sh");
+        assert_eq!(named(&["a", "b", "a", "c", "d", "b"]), "a, b, c, d", "only names count");
+        assert_eq!(named(&["a", "b", "c", "d", "e", "e"]), "a, b, c, d, 1 more");
+    }
 }

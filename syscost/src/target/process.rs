@@ -4,15 +4,15 @@
 
 use std::{
     fs::File,
-    io::Seek,
+    io,
     os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
 };
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use nix::{errno::Errno, poll, sys::signal::kill, unistd::Pid};
-use procfs::{FromRead, ProcError, process::Stat};
 
-use crate::reading::Reading;
+use super::{procfs, stat::Stat};
+use crate::{probe::lives, reading::Reading};
 
 /// `PF_KTHREAD` (include/linux/sched.h): a thread of the kernel's own.
 const PF_KTHREAD: u32 = 0x0020_0000;
@@ -39,6 +39,7 @@ impl Process {
     /// # Errors
     /// When there is no such process, or none that makes system calls.
     pub fn resolve(pid: u32) -> Result<Self> {
+        procfs::require()?;
         let tgid = tgid_of(pid)?;
         // Held before the rest is looked at, so that the rest is about the process held.
         let pidfd = pidfd_open(tgid).map_err(|errno| match errno {
@@ -46,7 +47,7 @@ impl Process {
             errno => anyhow!(errno).context(format!("cannot hold on to process {tgid}")),
         })?;
         let file = File::open(format!("/proc/{tgid}/stat")).map_err(|_| no_such_process(pid))?;
-        let stat = read(&file).map_err(|_| no_such_process(pid))?;
+        let stat = Stat::read(&file).map_err(|_| no_such_process(pid))?;
         let comm = &stat.comm;
         if stat.flags & PF_KTHREAD != 0 {
             bail!("{pid} ({comm}) is a kernel thread: it makes no system calls");
@@ -79,10 +80,18 @@ impl Process {
         matches!(poll::poll(&mut fds, poll::PollTimeout::ZERO), Ok(1))
     }
 
+    /// Whether a thread of it has not begun to exit.
+    pub fn is_there(&self) -> bool {
+        // What cannot be seen has not ended, as long as the process has not.
+        let lives = File::open(format!("/proc/{}", self.pid)).map_or(true, |folder| lives(&folder));
+        // Asked afterwards: while the process lives, its PID is not reused.
+        lives && !self.has_exited()
+    }
+
     /// Looks at what it is called now and how many threads it has. Once it is gone it keeps its
     /// name, and has none.
     pub fn look(&mut self) {
-        let stat = read(&self.stat).ok();
+        let stat = Stat::read(&self.stat).ok();
         // Asked afterwards: while the process lives, its PID is not reused.
         match stat.filter(|_| !self.has_exited()) {
             Some(stat) => {
@@ -104,33 +113,23 @@ fn threads(stat: &Stat) -> Reading<u32> {
 }
 
 fn tgid_of(pid: u32) -> Result<u32> {
-    let status = i32::try_from(pid).map_err(|_| no_such_process(pid)).and_then(|pid_| {
-        procfs::process::Process::new(pid_)
-            .and_then(|process| process.status())
-            .map_err(|error| unreadable(pid, error))
-    })?;
-    u32::try_from(status.tgid).context("the kernel names a negative tgid")
+    procfs::tgid(pid).map_err(|error| unreadable(pid, error))
 }
 
-/// What an open `/proc/PID/stat` says now.
-fn read(mut stat: &File) -> Result<Stat, ProcError> {
-    stat.rewind()?;
-    Stat::from_read(stat)
-}
-
-fn unreadable(pid: u32, error: ProcError) -> anyhow::Error {
-    match error {
-        ProcError::NotFound(_) if !exists(pid) => no_such_process(pid),
-        ProcError::NotFound(_) | ProcError::PermissionDenied(_) => anyhow!(
+fn unreadable(pid: u32, error: io::Error) -> anyhow::Error {
+    match error.kind() {
+        io::ErrorKind::NotFound if !exists(pid) => no_such_process(pid),
+        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => anyhow!(
             "cannot see process {pid}: /proc does not show it to this user (hidepid); \
              needs CAP_SYS_PTRACE as well (try sudo)"
         ),
-        error => anyhow!(error).context(format!("cannot read /proc/{pid}")),
+        _ if error.raw_os_error() == Some(libc::ESRCH) => no_such_process(pid),
+        _ => anyhow!(error).context(format!("cannot read /proc/{pid}")),
     }
 }
 
 /// Whether there is such a process or thread, be it one that cannot be seen.
-fn exists(pid: u32) -> bool {
+pub(super) fn exists(pid: u32) -> bool {
     let sent = i32::try_from(pid).map(|pid| kill(Pid::from_raw(pid), None));
     matches!(sent, Ok(Ok(()) | Err(Errno::EPERM)))
 }

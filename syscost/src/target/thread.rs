@@ -1,11 +1,11 @@
 //! A thread: from the tid a user gives to one that can be measured.
 
-use std::{fs::File, io::Seek};
+use std::fs::File;
 
 use anyhow::{Result, anyhow};
-use procfs::{FromRead, process::Stat};
 
-use super::Process;
+use super::{Process, process::exists, stat::Stat};
+use crate::probe::{PF_EXITING, ThreadId};
 
 /// A thread of a process that is held.
 #[derive(Debug)]
@@ -26,22 +26,34 @@ impl Thread {
     /// # Errors
     /// When there is no such thread, or its process makes no system calls.
     pub fn resolve(tid: u32) -> Result<Self> {
+        let gone =
+            || anyhow!("no thread {tid}: it has exited, or the TID is wrong (ps -eL lists them)");
+        if !exists(tid) {
+            return Err(gone());
+        }
         let process = Process::resolve(tid)?;
-        let gone = || anyhow!("no thread {tid}: it has exited, or the tid is wrong (ps -eL)");
         let stat =
             File::open(format!("/proc/{}/task/{tid}/stat", process.pid)).map_err(|_| gone())?;
         let mut thread = Self { tid, process, comm: String::new(), stat };
-        thread.comm = thread.now().ok_or_else(gone)?;
+        thread.comm = thread.stat().ok_or_else(gone)?.comm;
         Ok(thread)
     }
 
-    /// Its name now; `None` once it is gone.
-    pub fn now(&self) -> Option<String> {
-        let mut stat = &self.stat;
-        stat.rewind().ok()?;
-        let stat = Stat::from_read(stat).ok()?;
-        // The process is held: while it lives, the file is about this thread.
-        (stat.state != 'X' && !self.process.has_exited()).then_some(stat.comm)
+    /// Its ids.
+    pub fn id(&self) -> ThreadId {
+        ThreadId { tid: self.tid, tgid: self.process.pid }
+    }
+
+    /// Whether it is there, under the tid by which it was found, and has not begun to exit.
+    pub fn is_there(&self) -> bool {
+        self.stat().is_some_and(|stat| stat.flags & PF_EXITING == 0)
+    }
+
+    fn stat(&self) -> Option<Stat> {
+        // The file is about this thread, also when another one has its tid.
+        let stat = Stat::read(&self.stat).ok()?;
+        // The first thread of a process stays a zombie while there are others.
+        (!matches!(stat.state, 'X' | 'Z')).then_some(stat)
     }
 }
 
@@ -59,14 +71,14 @@ mod tests {
         });
         let found = Thread::resolve(tid.1.recv().unwrap()).unwrap();
         assert_eq!(found.process.pid, std::process::id());
-        assert!(found.now().is_some());
+        assert!(found.is_there());
         drop(end.0);
         thread.join().unwrap();
-        while found.now().is_some() {
+        while found.is_there() {
             // The kernel reports a thread joined a moment before it is gone.
             std::thread::yield_now();
         }
         let error = Thread::resolve(found.tid).unwrap_err().to_string();
-        assert!(error.starts_with("no "), "{error}");
+        assert!(error.starts_with("no thread "), "{error}");
     }
 }

@@ -1,0 +1,57 @@
+//! The machine's CPUs as the kernel numbers them.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+
+/// Which CPUs may ever be online; the list changes only with the machine.
+const POSSIBLE: &str = "/sys/devices/system/cpu/possible";
+
+/// How many entries an array by CPU must have: the highest number of a CPU that may ever be online, and 1.
+/// There may be fewer such CPUs, for numbers can be left out.
+///
+/// # Errors
+/// When the kernel's list cannot be read.
+pub(super) fn possible_cpus() -> Result<u32> {
+    let list = fs::read_to_string(POSSIBLE)
+        .with_context(|| format!("cannot read {POSSIBLE}: is /sys mounted?"))?;
+    entries(&list)
+        .with_context(|| format!("{POSSIBLE} is no list of CPUs: {}", list.escape_debug()))
+}
+
+/// The highest number in a list like `0-3,8-11`, and 1.
+fn entries(list: &str) -> Option<u32> {
+    let ends = list.trim().split(',').map(|range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
+        (first <= last).then_some(last)
+    });
+    ends.collect::<Option<Vec<_>>>()?.into_iter().max()?.checked_add(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arrays_reach_up_to_the_highest_number() {
+        for (list, expected) in [
+            ("0\n", Some(1)),
+            ("0-3\n", Some(4)),
+            ("0-3,8-11\n", Some(12)),
+            ("0,2,5\n", Some(6)),
+            ("8-11,0-3\n", Some(12)),
+            ("", None),
+            ("\n", None),
+            ("3-0\n", None),
+            ("0-x\n", None),
+        ] {
+            assert_eq!(entries(list), expected, "{list:?}");
+        }
+    }
+
+    #[test]
+    fn this_machine_has_some() {
+        assert!(possible_cpus().unwrap() >= 1);
+    }
+}

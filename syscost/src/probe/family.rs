@@ -1,0 +1,265 @@
+//! The children that exist when a process is attached to, and theirs: found in `/proc`, and entered into
+//! the map of targets as if they had been followed.
+//!
+//! The hooks at fork and exit are attached by now. A child of a target is either entered by the hook,
+//! because its parent was a target by then, or forked before that, and then `/proc` has it. So the search
+//! is over when a look at all processes finds nothing new.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File},
+    os::fd::AsRawFd,
+};
+
+use anyhow::{Context, Result, bail};
+use aya::maps::{HashMap, MapData, MapError};
+use syscost_common::scope::{CHECKED, FOLLOWED};
+
+use super::namespace::Namespace;
+
+/// `PF_EXITING` (include/linux/sched.h): the thread has begun to exit. Set before the hook at exit runs.
+pub const PF_EXITING: u32 = 0x4;
+
+/// `BPF_NOEXIST` and `BPF_EXIST` (include/uapi/linux/bpf.h).
+const NOEXIST: u64 = 1;
+const EXIST: u64 = 2;
+
+type TargetMap<'a> = HashMap<&'a mut MapData, u32, u32>;
+
+/// What came of the search.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Adopted {
+    /// Children that were entered, and lived then.
+    pub(super) children: u64,
+    /// Children without room in the map.
+    pub(super) without_room: u64,
+}
+
+/// Enters the descendants of `given`, pairs of a PID and what the root namespace calls it, into `targets`.
+///
+/// # Errors
+/// When `/proc` cannot be read, or the map cannot be changed.
+pub(super) fn adopt(
+    targets: &mut TargetMap<'_>,
+    given: &[(u32, u32)],
+    mut namespace: Option<&mut Namespace>,
+) -> Result<Adopted> {
+    if !is_own_proc() {
+        bail!(
+            "cannot find the children that exist: /proc is that of another PID namespace (mount -t proc proc /proc)"
+        );
+    }
+    let mut search = Search {
+        known: given.iter().copied().collect(),
+        refused: BTreeSet::new(),
+        adopted: Adopted::default(),
+    };
+    loop {
+        // Before the look: an id stays its process's while that lives, which is asked afterwards.
+        let mut found = false;
+        for pid in pids()? {
+            found |= search.look_at(pid, targets, namespace.as_deref_mut())?;
+        }
+        if !found {
+            return Ok(search.adopted);
+        }
+    }
+}
+
+struct Search {
+    /// PIDs of targets, and what the root namespace calls them.
+    known: BTreeMap<u32, u32>,
+    refused: BTreeSet<u32>,
+    adopted: Adopted,
+}
+
+impl Search {
+    /// Whether `pid` is a target that was not known as one before.
+    fn look_at(
+        &mut self,
+        pid: u32,
+        targets: &mut TargetMap<'_>,
+        namespace: Option<&mut Namespace>,
+    ) -> Result<bool> {
+        // Held open: what is read below it is about this process, or fails.
+        let Ok(folder) = File::open(format!("/proc/{pid}")) else { return Ok(false) };
+        let Some(stat) = read_stat(&format!("{}/stat", within(&folder))) else { return Ok(false) };
+        let is_in = |targets: &TargetMap<'_>, id: &u32| targets.get(id, 0).is_ok();
+        // A target is taken out when it ends: while it is in, its PID is its own.
+        let is_child = self.known.get(&stat.ppid).is_some_and(|parent| is_in(targets, parent));
+        if !is_child || self.refused.contains(&pid) {
+            return Ok(false);
+        }
+        let id = match namespace {
+            None => pid,
+            Some(namespace) => match namespace.root_id(pid) {
+                Ok(id) if self.known.get(&pid) == Some(&id) => id,
+                _ => {
+                    namespace.refresh()?;
+                    let Ok(id) = namespace.root_id(pid) else { return Ok(false) };
+                    id
+                }
+            },
+        };
+        if self.known.get(&pid) == Some(&id) && is_in(targets, &id) {
+            return Ok(false);
+        }
+        match targets.insert(id, CHECKED, NOEXIST).map_err(errno) {
+            Ok(()) => {}
+            // Followed when it was forked.
+            Err(Some(libc::EEXIST)) => return Ok(self.known.insert(pid, id) != Some(id)),
+            Err(Some(libc::E2BIG)) => {
+                self.refused.insert(pid);
+                self.adopted.without_room += 1;
+                return Ok(false);
+            }
+            Err(_) => return Err(no_change()),
+        }
+        // The hook at exit takes it out from here on. What began to exit before has no hook to come.
+        if !lives(&folder) {
+            // Whoever takes it out uncounts it.
+            if targets.remove(&id).is_err() {
+                self.adopted.children += 1;
+            }
+            return Ok(false);
+        }
+        self.adopted.children += 1;
+        match targets.insert(id, FOLLOWED, EXIST).map_err(errno) {
+            // It may have ended this moment.
+            Ok(()) | Err(Some(libc::ENOENT)) => {}
+            Err(_) => return Err(no_change()),
+        }
+        self.known.insert(pid, id);
+        Ok(true)
+    }
+}
+
+fn no_change() -> anyhow::Error {
+    anyhow::anyhow!(
+        "cannot enter children that exist: the kernel refuses to change the map of targets"
+    )
+}
+
+fn errno(error: MapError) -> Option<i32> {
+    match error {
+        MapError::SyscallError(error) => error.io_error.raw_os_error(),
+        _ => None,
+    }
+}
+
+/// How many living children these processes have that can be seen; theirs do not count.
+pub fn children_of(parents: &[u32]) -> usize {
+    if !is_own_proc() {
+        return 0;
+    }
+    let stats = pids().unwrap_or_default().into_iter();
+    stats
+        .filter_map(|pid| read_stat(&format!("/proc/{pid}/stat")))
+        .filter(|stat| !stat.is_zombie && parents.contains(&stat.ppid))
+        .count()
+}
+
+/// All processes that can be seen.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub fn pids() -> Result<Vec<u32>> {
+    let entries = fs::read_dir("/proc").context("cannot list processes in /proc")?;
+    Ok(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
+}
+
+/// Whether `/proc` numbers processes as they are numbered for this one.
+fn is_own_proc() -> bool {
+    let own = std::process::id().to_string();
+    fs::read_link("/proc/self").is_ok_and(|target| target.as_os_str() == own.as_str())
+}
+
+/// The path of an open folder, for as long as it is open.
+fn within(folder: &File) -> String {
+    format!("/proc/self/fd/{}", folder.as_raw_fd())
+}
+
+/// Whether a thread of the process has not begun to exit whose folder in `/proc` is open as `folder`.
+pub fn lives(folder: &File) -> bool {
+    let tasks = format!("{}/task", within(folder));
+    let mut seen = BTreeSet::new();
+    // Until a look finds no new thread: one may have been made by one that has ended since.
+    loop {
+        let mut found = false;
+        for task in fs::read_dir(&tasks).into_iter().flatten().flatten() {
+            let Some(tid) = task.file_name().to_str().map(str::to_owned) else { continue };
+            if let Some(stat) = read_stat(&format!("{tasks}/{tid}/stat"))
+                && stat.flags & PF_EXITING == 0
+            {
+                return true;
+            }
+            found |= seen.insert(tid);
+        }
+        if !found {
+            return false;
+        }
+    }
+}
+
+/// Whether the first thread of the process `tgid`, which lives, has begun to exit.
+pub(super) fn leader_has_ended(tgid: u32) -> bool {
+    read_stat(&format!("/proc/{tgid}/task/{tgid}/stat"))
+        .is_none_or(|stat| stat.flags & PF_EXITING != 0)
+}
+
+/// Part of a `stat` of proc(5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stat {
+    is_zombie: bool,
+    ppid: u32,
+    flags: u32,
+}
+
+fn read_stat(path: &str) -> Option<Stat> {
+    stat(&fs::read(path).ok()?)
+}
+
+/// Names may be any bytes, so that the fields are found from the last parenthesis on.
+fn stat(bytes: &[u8]) -> Option<Stat> {
+    let end = bytes.iter().rposition(|byte| *byte == b')')?;
+    let text = std::str::from_utf8(&bytes[end + 1..]).ok()?;
+    // state, ppid, pgrp, session, tty_nr, tpgid, flags
+    let mut fields = text.split_ascii_whitespace();
+    let is_zombie = fields.next()? == "Z";
+    let ppid = fields.next()?.parse().ok()?;
+    let flags = fields.nth(4)?.parse().ok()?;
+    Some(Stat { is_zombie, ppid, flags })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stat_is_read_behind_any_name() {
+        let line = b"12 (a) b \xff( c) S 7 12 12 0 -1 4194560 0 0\n";
+        assert_eq!(stat(line), Some(Stat { is_zombie: false, ppid: 7, flags: 4_194_560 }));
+        assert_eq!(stat(b"12 (a"), None);
+    }
+
+    #[test]
+    fn this_process_lives_and_is_its_parents_child() {
+        let folder = File::open("/proc/self").unwrap();
+        assert!(lives(&folder));
+        let stat = read_stat(&format!("{}/stat", within(&folder))).unwrap();
+        assert_eq!(stat.ppid, std::os::unix::process::parent_id());
+        assert!(is_own_proc());
+        assert!(pids().unwrap().contains(&std::process::id()));
+    }
+
+    #[test]
+    fn a_zombie_does_not_live() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let folder = File::open(format!("/proc/{}", child.id())).unwrap();
+        while lives(&folder) {
+            std::thread::yield_now();
+        }
+        child.wait().unwrap();
+        assert!(!lives(&folder));
+    }
+}

@@ -1,0 +1,254 @@
+//! What the running kernel does with programs, tried rather than looked up by version: distributions take
+//! changes of that kind back into older kernels.
+//!
+//! Where a thread can be preempted inside a program, another one's program may run on the same CPU before it
+//! goes on. Then additions must be atomic, and the kernel skips runs of a program that is already running
+//! there (`__bpf_trace_run`, kernel/trace/bpf_trace.c).
+
+use std::{
+    ffi::CStr,
+    fs,
+    os::fd::{AsRawFd, OwnedFd},
+    sync::OnceLock,
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, anyhow, bail};
+
+use super::{
+    bpf,
+    kernel_btf::{Counts, KernelBtf, Place},
+};
+
+/// How the kernel runs programs at tracepoints.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Programs {
+    /// Whether a thread may be preempted inside a program at a raw or BTF tracepoint. Those of perf keep
+    /// preemption off (include/trace/perf.h).
+    pub(super) preempted: bool,
+    /// Whether programs may compare and exchange (Linux 5.12, and the JIT of some machines later).
+    pub(super) exchange: bool,
+    /// Why `preempted` could not be tried, in which case it is taken to be so unless the kernel is too
+    /// old or says that it preempts nothing; `None` where it was.
+    pub(super) untried: Option<String>,
+}
+
+/// How this kernel runs programs. Tries it at the first call that may; a later one remembers.
+pub(super) fn programs() -> Programs {
+    TRIED.get().cloned().unwrap_or_else(|| try_out(&KernelBtf::read()))
+}
+
+/// The same, where the kernel's BTF has been read already.
+pub(super) fn programs_by(kernel: &KernelBtf) -> Programs {
+    TRIED.get().cloned().unwrap_or_else(|| try_out(kernel))
+}
+
+static TRIED: OnceLock<Programs> = OnceLock::new();
+
+fn try_out(kernel: &KernelBtf) -> Programs {
+    let exchange = bpf::load_raw_tracepoint(&exchanging());
+    let counts = kernel.counts.as_ref().map_err(|why| anyhow!("{why:#}"));
+    let preempted = counts.and_then(|counts| is_preempted(*counts));
+    // What could not be asked now, for want of privileges, may be later.
+    let may_ask = exchange.as_ref().err().is_none_or(|why| why.raw_os_error() != Some(libc::EPERM));
+    let exchange = exchange.is_ok();
+    let programs = match preempted {
+        Ok(preempted) => Programs { preempted, exchange, untried: None },
+        Err(why) => Programs {
+            // Tracepoints kept preemption off for years after compare-exchange came.
+            preempted: (exchange || !may_ask) && may_preempt(),
+            exchange,
+            untried: Some(format!("{why:#}")),
+        },
+    };
+    if may_ask {
+        let _ = TRIED.set(programs.clone());
+    }
+    programs
+}
+
+/// Whether the kernel was built to preempt itself, as its version says (init/Makefile).
+fn may_preempt() -> bool {
+    let version = fs::read_to_string("/proc/sys/kernel/version");
+    version.map_or(true, |version| version.contains("PREEMPT"))
+}
+
+/// Whether programs at tracepoints run with preemption on. Asks some at a tracepoint of system calls, and at
+/// one of another kind.
+///
+/// A program must stay on its CPU. Either preemption is off for that, or the task is kept from leaving
+/// the CPU, which is then counted in the task. In the latter case preemption may be off as well: its own count
+/// tells, but is not everywhere to be found.
+fn is_preempted(counts: Counts) -> Result<bool> {
+    let migration =
+        counts.migration.context("this kernel does not count what keeps a task on its CPU")?;
+    let migration = AtBoth::attach(migration)?;
+    if migration.counts()?.iter().all(|count| *count == 0) {
+        return Ok(false);
+    }
+    let place =
+        counts.preemption.context("this kernel's count of preemption is not to be found")?;
+    let preemption = AtBoth::attach(place)?;
+    if preemption.counts()?.iter().all(|count| *count != 0) {
+        return Ok(false);
+    }
+    // Kernels that are never preempted need not count. While a thread is switched out, preemption is off
+    // everywhere: if that is not counted either, nothing is.
+    let pause = || thread::sleep(Duration::from_millis(1));
+    Ok(Count::attach(place, c"sched_switch")?.when(pause)? != 0)
+}
+
+/// A count of the kernel's, as a program at a tracepoint finds it.
+struct Count {
+    map: OwnedFd,
+    tracepoint: &'static CStr,
+    _link: OwnedFd,
+}
+
+impl Count {
+    fn attach(place: Place, tracepoint: &'static CStr) -> Result<Self> {
+        let map = bpf::create_word().context("cannot make a map")?;
+        let program = bpf::load_raw_tracepoint(&reading(place, map.as_raw_fd()))
+            .context("cannot load a program that reads a count")?;
+        let link = bpf::link_raw_tracepoint(&program, tracepoint)
+            .with_context(|| format!("cannot attach to {tracepoint:?}"))?;
+        Ok(Self { map, tracepoint, _link: link })
+    }
+
+    /// What it is when something is let happen at the tracepoint.
+    fn when(&self, happen: impl FnOnce()) -> Result<u32> {
+        bpf::set_word(&self.map, 0)?;
+        happen();
+        match bpf::word(&self.map)? {
+            0 => bail!("{:?} did not happen", self.tracepoint),
+            word => Ok(word as u32 & COUNT),
+        }
+    }
+}
+
+/// A count at a tracepoint of system calls and at one of another kind.
+///
+/// Both are attached before either is detached: the kernel waits for a grace period of RCU, some milliseconds,
+/// when a tracepoint gets its first program soon after another one has lost its last (`tracepoint_add_func`,
+/// kernel/tracepoint.c).
+struct AtBoth {
+    call: Count,
+    wait: Count,
+}
+
+impl AtBoth {
+    fn attach(place: Place) -> Result<Self> {
+        let call = Count::attach(place, c"sys_enter")?;
+        Ok(Self { call, wait: Count::attach(place, c"sched_process_wait")? })
+    }
+
+    fn counts(&self) -> Result<[u32; 2]> {
+        Ok([self.call.when(make_a_call)?, self.wait.when(wait_for_nobody)?])
+    }
+}
+
+fn make_a_call() {
+    // SAFETY: takes nothing and touches no memory.
+    unsafe { libc::syscall(libc::SYS_getppid) };
+}
+
+/// Meets the tracepoint `sched_process_wait`: this process is no child of its own.
+fn wait_for_nobody() {
+    let id = std::process::id();
+    // SAFETY: nothing is written where the pointer is null.
+    unsafe {
+        let nothing = std::ptr::null_mut::<libc::siginfo_t>();
+        libc::syscall(libc::SYS_waitid, libc::P_PID, id, nothing, libc::WEXITED | libc::WNOHANG, 0)
+    };
+}
+
+/// The bits of a count; on x86 the one above them, in that of preemption, says that a switch is not due.
+const COUNT: u32 = 0x7fff_ffff;
+
+// Registers of BPF: results, arguments, and the frame.
+const R0: u8 = 0;
+const R1: u8 = 1;
+const R2: u8 = 2;
+const R3: u8 = 3;
+const FRAME: u8 = 10;
+
+// Instructions (Documentation/bpf/standardization/instruction-set.rst), by what they do.
+const LOAD_CONSTANT: u8 = 0x18;
+const LOAD_HALF: u8 = 0x69;
+const LOAD_WORD: u8 = 0x61;
+const STORE: u8 = 0x7b;
+const ATOMIC: u8 = 0xdb;
+const SET: u8 = 0xb7;
+const COPY: u8 = 0xbf;
+const ADD: u8 = 0x07;
+const OR: u8 = 0x4f;
+const SHIFT_LEFT: u8 = 0x67;
+const CALL: u8 = 0x85;
+const EXIT: u8 = 0x95;
+
+/// `BPF_CMPXCHG`.
+const COMPARE_EXCHANGE: i32 = 0xf1;
+/// `BPF_PSEUDO_MAP_VALUE`: the constant is the address of a value in a map.
+const MAP_VALUE: u8 = 2;
+/// `BPF_PSEUDO_BTF_ID`: the constant is the address of one of the kernel's variables.
+const VARIABLE: u8 = 3;
+
+// Helpers (`enum bpf_func_id`).
+const GET_CURRENT_TASK: i32 = 35;
+const PROBE_READ_KERNEL: i32 = 113;
+const THIS_CPU_PTR: i32 = 154;
+
+/// `struct bpf_insn` as the word that it is.
+fn instruction(code: u8, to: u8, from: u8, offset: i16, constant: i32) -> u64 {
+    let low = u64::from(code) | u64::from(to | from << 4) << 8;
+    low | u64::from(offset as u16) << 16 | u64::from(constant as u32) << 32
+}
+
+/// A program that compares and exchanges.
+fn exchanging() -> Vec<u64> {
+    vec![
+        instruction(SET, R0, 0, 0, 0),
+        instruction(SET, R1, 0, 0, 1),
+        instruction(STORE, FRAME, R0, -8, 0),
+        instruction(ATOMIC, FRAME, R1, -8, COMPARE_EXCHANGE),
+        instruction(SET, R0, 0, 0, 0),
+        instruction(EXIT, 0, 0, 0, 0),
+    ]
+}
+
+/// A program that puts what lies at `place`, with bit 32 set, into the map.
+fn reading(place: Place, map: i32) -> Vec<u64> {
+    let load = |size| if size == 2 { LOAD_HALF } else { LOAD_WORD };
+    let mut program = match place {
+        Place::PerCpu { variable, offset, size } => vec![
+            instruction(LOAD_CONSTANT, R1, VARIABLE, 0, variable as i32),
+            0,
+            instruction(CALL, 0, 0, 0, THIS_CPU_PTR),
+            instruction(load(size), R0, R0, offset as i16, 0),
+        ],
+        Place::InTask { offset, size } => vec![
+            instruction(CALL, 0, 0, 0, GET_CURRENT_TASK),
+            instruction(COPY, R3, R0, 0, 0),
+            instruction(ADD, R3, 0, 0, offset as i32),
+            instruction(SET, R2, 0, 0, size.into()),
+            instruction(SET, R1, 0, 0, 0),
+            instruction(STORE, FRAME, R1, -8, 0),
+            instruction(COPY, R1, FRAME, 0, 0),
+            instruction(ADD, R1, 0, 0, -8),
+            instruction(CALL, 0, 0, 0, PROBE_READ_KERNEL),
+            instruction(load(size), R0, FRAME, -8, 0),
+        ],
+    };
+    program.extend([
+        instruction(SET, R1, 0, 0, 1),
+        instruction(SHIFT_LEFT, R1, 0, 0, 32),
+        instruction(OR, R0, R1, 0, 0),
+        instruction(LOAD_CONSTANT, R2, MAP_VALUE, 0, map),
+        0,
+        instruction(STORE, R2, R0, 0, 0),
+        instruction(SET, R0, 0, 0, 0),
+        instruction(EXIT, 0, 0, 0, 0),
+    ]);
+    program
+}
