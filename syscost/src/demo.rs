@@ -17,11 +17,14 @@ use nix::sys::{
     prctl,
 };
 
+use crate::message;
+
 /// Runs for `duration`, or until it is killed.
 pub fn run(duration: Option<Duration>) -> Result<()> {
     // A name of its own, to tell it from the tracer in `ps` and on the screen.
     prctl::set_name(c"syscost-demo").context("cannot rename the process")?;
-    println!("syscost demo: pid {0}; watch it with `syscost -p {0}`", std::process::id());
+    let pid = std::process::id();
+    message::print(&format!("syscost demo: pid {pid}; watch it with `syscost -p {pid}`\n"))?;
     let mut zero = File::open("/dev/zero").context("cannot open /dev/zero")?;
     let mut null = File::create("/dev/null").context("cannot open /dev/null")?;
     let (empty, _kept_open) = nix::unistd::pipe().context("cannot make a pipe")?;

@@ -3,12 +3,17 @@
 //! This library exists for the program of the same name and its tests. `ARCHITECTURE.md` says how
 //! the parts fit together.
 
+// They panic where nobody reads: see `message`.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 pub mod calibrate;
 pub mod cli;
 pub mod decode;
 pub mod demo;
 pub mod filter;
 pub mod group;
+pub mod inherited;
+pub mod message;
 pub mod model;
 mod near;
 pub mod probe;
@@ -19,3 +24,4 @@ pub mod source;
 pub mod spread;
 pub mod target;
 pub mod view;
+pub mod writer;

@@ -7,6 +7,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 use syscost_common::{group::MAX_GROUPS, scope::MAX_TARGETS};
 
 use crate::{
+    decode::printable,
     filter::CLASSES,
     group::GroupBy,
     model::column::{COLUMNS, Key},
@@ -15,14 +16,14 @@ use crate::{
 const EXIT_CODES: &str = "\
 EXIT CODES
   0  ok; also when the process exits or you quit
-  1  tracing failed
+  1  tracing failed, or the output could not be written
   2  the arguments make no sense";
 
 /// For what runs a command.
 const COMMAND_EXIT_CODES: &str = "\
 EXIT CODES
   0      ok; also when the processes exit or you quit
-  1      tracing failed
+  1      tracing failed, or the output could not be written
   2      the arguments make no sense
   126    the command cannot be executed
   127    the command was not found
@@ -51,7 +52,11 @@ EXAMPLES
   syscost top --comm nginx            all processes named nginx, also those to come
   syscost top -p 1234 -e '!futex'     everything but futex
   syscost top -a --max-overhead 2%    with less detail rather than more than 2 % of a CPU
-  syscost top -- make -j4             run a command and watch it, with its children";
+  syscost top -- make -j4             run a command and watch it, with its children
+
+The command has no input, as the keyboard is the screen's, and its output is shown at the end.
+`syscost stat -- CMD` leaves both as they are. Characters beyond ASCII are drawn where the locale
+is UTF-8 (LC_ALL, LC_CTYPE, LANG) and the terminal is not the kernel's console.";
 
 const STAT_EXAMPLES: &str = "\
 EXAMPLES
@@ -178,7 +183,7 @@ pub(super) struct TargetArgs {
     /// The threads with these TIDs, without the rest of their processes
     #[arg(short, long, value_name = "TID,...", allow_hyphen_values = true)]
     pub(super) tid: Vec<String>,
-    /// The processes of this name, of at most 15 bytes: nginx
+    /// The processes of exactly this name (`ps -eo comm` shows them): nginx
     #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
     pub(super) comm: Option<String>,
     /// The processes in this cgroup and those below it: /sys/fs/cgroup/system.slice
@@ -229,8 +234,8 @@ pub(super) struct TopArgs {
 /// What measuring may cost.
 #[derive(ClapArgs)]
 pub(super) struct BudgetArgs {
-    /// Keep the run time of the kernel programs below this share of one CPU, with less detail where
-    /// it takes that: 2%
+    /// Keep the run time of the kernel programs below this share of one CPU, with less detail where it
+    /// takes that, as far as that helps: 2%
     #[arg(long, value_name = "PCT", allow_hyphen_values = true)]
     pub(super) max_overhead: Option<String>,
 }
@@ -305,11 +310,11 @@ impl TargetArgs {
             list("-p", &self.pid),
             list("-t", &self.tid),
             typed("--comm", &self.comm),
-            self.cgroup.as_ref().map(|path| format!("--cgroup {}", path.display())),
+            self.cgroup.as_ref().map(|path| format!("--cgroup {}", printable::path(path))),
             typed("--container", &self.container),
             typed("--uid", &self.uid),
             self.all.then(|| "-a".to_owned()),
-            self.command.first().map(|command| format!("-- {}", command.display())),
+            self.command.first().map(|command| format!("-- {}", printable::path(command.as_ref()))),
         ]
         .into_iter()
         .flatten()

@@ -59,13 +59,26 @@ fn stray(word: &str, command: Option<&str>, words: &[&str]) -> String {
     }
     let typed = typed(command);
     if !word.bytes().all(|byte| byte.is_ascii_digit()) {
-        return format!("a command to run stands after --, as in `{typed} -- {word}`");
+        return format!(
+            "a command to run stands after --, as in `{typed} -- {word}`, and a name after --comm, as \
+             in `{typed} --comm {word}`"
+        );
     }
     // As from `-p $(pgrep nginx)`.
-    if words.iter().any(|word| word.starts_with("-p") || word.starts_with("--pid")) {
-        return format!("several PIDs have commas in between, as in `{typed} -p 1234,{word}`");
+    if let Some(pid) = pid(words) {
+        return format!("several PIDs have commas in between, as in `{typed} -p {pid},{word}`");
     }
     format!("did you mean `{typed} -p {word}`?")
+}
+
+/// What is given with `-p`, in any of its spellings.
+fn pid<'a>(words: &[&'a str]) -> Option<&'a str> {
+    let at = words.iter().position(|word| word.starts_with("-p") || word.starts_with("--pid"))?;
+    let attached = words[at].trim_start_matches("--pid").trim_start_matches("-p");
+    match attached.trim_start_matches('=') {
+        "" => words.get(at + 1).copied(),
+        pid => Some(pid),
+    }
 }
 
 /// How the user began.

@@ -5,21 +5,19 @@
 
 mod args;
 mod duration;
+mod environment;
 mod hint;
 mod number;
 mod plan;
 mod target;
 
-use std::{
-    ffi::{OsStr, OsString},
-    io::Write,
-    process::ExitCode,
-};
+use std::{ffi::OsString, process::ExitCode};
 
 use clap::{CommandFactory, FromArgMatches};
 use hint::stop;
 
-use crate::decode::printable::printable;
+use crate::{decode::printable::printable, message};
+pub use environment::Environment;
 pub use plan::{
     CalibratePlan, CheckPlan, ColorChoice, Common, DemoPlan, Format, GroupBy, HookChoice, Plan,
     StatPlan, TopPlan,
@@ -31,7 +29,7 @@ pub use target::TargetPlan;
 pub mod exit {
     /// All went well; also when the target has exited or the user has quit.
     pub const OK: u8 = 0;
-    /// Tracing failed.
+    /// Tracing failed, or the output could not be written.
     pub const TRACING_FAILED: u8 = 1;
     /// The arguments make no sense.
     pub const USAGE: u8 = 2;
@@ -54,8 +52,8 @@ pub enum Stop {
 
 /// Makes a plan of `args`, the first of which is the program's name.
 ///
-/// `no_color` is the value of the environment variable `NO_COLOR`, if it is set.
-pub fn parse<I>(args: I, no_color: Option<&OsStr>) -> Result<Plan, Stop>
+/// `environment` is what the environment variables say about the terminal.
+pub fn parse<I>(args: I, environment: Environment) -> Result<Plan, Stop>
 where
     I: IntoIterator<Item = OsString>,
 {
@@ -63,7 +61,7 @@ where
     let matches =
         args::Args::command().try_get_matches_from(&args).map_err(|error| stop(&error, &args))?;
     let raw = args::Args::from_arg_matches(&matches).map_err(|error| stop(&error, &args))?;
-    Plan::new(raw, no_color).map_err(|message| usage(&message))
+    Plan::new(raw, environment).map_err(|message| usage(&message))
 }
 
 /// Makes a plan of `args` and the environment; where there is none, prints why and returns the
@@ -72,15 +70,17 @@ pub fn run_parse<I>(args: I) -> Result<Plan, ExitCode>
 where
     I: IntoIterator<Item = OsString>,
 {
-    let no_color = std::env::var_os("NO_COLOR");
-    // A reader that went away has no use for the text, nor for an error about it.
-    parse(args, no_color.as_deref()).map_err(|stop| match stop {
-        Stop::Answer(text) => {
-            let _ = std::io::stdout().write_all(text.as_bytes());
-            ExitCode::from(exit::OK)
-        }
+    let environment = Environment::read(|name| std::env::var_os(name));
+    parse(args, environment).map_err(|stop| match stop {
+        Stop::Answer(text) => match message::print(&text) {
+            Ok(()) => ExitCode::from(exit::OK),
+            Err(error) => {
+                message::say(format!("{error:#}"));
+                ExitCode::from(exit::TRACING_FAILED)
+            }
+        },
         Stop::Usage(line) => {
-            let _ = writeln!(std::io::stderr(), "syscost: {line}");
+            message::say(line);
             ExitCode::from(exit::USAGE)
         }
     })

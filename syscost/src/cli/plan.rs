@@ -1,7 +1,7 @@
 //! What the user wants, validated: whoever holds a [`Plan`] need not check it again. Whether the
 //! target exists and may be traced is not known here.
 
-use std::{ffi::OsStr, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use super::{
     args::{
@@ -9,6 +9,7 @@ use super::{
         StatArgs, TopArgs, groups, sort_keys, sort_keys_of_groups,
     },
     duration,
+    environment::Environment,
     number::positive,
     target::TargetPlan,
 };
@@ -49,6 +50,10 @@ pub struct Common {
     pub verbose: bool,
     /// Whether colours are welcome.
     pub color: ColorChoice,
+    /// Whether to show ASCII characters alone.
+    pub ascii: bool,
+    /// Whether the terminal can only print lines.
+    pub dumb: bool,
 }
 
 /// What the kernel programs' run time may be at most, thousandths of a percent of one CPU.
@@ -169,8 +174,8 @@ pub enum ColorChoice {
 
 impl Plan {
     /// Gives arguments their meaning, or says in one line what is wrong with them.
-    pub(super) fn new(args: Args, no_color: Option<&OsStr>) -> Result<Self, String> {
-        let common = Common::new(args.common, no_color)?;
+    pub(super) fn new(args: Args, environment: Environment) -> Result<Self, String> {
+        let common = Common::new(args.common, environment)?;
         let Some(command) = args.command else {
             return Ok(Self::Top(TopPlan::new(args.top, common)?));
         };
@@ -206,7 +211,7 @@ impl Plan {
 }
 
 impl Common {
-    fn new(args: CommonArgs, no_color: Option<&OsStr>) -> Result<Self, String> {
+    fn new(args: CommonArgs, environment: Environment) -> Result<Self, String> {
         let hooks = match args.hooks.as_str() {
             "auto" => HookChoice::Auto,
             "btf" => HookChoice::Btf,
@@ -216,11 +221,11 @@ impl Common {
                 return Err(format!("--hooks {other}: no such hooks; use auto, btf, perf or raw"));
             }
         };
-        // https://no-color.org: an empty value does not count.
-        let unwelcome = args.no_color || no_color.is_some_and(|value| !value.is_empty());
+        let Environment { no_color, ascii, dumb } = environment;
+        let unwelcome = args.no_color || no_color || dumb;
         let color = if unwelcome { ColorChoice::Never } else { ColorChoice::Auto };
         let room = Room { targets: args.max_targets, groups: args.max_groups };
-        Ok(Self { hooks, room, verbose: args.verbose, color })
+        Ok(Self { hooks, room, verbose: args.verbose, color, ascii, dumb })
     }
 }
 

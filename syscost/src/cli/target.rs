@@ -29,7 +29,7 @@ pub enum TargetPlan {
     /// A command to run: the program and its arguments, so never empty. Its children are always
     /// measured.
     Command(Vec<OsString>),
-    /// All threads of a name of 1 to 15 bytes.
+    /// All processes whose first thread has this name of 1 to 15 bytes.
     Comm(String),
     /// All processes in a cgroup: a directory or a path inside the hierarchy; not empty.
     Cgroup(PathBuf),
@@ -102,10 +102,12 @@ fn ids(option: &str, kind: &str, see: &str, lists: &[String]) -> Result<Vec<u32>
         let separator = |c: char| c == ',' || c.is_ascii_whitespace();
         for text in list.split(separator).filter(|text| !text.is_empty()) {
             let id = positive(text).and_then(|id| i32::try_from(id).ok()).ok_or_else(|| {
-                format!(
-                    "{option} {text}: not a {kind}; it is a number from 1 to {} (see `{see}`)",
-                    i32::MAX
-                )
+                let advice = if kind == "PID" && is_name(text) {
+                    format!("a process is named with --comm {text}")
+                } else {
+                    format!("it is a number from 1 to {} (see `{see}`)", i32::MAX)
+                };
+                format!("{option} {text}: not a {kind}; {advice}")
             })?;
             let id = id.unsigned_abs();
             if !ids.contains(&id) {
@@ -119,9 +121,14 @@ fn ids(option: &str, kind: &str, see: &str, lists: &[String]) -> Result<Vec<u32>
     Ok(ids)
 }
 
+/// Whether `text` looks like the name of a process.
+fn is_name(text: &str) -> bool {
+    text.len() <= COMM_BYTES && text.starts_with(|c: char| c.is_ascii_alphabetic())
+}
+
 fn comm(name: String) -> Result<String, String> {
     if name.is_empty() {
-        return Err("--comm: no name given; see `ps -eLo comm` for those there are".to_owned());
+        return Err("--comm: no name given; see `ps -eo comm` for those there are".to_owned());
     }
     if name.len() <= COMM_BYTES {
         return Ok(name);

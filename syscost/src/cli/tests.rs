@@ -8,7 +8,7 @@ use crate::{
 };
 
 fn parse_line(line: &str) -> Result<Plan, Stop> {
-    parse(line.split_whitespace().map(OsString::from), None)
+    parse(line.split_whitespace().map(OsString::from), Environment::default())
 }
 
 fn process(pid: u32) -> TargetPlan {
@@ -54,7 +54,9 @@ fn a_pid_alone_means_top() {
             hooks: HookChoice::Auto,
             room: Room::default(),
             verbose: false,
-            color: ColorChoice::Auto
+            color: ColorChoice::Auto,
+            ascii: false,
+            dumb: false
         }
     );
 }
@@ -92,10 +94,15 @@ fn a_lone_hyphen_is_stdout() {
 
 #[test]
 fn every_column_can_be_sorted_by() {
+    let sort = |id: &str| stat(&format!("syscost stat -p 1 --sort {id}")).sort;
+    let docs = include_str!("../../../docs/stat-json.md");
     for column in COLUMNS {
-        let plan = stat(&format!("syscost stat -p 1 --sort {}", column.id));
-        assert_eq!(plan.sort, column.key);
+        assert_eq!((sort(column.id), sort(column.field)), (column.key, column.key));
+        // Side by side with what the screens call it.
+        let named = format!("| {} | `{}` | `{}` |", column.title, column.id, column.field);
+        assert!(docs.contains(&named), "docs/stat-json.md lacks {named}");
     }
+    assert_eq!(sort("count"), Key::Calls);
 }
 
 #[test]
@@ -119,15 +126,17 @@ fn common_options_stand_before_or_after_the_command() {
 }
 
 #[test]
-fn no_color_counts_unless_empty() {
-    let color = |line: &str, env: Option<&str>| {
+fn no_colours_are_drawn_where_they_are_unwelcome() {
+    let color = |line: &str, environment: Environment| {
         let args = line.split_whitespace().map(OsString::from);
-        parse(args, env.map(OsStr::new)).unwrap().common().color
+        parse(args, environment).unwrap().common().color
     };
-    assert_eq!(color("syscost -p 1", None), ColorChoice::Auto);
-    assert_eq!(color("syscost -p 1", Some("")), ColorChoice::Auto);
-    assert_eq!(color("syscost -p 1", Some("1")), ColorChoice::Never);
-    assert_eq!(color("syscost -p 1 --no-color", None), ColorChoice::Never);
+    let (plain, dumb) = (Environment::default(), Environment { dumb: true, ..Default::default() });
+    let unwelcome = Environment { no_color: true, ..Default::default() };
+    assert_eq!(color("syscost -p 1", plain), ColorChoice::Auto);
+    assert_eq!(color("syscost -p 1", unwelcome), ColorChoice::Never);
+    assert_eq!(color("syscost -p 1", dumb), ColorChoice::Never);
+    assert_eq!(color("syscost -p 1 --no-color", plain), ColorChoice::Never);
 }
 
 #[test]
@@ -150,7 +159,7 @@ fn processes_are_named_one_by_one_or_in_lists() {
     assert_eq!(pids("syscost -p 30,4,30 -p 5 --pid=4,1"), [30, 4, 5, 1]);
     // As `pidof` prints them.
     let args = ["syscost", "-p", "7 8\n"].map(OsString::from);
-    let Ok(Plan::Top(plan)) = parse(args, None) else { panic!() };
+    let Ok(Plan::Top(plan)) = parse(args, Environment::default()) else { panic!() };
     assert_eq!(plan.target, Some(TargetPlan::Processes { pids: vec![7, 8], follow: false }));
 }
 
@@ -202,7 +211,7 @@ fn a_command_need_not_be_text() {
     use std::os::unix::ffi::OsStringExt;
     let odd = OsString::from_vec(vec![b'a', 0xff]);
     let args = ["syscost".into(), "--".into(), odd.clone()];
-    let Ok(Plan::Top(plan)) = parse(args, None) else { panic!() };
+    let Ok(Plan::Top(plan)) = parse(args, Environment::default()) else { panic!() };
     assert_eq!(plan.target, Some(TargetPlan::Command(vec![odd])));
 }
 
@@ -301,6 +310,12 @@ fn usage_errors_are_one_clear_line() {
         "syscost 1234",
         "syscost stat 1234",
         "syscost -p 1 2 3",
+        "syscost top -p=7,8 -f 9",
+        "syscost -p7 8",
+        "syscost nginx",
+        "syscost -p nginx -f",
+        "syscost -t nginx",
+        "syscost -p a-name-of-more-than-15-bytes",
         "syscost stat --pid=1 2",
         "syscost statt -p 1",
         "syscost ls -l",
@@ -330,7 +345,10 @@ fn usage_errors_are_one_clear_line() {
 #[test]
 fn errors_never_break_the_line_or_drive_the_terminal() {
     for args in [["syscost", "-p", "1\n\x1b[2J"], ["syscost", "-p1", "--x\x1b[2J"]] {
-        let Err(Stop::Usage(message)) = parse(args.map(OsString::from), None) else { panic!() };
+        let Err(Stop::Usage(message)) = parse(args.map(OsString::from), Environment::default())
+        else {
+            panic!()
+        };
         assert!(!message.contains(char::is_control), "{message:?}");
     }
 }

@@ -4,6 +4,8 @@ use anyhow::Result;
 
 use crate::{
     cli::TargetPlan,
+    decode::printable::external,
+    message,
     target::{
         Process, Target,
         cgroup::Cgroup,
@@ -28,7 +30,7 @@ pub(super) fn find(plan: &TargetPlan, stdio: Stdio) -> Result<Found> {
     if let TargetPlan::Command(argv) = plan {
         let command = Command::spawn(argv, stdio)?;
         let process = Process::resolve(command.pid())?;
-        let words: Vec<_> = argv.iter().map(|word| word.to_string_lossy()).collect();
+        let words: Vec<_> = argv.iter().map(|word| external(word.as_encoded_bytes())).collect();
         let target = Target::Command { process, line: words.join(" ") };
         return Ok(Found { target, command: Some(command) });
     }
@@ -47,11 +49,11 @@ pub(super) fn find(plan: &TargetPlan, stdio: Stdio) -> Result<Found> {
     if let Target::Processes { given, .. } = &target {
         for process in given {
             if let Some(tid) = process.asked_for_thread {
-                eprintln!(
-                    "syscost: {tid} is a thread of process {} ({}); measuring the process (-t \
+                message::say(format_args!(
+                    "{tid} is a thread of process {} ({}); measuring the process (-t \
                      {tid} measures the thread)",
                     process.pid, process.comm
-                );
+                ));
             }
         }
     }

@@ -12,35 +12,53 @@ use crate::{model::budget::Budget, source::Source};
 /// again as the programs.
 const EVERY: Duration = Duration::from_secs(1);
 
+/// How long to measure what the programs cost: long enough for some thousand runs where they matter,
+/// short enough for nobody to notice.
+pub(super) const COST_TIME: Duration = Duration::from_millis(20);
+
 /// A budget, and what keeping it takes.
 pub(super) struct Keeper {
     budget: Budget,
     aside: LaidAside,
-    looked: Instant,
+    /// When there is something to do next.
+    next: Instant,
+    /// Whether the cost is being measured.
+    measures: bool,
 }
 
 impl Keeper {
+    /// How long a look takes at most: measuring, and attaching or detaching a hook.
+    pub(super) const TAKES: Duration = Duration::from_millis(250);
+
     pub(super) fn new(at_most_pct: f64, aside: LaidAside) -> Self {
-        Self { budget: Budget::new(at_most_pct), aside, looked: Instant::now() }
+        let budget = Budget::new(at_most_pct);
+        Self { budget, aside, next: Instant::now() + EVERY, measures: false }
     }
 
-    /// Looks whether it is time to, and what measuring costs, and changes how much detail there is.
+    /// When there is something to do next.
+    pub(super) fn next(&self) -> Instant {
+        self.next
+    }
+
+    /// Does what it is time for: begins to measure the cost, or ends that and changes how much
+    /// detail there is. Waits for nothing.
     ///
     /// # Errors
     /// When the kernel does not tell, or does not attach what it had attached before.
-    pub(super) async fn keep(&mut self, source: &mut impl Source) -> Result<()> {
-        if self.looked.elapsed() < EVERY - EVERY / 16 {
+    pub(super) fn keep(&mut self, source: &mut impl Source) -> Result<()> {
+        if Instant::now() < self.next {
             return Ok(());
         }
-        self.looked = Instant::now();
         self.aside.take_up()?;
-        let done = self.look(source).await;
+        let done = if self.measures { self.decide(source) } else { source.begin_cost() };
         self.aside.put_down()?;
+        self.measures = !self.measures;
+        self.next = Instant::now() + if self.measures { COST_TIME } else { EVERY - COST_TIME };
         done
     }
 
-    async fn look(&mut self, source: &mut impl Source) -> Result<()> {
-        let cost_pct = source.measure_cost(Some(self.budget.at_most_pct())).await?;
+    fn decide(&mut self, source: &mut impl Source) -> Result<()> {
+        let cost_pct = source.end_cost(Some(self.budget.at_most_pct()))?;
         source.set_detail(self.budget.look(cost_pct))
     }
 }

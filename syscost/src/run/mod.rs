@@ -3,10 +3,14 @@
 mod calibrate;
 mod check;
 mod child;
+mod driver;
 mod find;
+mod jobs;
 mod keeper;
+mod open_files;
 mod output_file;
 mod privileges;
+mod schedule;
 mod signals;
 mod stat;
 mod top;
@@ -21,12 +25,13 @@ use crate::{
     demo,
     filter::Filter,
     group::GroupBy,
+    message,
     probe::{Hooks, Request},
-    sample::Calibrated,
+    sample::{Calibrated, SkippedRuns},
     source::{Live, Source},
     target::Target,
 };
-use keeper::Keeper;
+use keeper::{COST_TIME, Keeper};
 use privileges::{For, LaidAside};
 
 /// Carries out `plan`; returns the code to exit with.
@@ -34,6 +39,10 @@ use privileges::{For, LaidAside};
 /// # Errors
 /// When tracing fails; one line says what failed and what to do.
 pub fn run(plan: Plan) -> Result<u8> {
+    if !matches!(plan, Plan::Demo(_)) {
+        privileges::close_to_others()?;
+        open_files::raise_limit()?;
+    }
     let done = match plan {
         Plan::Top(plan) => runtime()?.block_on(top::run(&plan)),
         Plan::Stat(plan) => runtime()?.block_on(stat::run(&plan)),
@@ -44,7 +53,9 @@ pub fn run(plan: Plan) -> Result<u8> {
     match done.as_ref().err().and_then(find::exit_code) {
         Some(code) => {
             // The same code as a shell's, so that nobody takes it for the command's own.
-            eprintln!("syscost: {:#}", done.expect_err("there is a code for it"));
+            if let Err(error) = done {
+                message::say(format!("{error:#}"));
+            }
             Ok(code)
         }
         None => done,
@@ -93,7 +104,10 @@ fn measure_cost(source: &mut Live, budget_pct: Option<f64>) -> Result<()> {
         Hooks::Raw { .. } if budget_pct.is_some() => {
             Err(anyhow!("raw hooks have no detail to go without: needs Linux 5.11 with BTF"))
         }
-        _ => source.measure_cost_now(),
+        _ => source.begin_cost().and_then(|()| {
+            std::thread::sleep(COST_TIME);
+            source.end_cost(None).map(drop)
+        }),
     };
     match able {
         Err(error) if budget_pct.is_some() => Err(error.context("--max-overhead cannot be kept")),
@@ -116,12 +130,13 @@ fn calibrated() -> Option<Calibrated> {
 /// now.
 fn settle(source: &mut Live) -> impl FnOnce() -> bool {
     // All else is open already, or mapped into memory: asking the kernel how often it skipped a
-    // program, or for the calls of groups, is the only thing left that may take privileges.
-    let mut tells = || source.sample().is_ok_and(|sample| sample.ledger.program_misses.is_some());
+    // program, for open calls, or for the calls of groups, is the only thing left that may take
+    // privileges.
+    let mut tells = move || {
+        let sample = source.sample().ok()?;
+        let misses_told = sample.ledger.program_misses != SkippedRuns::Unknown;
+        Some((misses_told, sample.open_calls.is_some()))
+    };
     let told = tells();
     move || tells() == told
 }
-
-/// How often to read the kernel's counters at least, whatever the user asked for: they wrap at
-/// 2^32 calls of a bucket.
-const KEEP_UP: std::time::Duration = std::time::Duration::from_secs(1);

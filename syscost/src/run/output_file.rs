@@ -4,38 +4,81 @@ use std::{
     env,
     ffi::OsString,
     fs::{File, OpenOptions},
-    io::{self, ErrorKind},
-    os::unix::fs::{MetadataExt, fchown},
+    io::{self, ErrorKind, Write},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::fs::{MetadataExt, fchown},
+    },
     path::Path,
 };
 
 use anyhow::{Context, Result};
 use nix::unistd::{getegid, geteuid};
 
-/// Opens `path` for writing, empty. A file that was not there before belongs to who called sudo;
-/// one that was keeps its owner.
-pub(super) fn create(path: &Path) -> Result<File> {
-    let opened = match OpenOptions::new().write(true).create_new(true).open(path) {
-        Ok(file) => {
-            if let Some(owner) = invoking_user()
-                && let Err(error) = give(&file, owner)
-            {
-                // The numbers are worth more than whose they are.
-                eprintln!(
-                    "syscost: cannot give {} to user {}, it belongs to root: {error}",
-                    path.display(),
-                    owner.uid
-                );
+use crate::{decode::printable, message};
+
+/// The file of `-o`. What was in it stays until there is something to write.
+pub(super) struct OutputFile {
+    file: File,
+    /// Whether something has been written.
+    written: bool,
+}
+
+impl OutputFile {
+    /// Opens `path` for writing. A file that was not there before belongs to who called sudo; one
+    /// that was keeps its owner, and until the first write its contents.
+    ///
+    /// # Errors
+    /// When it cannot be opened or made.
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        let opened = match OpenOptions::new().write(true).create_new(true).open(path) {
+            Ok(file) => {
+                if let Some(owner) = invoking_user()
+                    && let Err(error) = give(&file, owner)
+                {
+                    // The numbers are worth more than whose they are.
+                    message::say(format_args!(
+                        "cannot give {} to user {}, it belongs to root: {error}",
+                        printable::path(path),
+                        owner.uid
+                    ));
+                }
+                Ok(file)
             }
-            Ok(file)
+            // A file, a device, a pipe or a link to one: opened the usual way. That this may create
+            // as well is on purpose: it is what the kernel's protection of files in sticky folders
+            // (fs.protected_regular, fs.protected_fifos) goes by.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                OpenOptions::new().write(true).create(true).truncate(false).open(path)
+            }
+            Err(error) => Err(error),
+        };
+        let file = opened.with_context(|| format!("cannot write {}", printable::path(path)))?;
+        Ok(Self { file, written: false })
+    }
+}
+
+impl Write for OutputFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if !self.written {
+            self.written = true;
+            // A device or a pipe has nothing to empty.
+            if self.file.metadata()?.is_file() {
+                self.file.set_len(0)?;
+            }
         }
-        // A file, a device, a pipe or a link to one: opened the usual way. That this may create as
-        // well is on purpose: it is what the kernel's protection of files in sticky folders
-        // (fs.protected_regular, fs.protected_fifos) goes by.
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => File::create(path),
-        Err(error) => Err(error),
-    };
-    opened.with_context(|| format!("cannot write {}", path.display()))
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl AsFd for OutputFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
 }
 
 /// Who called sudo.
@@ -89,13 +132,24 @@ mod tests {
     }
 
     #[test]
-    fn what_was_there_is_emptied() {
+    fn what_was_there_stays_until_something_is_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out");
-        std::fs::write(&path, "old").unwrap();
-        drop(create(&path).unwrap());
-        assert_eq!(std::fs::read(&path).unwrap(), b"");
-        let error = format!("{:#}", create(&folder.path().join("no/out")).unwrap_err());
+        std::fs::write(&path, "older and longer").unwrap();
+        drop(OutputFile::open(&path).unwrap());
+        assert_eq!(std::fs::read(&path).unwrap(), b"older and longer");
+        let mut file = OutputFile::open(&path).unwrap();
+        file.write_all(b"new").unwrap();
+        file.write_all(b"er").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"newer");
+        let error = OutputFile::open(&folder.path().join("no/out")).err().unwrap();
+        let error = format!("{error:#}");
         assert!(error.contains("cannot write") && error.contains("No such file"), "{error}");
+    }
+
+    #[test]
+    fn what_has_no_length_is_written_as_it_is() {
+        let mut null = OutputFile::open(Path::new("/dev/null")).unwrap();
+        null.write_all(b"text").unwrap();
     }
 }

@@ -6,6 +6,22 @@ use nix::sys::prctl;
 
 use crate::probe::preflight::perf_takes_admin;
 
+/// Closes this process to all others of its user: to those that trace, read memory or take
+/// descriptors (ptrace(2), "Ptrace access mode checking"). To be called before anything is loaded.
+///
+/// Capabilities keep such processes out as well, but only those without them, and only until they
+/// are given up; what they were used for stays: maps, programs and links, and kernel addresses in
+/// mapped memory. The kernel does the same by itself for a program that gets more capabilities by
+/// its file than it was started with, unless `fs.suid_dumpable` is 1. A command that is started
+/// gets back what is usual, by its `execve`.
+///
+/// # Errors
+/// When the kernel refuses, which only a filter of system calls makes it do.
+pub(super) fn close_to_others() -> Result<()> {
+    prctl::set_dumpable(false)
+        .context("cannot protect this process: a filter of system calls must allow prctl")
+}
+
 /// Gives up every capability of this thread, for good. If `works` then says that something no
 /// longer does, CAP_BPF alone is kept.
 ///
@@ -15,12 +31,18 @@ use crate::probe::preflight::perf_takes_admin;
 /// # Errors
 /// When the kernel refuses, which only a filter of system calls makes it do.
 pub(super) fn give_up(works: impl FnOnce() -> bool) -> Result<()> {
-    give_up_but(&CapsHashSet::new(), works)
+    give_up_but(&CapsHashSet::new(), works).map(drop)
 }
 
 /// Capabilities in no use, but within reach.
 #[derive(Clone, Debug)]
-pub(super) struct LaidAside(CapsHashSet);
+pub(super) struct LaidAside {
+    /// What is permitted, and effective only while it is taken up.
+    aside: CapsHashSet,
+    /// What stays effective all the time, because measuring needs it on this kernel; part of `aside`, and
+    /// empty on most.
+    needed: CapsHashSet,
+}
 
 /// What capabilities are laid aside for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +68,8 @@ impl LaidAside {
         if purpose.budget {
             aside.extend(to_keep_a_budget(&permitted));
         }
-        give_up_but(&aside, works)?;
-        Ok(Self(aside))
+        let needed = give_up_but(&aside, works)?;
+        Ok(Self { aside, needed })
     }
 
     /// Takes it into use.
@@ -55,15 +77,16 @@ impl LaidAside {
     /// # Errors
     /// When the kernel refuses, which only a filter of system calls makes it do.
     pub(super) fn take_up(&self) -> Result<()> {
-        caps::set(None, CapSet::Effective, &self.0).context("cannot take up privileges again")
+        caps::set(None, CapSet::Effective, &self.aside).context("cannot take up privileges again")
     }
 
-    /// Puts it down again.
+    /// Puts it down again, but for what measuring needs all the time.
     ///
     /// # Errors
     /// As of [`LaidAside::take_up`].
     pub(super) fn put_down(&self) -> Result<()> {
-        caps::clear(None, CapSet::Effective).context("cannot lay privileges aside again")
+        caps::set(None, CapSet::Effective, &self.needed)
+            .context("cannot lay privileges aside again")
     }
 }
 
@@ -85,14 +108,18 @@ fn to_attach(permitted: &CapsHashSet, perf_takes_admin: bool) -> CapsHashSet {
     kept(permitted).into_iter().chain(perfmon).chain(if_there).collect()
 }
 
-fn give_up_but(aside: &CapsHashSet, works: impl FnOnce() -> bool) -> Result<()> {
+/// Returns what stays effective.
+fn give_up_but(aside: &CapsHashSet, works: impl FnOnce() -> bool) -> Result<CapsHashSet> {
     prctl::set_no_new_privs()
         .map_err(anyhow::Error::from)
         .and_then(|()| Ok(drop_capabilities(aside, works)?))
         .context("cannot give up privileges: a filter of system calls must allow prctl and capset")
 }
 
-fn drop_capabilities(aside: &CapsHashSet, works: impl FnOnce() -> bool) -> Result<(), CapsError> {
+fn drop_capabilities(
+    aside: &CapsHashSet,
+    works: impl FnOnce() -> bool,
+) -> Result<CapsHashSet, CapsError> {
     // What a program executed later could get; without CAP_SETPCAP it stays, and no-new-privs
     // alone keeps it from mattering.
     if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP)? {
@@ -107,10 +134,11 @@ fn drop_capabilities(aside: &CapsHashSet, works: impl FnOnce() -> bool) -> Resul
     caps::clear(None, CapSet::Effective)?;
     caps::set(None, CapSet::Permitted, &kept.union(aside).copied().collect())?;
     if works() {
-        caps::set(None, CapSet::Permitted, aside)
-    } else {
-        caps::set(None, CapSet::Effective, &kept)
+        caps::set(None, CapSet::Permitted, aside)?;
+        return Ok(CapsHashSet::new());
     }
+    caps::set(None, CapSet::Effective, &kept)?;
+    Ok(kept)
 }
 
 /// The least of `permitted` that passes for CAP_BPF.
@@ -186,6 +214,40 @@ mod tests {
         })
         .join()
         .unwrap();
+    }
+
+    #[test]
+    fn what_is_needed_all_the_time_stays_effective_when_the_rest_is_laid_aside_again() {
+        for purpose in [
+            For { attaching: false, budget: true },
+            For { attaching: true, budget: false },
+            For { attaching: true, budget: true },
+        ] {
+            thread::spawn(move || {
+                let kept = kept(&set(CapSet::Permitted));
+                let laid = LaidAside::lay(purpose, || false).unwrap();
+                let permitted = set(CapSet::Permitted);
+                for _ in 0..2 {
+                    assert_eq!(set(CapSet::Effective), kept, "{purpose:?}");
+                    laid.take_up().unwrap();
+                    assert!(set(CapSet::Effective).is_superset(&kept), "{purpose:?}");
+                    laid.put_down().unwrap();
+                    assert_eq!(set(CapSet::Permitted), permitted, "{purpose:?}");
+                }
+                assert_eq!(set(CapSet::Effective), kept, "{purpose:?}");
+                // Attached to something else, which may need nothing.
+                let laid = LaidAside::lay(purpose, || {
+                    assert!(set(CapSet::Effective).is_empty(), "tried with nothing");
+                    true
+                });
+                let laid = laid.unwrap();
+                laid.take_up().unwrap();
+                laid.put_down().unwrap();
+                assert!(set(CapSet::Effective).is_empty(), "{purpose:?}");
+            })
+            .join()
+            .unwrap();
+        }
     }
 
     #[test]

@@ -1,107 +1,135 @@
 //! `syscost stat`: measures until it is told to stop, and prints.
 
 use std::{
-    io::{self, BufWriter, ErrorKind, Write, stdout},
+    fs::File,
+    io::{ErrorKind, Write},
+    ops::ControlFlow,
     time::Duration,
 };
 
-use anyhow::{Context, Result};
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
+use anyhow::{Context, Result, anyhow};
+use nix::sys::signal::Signal;
+use tokio::time::sleep;
 
 use super::{
-    KEEP_UP, attach,
+    attach,
     child::Child,
+    driver::{Around, End, Program, drive},
     find::{Found, find},
-    keeper::Keeper,
-    output_file, request,
-    signals::Signals,
+    output_file::OutputFile,
+    request,
+    schedule::Pace,
+    signals::{Signals, exit_code},
 };
 use crate::{
-    cli::{Format, StatPlan},
-    decode::printable::printable,
+    cli::{ColorChoice, Format, StatPlan, exit},
+    message,
     model::Model,
-    sample::Sample,
+    sample::{Sample, WhyEmpty},
     source::Source,
     target::command::Stdio,
     view::{
-        Order, csv, json,
+        Order, ascii, csv, format, json, missing,
         table::{self, TableOptions},
     },
+    writer::Writer,
 };
 
 pub(super) async fn run(plan: &StatPlan) -> Result<u8> {
     // Before anything is attached: nobody wants to learn after an hour that it was for nothing.
-    let mut output = Output::open(plan)?;
+    let sink = Destination::open(plan)?;
     let Found { target, command } = find(&plan.target, Stdio::Inherit)?;
     let mut signals = Signals::catch()?;
     let request = request(&target, &plan.filter, plan.by, &plan.common);
     let (mut source, keeper) = attach(target, &request, plan.budget_pct())?;
+    // Threads only now: they inherit the privileges of the one that starts them.
+    message::in_background();
+    let mut output = Output::new(plan, sink)?;
     let subject = source.sample()?.subject;
+    if let Some(why) = missing::calls(&subject) {
+        let waiting = if subject.why_empty == Some(WhyEmpty::NoProcess) { "; waiting" } else { "" };
+        message::say(format_args!("{why}{waiting}"));
+    }
     let until = if plan.duration.is_none() { "; Ctrl-C ends it" } else { "" };
-    let (name, detail) = (printable(&subject.name), printable(&subject.detail));
-    eprintln!("syscost: attached to {name} ({detail}){until}");
-    let mut child = Child::release(command)?;
-    let printed = measure(plan, source, keeper, &mut signals, &mut child, &mut output).await;
-    let code = child.wait(&mut signals).await;
-    match printed {
-        // `| head` has seen enough; that is not a failure.
-        Err(error) if is_closed_pipe(&error) => Ok(code),
-        Err(error) => Err(error),
-        Ok(()) => Ok(code),
+    message::say(format_args!("attached to {} ({}){until}", subject.name, subject.detail));
+    let mut child = Child::release(command, &mut source)?;
+    let mut printer = Printer { output: &mut output, printed: None, merged: 0 };
+    let pace = Pace { every: plan.interval, lasting: plan.duration, first: None };
+    let around = Around { pace, keeper, signals: &mut signals, child: &mut child };
+    let ended = drive(source, &mut printer, around).await;
+    let merged = printer.merged;
+    if merged > 0 {
+        message::say(format_args!(
+            "{merged} intervals are part of later ones: the output was not read fast enough"
+        ));
     }
+    let signal = match ended {
+        Ok(End::Signal(signal)) => Some(signal),
+        _ => None,
+    };
+    // Told before the command is waited for, which may take long.
+    let written = output.finish(signal, &mut signals).await;
+    if let Err(error) = &written {
+        message::say(format!("{error:#}"));
+    }
+    let code = child.wait(&mut signals, false).await;
+    ended?;
+    Ok(match (written, signal) {
+        (Err(_), _) => exit::TRACING_FAILED,
+        (Ok(()), Some(signal)) if !child.is_there() => exit_code(signal),
+        (Ok(()), _) => code,
+    })
 }
 
-async fn measure(
-    plan: &StatPlan,
-    mut source: impl Source,
-    mut keeper: Option<Keeper>,
-    signals: &mut Signals,
-    child: &mut Child,
-    output: &mut Output<'_>,
-) -> Result<()> {
-    let begin = Instant::now();
-    let end = plan.duration.map(|duration| begin + duration);
-    let every = plan.interval.unwrap_or(Duration::MAX).min(KEEP_UP);
-    let mut tick = interval_at(begin + every, every);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut next_print = plan.interval.map(|interval| begin + interval);
-    let mut printed: Option<Sample> = None;
-    loop {
-        tokio::select! {
-            biased;
-            signal = signals.next() => if !child.takes(signal) {
-                break;
-            },
-            () = source.exit() => break,
-            () = sleep_until(end.unwrap_or(begin)), if end.is_some() => break,
-            now = tick.tick() => {
-                if let Some(keeper) = &mut keeper {
-                    keeper.keep(&mut source).await?;
-                }
-                let sample = source.sample()?;
-                tell(source.diagnostics());
-                if let (Some(at), Some(interval)) = (next_print, plan.interval)
-                    && now >= at
-                    // The last interval is printed at the end.
-                    && end.is_none_or(|end| now + interval / 2 < end)
-                {
-                    output.print(&window(&sample, printed.as_ref()))?;
-                    printed = Some(sample);
-                    // Should printing have taken longer than an interval, the next one is
-                    // longer instead of there being several at once.
-                    next_print = Some((at + interval).max(Instant::now()));
-                }
-            }
+/// Prints each interval, or everything at the end.
+struct Printer<'a> {
+    output: &'a mut Output,
+    printed: Option<Sample>,
+    /// How many intervals were not printed, but are part of later ones.
+    merged: u64,
+}
+
+/// Nothing can be written any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Failed;
+
+impl Program for Printer<'_> {
+    type Event = Failed;
+    type Next = Failed;
+
+    const STAYS: bool = false;
+
+    async fn event(&mut self) -> Failed {
+        self.output.writer.failed().await;
+        Failed
+    }
+
+    fn on_event(&mut self, failed: Failed, _child: &mut Child) -> Result<ControlFlow<Failed>> {
+        Ok(ControlFlow::Break(failed))
+    }
+
+    fn on_begin(&mut self, _first: &Sample) {}
+
+    fn on_first(&mut self, _sample: Sample) -> Result<()> {
+        Ok(())
+    }
+
+    fn on_interval(&mut self, sample: Sample) -> Result<()> {
+        if !self.output.has_room() {
+            self.merged += 1;
+            return Ok(());
         }
+        self.output.print(&window(&sample, self.printed.as_ref()))?;
+        self.printed = Some(sample);
+        Ok(())
     }
-    let last = source.finish()?;
-    tell(source.diagnostics());
-    output.print(&window(&last, printed.as_ref()))
-}
 
-fn tell(diagnostics: Vec<String>) {
-    for line in diagnostics {
-        eprintln!("syscost: {line}");
+    fn on_end(&mut self, last: Sample) -> Result<()> {
+        self.output.print(&window(&last, self.printed.as_ref()))
+    }
+
+    fn on_diagnostics(&mut self, lines: Vec<String>) {
+        lines.into_iter().for_each(message::say);
     }
 }
 
@@ -112,29 +140,63 @@ fn window(sample: &Sample, printed: Option<&Sample>) -> Model {
     }
 }
 
-/// Where the numbers go, and in which form.
-struct Output<'a> {
-    plan: &'a StatPlan,
+/// Where the numbers go.
+enum Destination {
+    Stdout(File),
+    File(OutputFile),
+}
+
+impl Destination {
+    fn open(plan: &StatPlan) -> Result<Self> {
+        match &plan.output {
+            Some(path) => Ok(Self::File(OutputFile::open(path)?)),
+            None => Ok(Self::Stdout(message::stdout_file().context("cannot use stdout")?)),
+        }
+    }
+}
+
+/// How much may wait for a slow reader before intervals are merged, bytes.
+const ROOM: usize = 256 * 1024;
+
+/// How long to wait, after a signal, for a reader that does not read.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Writes the numbers in the form that was asked for.
+struct Output {
+    format: Format,
+    /// Whether to write it in ASCII. Programs that read JSON and CSV expect UTF-8 in any locale.
+    ascii: bool,
     options: TableOptions,
-    sink: BufWriter<Box<dyn Write>>,
+    writer: Writer,
     printed: bool,
 }
 
-impl<'a> Output<'a> {
-    fn open(plan: &'a StatPlan) -> Result<Self> {
-        let sink: Box<dyn Write> = match &plan.output {
-            Some(path) => Box::new(output_file::create(path)?),
-            None => Box::new(stdout()),
-        };
+impl Output {
+    fn new(plan: &StatPlan, destination: Destination) -> Result<Self> {
         let order = Order { sort: plan.sort, reversed: plan.reverse, top: plan.top };
         let width = if plan.output.is_none() { terminal_width() } else { None };
-        let options = TableOptions { order, width };
-        Ok(Self { plan, options, sink: BufWriter::new(sink), printed: false })
+        let terminal = plan.output.is_none() && message::stdout_is_terminal();
+        let color = terminal && plan.common.color == ColorChoice::Auto;
+        let options = TableOptions { order, width, color };
+        let writer = match destination {
+            Destination::Stdout(file) => Writer::start(file),
+            Destination::File(file) => Writer::start(file),
+        };
+        let writer = writer.context("cannot start a thread")?;
+        let ascii = plan.common.ascii && plan.format == Format::Table;
+        Ok(Self { format: plan.format, ascii, options, writer, printed: false })
     }
 
+    /// Whether the reader keeps up.
+    fn has_room(&self) -> bool {
+        self.writer.pending() <= ROOM
+    }
+
+    /// Hands `model` to the writer. Waits for nothing.
     fn print(&mut self, model: &Model) -> Result<()> {
-        let (out, order) = (&mut self.sink, &self.options.order);
-        match self.plan.format {
+        let mut text = Vec::new();
+        let (out, order) = (&mut text, &self.options.order);
+        match self.format {
             Format::Table if self.printed => {
                 writeln!(out).and_then(|()| table::write(&mut *out, model, &self.options))
             }
@@ -142,11 +204,43 @@ impl<'a> Output<'a> {
             Format::Json => json::write(&mut *out, model, order),
             Format::Csv => csv::write(&mut *out, model, order, !self.printed),
         }
-        .and_then(|()| out.flush())
         .context("cannot write the output")?;
+        if self.ascii {
+            text = ascii::text(std::str::from_utf8(&text).context("the output is no text")?)
+                .into_bytes();
+        }
+        self.writer.push(text);
         self.printed = true;
         Ok(())
     }
+
+    /// Waits until everything is written. A signal ends the wait; `ended_by` is one that came before.
+    async fn finish(&self, ended_by: Option<Signal>, signals: &mut Signals) -> Result<()> {
+        let mut pending = usize::MAX;
+        while !self.writer.has_failed() && self.writer.pending() > 0 {
+            // As long as it reads it may take its time.
+            let is_stuck = self.writer.pending() == pending;
+            pending = self.writer.pending();
+            if is_stuck && ended_by.is_some() {
+                return Err(unread(pending));
+            }
+            tokio::select! {
+                () = self.writer.idle() => {}
+                _ = signals.next() => return Err(unread(self.writer.pending())),
+                () = sleep(PATIENCE) => {}
+            }
+        }
+        match self.writer.error() {
+            // `| head` has seen enough; that is not a failure.
+            Some(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            Some(error) => Err(error).context("cannot write the output"),
+            None => Ok(()),
+        }
+    }
+}
+
+fn unread(bytes: usize) -> anyhow::Error {
+    anyhow!("the output is not being read: its last {} bytes are lost", format::full(bytes as u64))
 }
 
 /// The width of the terminal that stdout is; `None` when it is a pipe or a file.
@@ -156,10 +250,4 @@ fn terminal_width() -> Option<usize> {
     // SAFETY: the kernel writes one winsize to the place given.
     let result = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size) };
     (result == 0 && size.ws_col > 0).then_some(size.ws_col.into())
-}
-
-fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        cause.downcast_ref::<io::Error>().is_some_and(|io| io.kind() == ErrorKind::BrokenPipe)
-    })
 }

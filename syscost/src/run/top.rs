@@ -1,14 +1,16 @@
 //! `syscost top`: the live screen.
 
-use std::io;
+use std::{io, thread};
 
 use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
+use tokio::sync::oneshot;
 
 use super::{
     attach, calibrated,
     child::Child,
     find::{Found, find},
+    jobs::Jobs,
     keeper::Keeper,
     measure_cost,
     privileges::{For, LaidAside},
@@ -19,20 +21,30 @@ use super::{
 use crate::{
     cli::{ColorChoice, TargetPlan, TopPlan, exit},
     group::GroupBy,
+    inherited, message,
     source::Live,
     target::{
         Target,
+        capture::Output,
         command::{Command, Stdio},
     },
     view::{
         format,
         tui::{Term, UiState},
     },
+    writer::Writer,
 };
 
 pub(super) async fn run(plan: &TopPlan) -> Result<u8> {
     if let Err(error) = Term::check() {
-        eprintln!("syscost: {error}");
+        message::say(error);
+        return Ok(exit::USAGE);
+    }
+    if plan.common.dumb {
+        message::say(
+            "the live screen needs a terminal that can move its cursor, and TERM=dumb says \
+             that this one cannot: use `syscost stat -i 1` with the same target",
+        );
         return Ok(exit::USAGE);
     }
     match &plan.target {
@@ -46,21 +58,37 @@ async fn show(plan: &TopPlan, target: &TargetPlan) -> Result<u8> {
     let Found { target, command } = find(target, Stdio::Captured)?;
     let mut signals = Signals::catch()?;
     let request = request(&target, &plan.filter, GroupBy::Syscall, &plan.common);
-    let (source, keeper) = attach(target, &request, plan.budget_pct())?;
-    let mut child = Child::release(command)?;
+    let (mut source, keeper) = attach(target, &request, plan.budget_pct())?;
+    message::in_background();
+    let mut child = Child::release(command, &mut source)?;
+    let mut jobs = Jobs::catch()?;
     let mut term = Term::open()?;
-    let mut ui = UiState::new(no_color(plan));
-    let around = Around { term: &mut term, signals: &mut signals, child: &mut child };
+    let mut ui = UiState::new(no_color(plan)).in_ascii(plan.common.ascii);
     let notes = notes(&source);
-    let watched = watch(source, keeper, plan.interval, notes, &mut ui, around).await;
+    let watched = {
+        let (term, signals, jobs) = (&mut term, &mut signals, &mut jobs);
+        let around = Around { term, signals, jobs, child: &mut child };
+        watch(source, keeper, plan.interval, notes, &mut ui, around).await
+    };
     drop(term);
+    drop(jobs);
     // Nobody watches any more: what was started to be watched ends.
     child.signal(Signal::SIGTERM);
-    let code = child.wait(&mut signals).await;
-    if let Some(command) = child.command() {
-        offer_output(command)?;
+    let code = child.wait(&mut signals, true).await;
+    let next = watched?;
+    if let (Next::Quit, Some(command)) = (&next, child.command()) {
+        offer_output(command, &mut signals).await?;
     }
-    watched.map(|_| code)
+    Ok(if child.is_there() { code } else { exit_code(&next) })
+}
+
+/// The code to exit with without a command.
+fn exit_code(next: &Next) -> u8 {
+    match next {
+        // Nobody has asked for an end in good order.
+        Next::Signal(signal @ (Signal::SIGHUP | Signal::SIGQUIT)) => exit::KILLED + *signal as u8,
+        _ => exit::OK,
+    }
 }
 
 /// The list of the host's processes, and the screens of those that are chosen from it.
@@ -71,26 +99,26 @@ async fn browse(plan: &TopPlan) -> Result<u8> {
     let (mut source, mut keeper) = attaching.list(plan).context(
         "cannot list the processes by their system calls (without a list: name a process with -p)",
     )?;
+    message::in_background();
+    let mut jobs = Jobs::catch()?;
     let mut term = Term::open()?;
-    let mut list = UiState::processes(no_color(plan));
+    let mut list = UiState::processes(no_color(plan)).in_ascii(plan.common.ascii);
     loop {
         let notes = notes(&source);
-        let around = Around { term: &mut term, signals: &mut signals, child: &mut child };
+        let (term, signals, jobs) = (&mut term, &mut signals, &mut jobs);
+        let around = Around { term, signals, jobs, child: &mut child };
         // The list's programs go before the process's come: nobody pays for both.
-        let Next::Attach(pid) =
-            watch(source, keeper, plan.interval, notes, &mut list, around).await?
-        else {
-            return Ok(exit::OK);
-        };
+        let next = watch(source, keeper, plan.interval, notes, &mut list, around).await?;
+        let Next::Attach(pid) = next else { return Ok(exit_code(&next)) };
         match attaching.process(plan, pid) {
             Err(error) => list.fail(format!("{error:#}")),
             Ok((source, keeper)) => {
-                let mut ui = UiState::chosen(no_color(plan));
+                let mut ui = UiState::chosen(no_color(plan)).in_ascii(plan.common.ascii);
                 let notes = self::notes(&source);
-                let around = Around { term: &mut term, signals: &mut signals, child: &mut child };
+                let around = Around { term, signals, jobs, child: &mut child };
                 let next = watch(source, keeper, plan.interval, notes, &mut ui, around).await?;
                 if !matches!(next, Next::Leave) {
-                    return Ok(exit::OK);
+                    return Ok(exit_code(&next));
                 }
             }
         }
@@ -148,18 +176,47 @@ impl Attaching {
     }
 }
 
-/// What the command has written while the screen was the terminal's.
-fn offer_output(command: &mut Command) -> Result<()> {
-    let Some(mut output) = command.output()? else { return Ok(()) };
-    let bytes = output.metadata()?.len();
-    if bytes == 0 {
+/// What the command has written while the screen was the terminal's. A signal ends it.
+async fn offer_output(command: &Command, signals: &mut Signals) -> Result<()> {
+    let Some(Output { tail, written }) = command.output() else { return Ok(()) };
+    if written == 0 {
         return Ok(());
     }
-    eprint!("syscost: the command wrote {} bytes; show them? [Y/n] ", format::full(bytes));
-    let mut answer = String::new();
-    io::stdin().read_line(&mut answer)?;
-    if !answer.trim_start().starts_with(['n', 'N']) {
-        io::copy(&mut output, &mut io::stdout().lock()).context("cannot show the output")?;
+    let (all, kept) = (format::full(written), format::full(tail.len() as u64));
+    let which = if written > tail.len() as u64 {
+        format!("the last {kept} of them")
+    } else {
+        "them".to_owned()
+    };
+    message::raw(&format!("syscost: the command wrote {all} bytes; show {which}? [Y/n] "));
+    let answer = tokio::select! {
+        answer = line_of_stdin() => answer,
+        _ = signals.next() => None,
+    };
+    let Some(answer) = answer else { return Ok(()) };
+    if answer.trim_start().starts_with(['n', 'N']) {
+        return Ok(());
+    }
+    let writer = message::stdout_file().and_then(Writer::start);
+    let writer = writer.context("cannot show the output")?;
+    writer.push(tail);
+    tokio::select! {
+        () = writer.idle() => {}
+        _ = signals.next() => {}
     }
     Ok(())
+}
+
+/// A line from the terminal; `None` where it cannot be read.
+async fn line_of_stdin() -> Option<String> {
+    let (answer, answered) = oneshot::channel();
+    // Nothing can end a read of a terminal; the thread ends with the process.
+    let read = move || {
+        inherited::drop_capabilities();
+        let mut line = String::new();
+        let read = io::stdin().read_line(&mut line);
+        let _ = answer.send(read.ok().map(|_| line));
+    };
+    thread::Builder::new().spawn(read).ok()?;
+    answered.await.ok().flatten()
 }

@@ -1,11 +1,18 @@
 //! Watches one source on the live screen, until the user wants something else.
 
-use std::time::Duration;
+use std::{io, ops::ControlFlow, time::Duration};
 
-use anyhow::Result;
-use tokio::time::{MissedTickBehavior, interval};
+use anyhow::{Context, Result};
+use nix::sys::signal::Signal;
 
-use super::{KEEP_UP, child::Child, keeper::Keeper, signals::Signals};
+use super::{
+    child::Child,
+    driver::{self, End, Program, drive},
+    jobs::{Job, Jobs},
+    keeper::Keeper,
+    schedule::Pace,
+    signals::Signals,
+};
 use crate::{
     model::Model,
     probe::Hooks,
@@ -14,10 +21,15 @@ use crate::{
     view::tui::{self, Effect, Event, Input, Term, UiState},
 };
 
+/// How much is measured before anything is shown: of less, rates say nothing.
+const FIRST: Duration = Duration::from_millis(200);
+
 /// What the user wants next.
 pub(super) enum Next {
     /// Nothing more.
     Quit,
+    /// To end because of this signal.
+    Signal(Signal),
     /// To watch this process.
     Attach(u32),
     /// To return to the list of processes.
@@ -28,6 +40,7 @@ pub(super) enum Next {
 pub(super) struct Around<'a> {
     pub(super) term: &'a mut Term,
     pub(super) signals: &'a mut Signals,
+    pub(super) jobs: &'a mut Jobs,
     pub(super) child: &'a mut Child,
 }
 
@@ -49,67 +62,194 @@ pub(super) fn notes(source: &Live) -> Vec<String> {
 /// # Errors
 /// When the terminal or the kernel fails.
 pub(super) async fn watch(
-    mut source: impl Source,
-    mut keeper: Option<Keeper>,
+    source: impl Source,
+    keeper: Option<Keeper>,
     every: Duration,
-    mut notes: Vec<String>,
+    notes: Vec<String>,
     ui: &mut UiState,
-    Around { term, signals, child }: Around<'_>,
+    Around { term, signals, jobs, child }: Around<'_>,
 ) -> Result<Next> {
-    let mut input = Input::new();
+    if let Some((width, height)) = term.size() {
+        ui.resize(width, height);
+    }
     let own_notes = notes.len();
-    let mut tick = interval(every.min(KEEP_UP));
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut history = History::begin(source.sample()?, every);
-    let mut exited = false;
-    let (width, height) = term.size()?;
-    ui.resize(width, height);
-    let mut live = history.live(&notes);
-    loop {
-        term.draw(ui, &live)?;
+    let input = Input::listen().context("cannot read the keys")?;
+    let mut screen = Screen {
+        term,
+        input,
+        jobs,
+        ui,
+        notes,
+        own_notes,
+        history: None,
+        live: None,
+        is_behind: false,
+        errors: 0,
+    };
+    let pace = Pace { every: Some(every), lasting: None, first: Some(every.min(FIRST)) };
+    let around = driver::Around { pace, keeper, signals, child };
+    Ok(match drive(source, &mut screen, around).await? {
+        End::Program(next) => next,
+        End::Signal(signal) => Next::Signal(signal),
+        End::Exited | End::Time => Next::Quit,
+    })
+}
+
+/// The live screen of one source.
+struct Screen<'a> {
+    term: &'a mut Term,
+    input: Input,
+    jobs: &'a mut Jobs,
+    ui: &'a mut UiState,
+    notes: Vec<String>,
+    /// How many of the notes are about how the source measures; they stay.
+    own_notes: usize,
+    /// `None` until the first sample.
+    history: Option<History>,
+    /// What is shown; `None` as long as too little is measured for that.
+    live: Option<tui::Live>,
+    /// Whether the terminal has not taken the latest picture yet.
+    is_behind: bool,
+    /// How many times in a row the terminal could not be read.
+    errors: u32,
+}
+
+/// What the screen waits for.
+enum Happened {
+    /// Something came from the terminal.
+    Input(io::Result<Option<Event>>),
+    /// The program is stopped or continued.
+    Job(Job),
+    /// The terminal has taken the latest picture.
+    Ready,
+    /// The terminal is gone.
+    Gone,
+}
+
+/// How many errors of the terminal in a row mean that it is gone.
+const ERRORS: u32 = 100;
+
+impl Screen<'_> {
+    /// Shows what the history tells now.
+    fn show(&mut self) -> Result<()> {
+        self.live = self.history.as_ref().map(|history| history.live(&self.notes));
+        self.draw();
+        Ok(())
+    }
+
+    fn draw(&mut self) {
+        if let Some(live) = &self.live {
+            self.is_behind = !self.term.draw(self.ui, live);
+        }
+    }
+
+    fn suspend(&mut self) {
+        self.term.leave();
+        self.jobs.stop();
+        self.term.resume();
+    }
+
+    fn act(&mut self, action: tui::Action, child: &mut Child) -> Result<ControlFlow<Next>> {
+        let early;
+        let live = match (&self.live, &self.history) {
+            (Some(live), _) => live,
+            (None, Some(history)) => {
+                early = history.live(&self.notes);
+                &early
+            }
+            (None, None) => return Ok(ControlFlow::Continue(())),
+        };
+        match tui::update(self.ui, action, live) {
+            None => {}
+            Some(Effect::Quit) => return Ok(ControlFlow::Break(Next::Quit)),
+            Some(Effect::Interrupt) if child.interrupt() => {}
+            Some(Effect::Interrupt) => return Ok(ControlFlow::Break(Next::Quit)),
+            Some(Effect::Attach(pid)) => return Ok(ControlFlow::Break(Next::Attach(pid))),
+            Some(Effect::Leave) => return Ok(ControlFlow::Break(Next::Leave)),
+            Some(Effect::Redraw) => self.term.clear(),
+            Some(Effect::Suspend) => self.suspend(),
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+impl Program for Screen<'_> {
+    type Event = Happened;
+    type Next = Next;
+
+    const STAYS: bool = true;
+
+    async fn event(&mut self) -> Happened {
         tokio::select! {
             biased;
-            event = input.next(ui) => match event? {
-                // The terminal is gone: nobody is looking any more.
-                None => return Ok(Next::Quit),
-                Some(Event::Resize(width, height)) => ui.resize(width, height),
-                Some(Event::Action(action)) => match tui::update(ui, action, &live) {
-                    None => {}
-                    Some(Effect::Quit) => return Ok(Next::Quit),
-                    Some(Effect::Interrupt) if child.interrupt() => {}
-                    Some(Effect::Interrupt) => return Ok(Next::Quit),
-                    Some(Effect::Attach(pid)) => return Ok(Next::Attach(pid)),
-                    Some(Effect::Leave) => return Ok(Next::Leave),
-                    Some(Effect::Redraw) => term.clear()?,
-                    Some(Effect::Suspend) => {
-                        term.suspend()?;
-                        term.resume()?;
-                    }
-                },
-                Some(Event::Other) => {}
-            },
-            signal = signals.next() => if !child.takes(signal) {
-                return Ok(Next::Quit);
-            },
-            () = source.exit(), if !exited => {
-                // An event, not an error: the last state stays on the screen.
-                exited = true;
-                history.end(source.finish()?);
-                live = history.live(&notes);
+            () = self.term.gone() => Happened::Gone,
+            job = self.jobs.next() => Happened::Job(job),
+            input = self.input.next(self.ui) => Happened::Input(input),
+            () = self.term.ready(), if self.is_behind => Happened::Ready,
+        }
+    }
+
+    fn on_event(&mut self, event: Happened, child: &mut Child) -> Result<ControlFlow<Next>> {
+        // Nobody is looking any more.
+        let gone = ControlFlow::Break(Next::Signal(Signal::SIGHUP));
+        if !matches!(event, Happened::Input(Err(_))) {
+            self.errors = 0;
+        }
+        match event {
+            Happened::Gone | Happened::Input(Ok(None)) => return Ok(gone),
+            Happened::Input(Err(_)) => {
+                // A terminal that fails once may work again.
+                self.errors += 1;
+                return Ok(if self.errors > ERRORS { gone } else { ControlFlow::Continue(()) });
             }
-            _ = tick.tick(), if !exited => {
-                let told = source.diagnostics().pop();
-                if let Some(latest) = told {
-                    notes.truncate(own_notes);
-                    notes.push(latest);
-                }
-                if let Some(keeper) = &mut keeper {
-                    keeper.keep(&mut source).await?;
-                }
-                if history.advance(source.sample()?) {
-                    live = history.live(&notes);
+            Happened::Job(Job::Stop) => self.suspend(),
+            Happened::Job(Job::Continue) => self.term.resume(),
+            Happened::Ready => {}
+            Happened::Input(Ok(Some(Event::Resize(width, height)))) => {
+                self.ui.resize(width, height);
+            }
+            Happened::Input(Ok(Some(Event::Action(action)))) => {
+                if let ControlFlow::Break(next) = self.act(action, child)? {
+                    return Ok(ControlFlow::Break(next));
                 }
             }
+            Happened::Input(Ok(Some(Event::Other))) => return Ok(ControlFlow::Continue(())),
+        }
+        self.draw();
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn on_begin(&mut self, first: &Sample) {
+        self.history = Some(History::begin(first.clone()));
+    }
+
+    fn on_first(&mut self, sample: Sample) -> Result<()> {
+        self.history = Some(History::begin(sample));
+        self.show()
+    }
+
+    fn on_interval(&mut self, sample: Sample) -> Result<()> {
+        match &mut self.history {
+            Some(history) => history.advance(sample),
+            None => self.history = Some(History::begin(sample)),
+        }
+        self.show()
+    }
+
+    fn on_end(&mut self, last: Sample) -> Result<()> {
+        match &mut self.history {
+            Some(history) => history.end(last),
+            None => self.history = Some(History::begin(last)),
+        }
+        // The last interval may be of any length, and says little about the whole.
+        self.ui.show_totals();
+        self.show()
+    }
+
+    fn on_diagnostics(&mut self, lines: Vec<String>) {
+        if let Some(latest) = lines.into_iter().next_back() {
+            self.notes.truncate(self.own_notes);
+            self.notes.push(latest);
         }
     }
 }
@@ -117,38 +257,28 @@ pub(super) async fn watch(
 /// The samples that the two windows are made of.
 struct History {
     latest: Sample,
+    /// The one at the end of the interval before. `None` in the first interval, which is shown from
+    /// its beginning.
     previous: Option<Sample>,
-    interval_ns: u64,
+    /// Whether `latest` is at the end of an interval.
+    is_whole: bool,
 }
 
 impl History {
-    fn begin(first: Sample, interval: Duration) -> Self {
-        let interval_ns = u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX);
-        Self { latest: first, previous: None, interval_ns }
+    fn begin(first: Sample) -> Self {
+        Self { latest: first, previous: None, is_whole: false }
     }
 
-    /// Takes in a sample. `false` when it is only to keep up with the counters: the interval is
-    /// not over yet.
-    fn advance(&mut self, sample: Sample) -> bool {
-        // A tick may come a little early by the sample's own clock.
-        let due = self.latest.at_ns + self.interval_ns - self.interval_ns / 16;
-        if sample.at_ns < due {
-            return false;
-        }
-        self.previous = Some(std::mem::replace(&mut self.latest, sample));
-        true
+    /// Takes in the sample at the end of an interval.
+    fn advance(&mut self, sample: Sample) {
+        let before = std::mem::replace(&mut self.latest, sample);
+        self.previous = self.is_whole.then_some(before);
+        self.is_whole = true;
     }
 
-    /// Takes in the last sample. What came after the one before it is shown as the last interval,
-    /// unless that is too short to say anything.
+    /// Takes in the last sample. The last interval is as much longer.
     fn end(&mut self, last: Sample) {
-        let enough =
-            self.previous.is_none() || last.at_ns >= self.latest.at_ns + self.interval_ns / 2;
-        if enough {
-            self.previous = Some(std::mem::replace(&mut self.latest, last));
-        } else {
-            self.latest = last;
-        }
+        self.latest = last;
     }
 
     fn live(&self, notes: &[String]) -> tui::Live {

@@ -1,0 +1,101 @@
+//! The signals that the process was started with ignored, or not, and the limit of its stack: a command that
+//! it runs gets the same, whatever Rust's runtime or this program has changed. And the capabilities that a
+//! thread gets from the one that starts it.
+
+use std::{
+    mem::zeroed,
+    ptr::{null, null_mut},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
+
+use anyhow::{Result, bail};
+use libc::{SIG_DFL, SIG_IGN, SIGPIPE, SIGXFSZ};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+/// Whether SIGPIPE was ignored. Rust's runtime ignores it before `main`.
+static PIPE: AtomicBool = AtomicBool::new(false);
+/// Whether SIGXFSZ was ignored.
+static FILE_SIZE: AtomicBool = AtomicBool::new(false);
+
+/// Called before Rust's runtime is there.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static BEFORE_MAIN: extern "C" fn() = before_main;
+
+extern "C" fn before_main() {
+    PIPE.store(is_ignored(SIGPIPE), Relaxed);
+    FILE_SIZE.store(is_ignored(SIGXFSZ), Relaxed);
+}
+
+/// Lets a write beyond the limit of a file's size fail rather than kill the process.
+pub fn ignore_file_size_limit() {
+    set(SIGXFSZ, SIG_IGN);
+}
+
+/// The soft and the hard limit of the stack (bytes) before the former was raised.
+static STACK: OnceLock<(u64, u64)> = OnceLock::new();
+
+/// What the first thread takes at most, bytes: 192 KiB, and without optimization about four times as much.
+const STACK_NEEDED: u64 = 256 * 1024;
+/// The limit that is set where the hard limit allows it, bytes.
+const STACK_WANTED: u64 = 1024 * 1024;
+
+/// Raises the limit of the stack where the first thread might overflow it: the kernel asks for the limit when
+/// the stack grows.
+///
+/// # Errors
+/// When it cannot be raised.
+pub fn raise_stack_limit() -> Result<()> {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_STACK) else { return Ok(()) };
+    if soft >= STACK_WANTED {
+        return Ok(());
+    }
+    let wanted = STACK_WANTED.min(hard);
+    if wanted < STACK_NEEDED || setrlimit(Resource::RLIMIT_STACK, wanted, hard).is_err() {
+        let (kib, needed) = (soft / 1024, STACK_NEEDED / 1024);
+        bail!(
+            "the stack may take only {kib} KiB: raise the limit to at least {needed} (ulimit -s {needed})"
+        );
+    }
+    let _ = STACK.set((soft, hard));
+    Ok(())
+}
+
+/// Ignores what was ignored before, and nothing else, and restores the limit of the stack. Makes system calls
+/// only: it is for a child between fork and exec.
+pub(crate) fn restore() {
+    if let Some((soft, hard)) = STACK.get() {
+        let _ = setrlimit(Resource::RLIMIT_STACK, *soft, *hard);
+    }
+    for (signal, was_ignored) in [(SIGPIPE, &PIPE), (SIGXFSZ, &FILE_SIZE)] {
+        set(signal, if was_ignored.load(Relaxed) { SIG_IGN } else { SIG_DFL });
+    }
+}
+
+/// Whether `signal` is ignored now.
+pub(crate) fn is_ignored(signal: libc::c_int) -> bool {
+    // SAFETY: plain data, for which zeroes are valid.
+    let mut action: libc::sigaction = unsafe { zeroed() };
+    // SAFETY: only asks; the answer is written to the place given.
+    let asked = unsafe { libc::sigaction(signal, null(), &raw mut action) };
+    asked == 0 && action.sa_sigaction == SIG_IGN
+}
+
+fn set(signal: libc::c_int, to: libc::sighandler_t) {
+    // SAFETY: plain data, for which zeroes are valid.
+    let mut action: libc::sigaction = unsafe { zeroed() };
+    action.sa_sigaction = to;
+    // SAFETY: no handler is set that could be called.
+    unsafe { libc::sigaction(signal, &raw const action, null_mut()) };
+}
+
+/// Gives up the capabilities of this thread: to be called first in a thread that needs none. Where a
+/// budget is kept or processes are listed, the thread that starts it has some permitted.
+pub fn drop_capabilities() {
+    for set in [caps::CapSet::Effective, caps::CapSet::Permitted] {
+        let _ = caps::clear(None, set);
+    }
+}
