@@ -2,8 +2,9 @@
 //! be added to each call.
 
 use crate::{
-    model::Model,
+    model::{Model, budget},
     sample::{Calibrated, CostSample},
+    spread::Spread,
     view::format,
 };
 
@@ -12,6 +13,16 @@ use crate::{
 pub fn phrases(model: &Model) -> Vec<String> {
     let run = model.cost.map(run_time);
     let tax = model.calibrated.and_then(tax);
+    if let (Some(cost), Some(run)) = (model.cost, &run)
+        && budget::cannot_be_kept(cost)
+    {
+        return vec![
+            format!("probe {run}: the hooks alone, sampling cannot help"),
+            format!("probe {run}: hooks alone"),
+            format!("probe {run}"),
+            format!("probe {}% OVER", format::pct(cost.run_pct)),
+        ];
+    }
     match (run, tax) {
         (Some(run), Some((target, host))) => vec![
             format!("probe {run}, {target}/call · host {host}/call"),
@@ -26,11 +37,11 @@ pub fn phrases(model: &Model) -> Vec<String> {
     }
 }
 
-/// `0.3% at start`, or `1.8% of 2%` where there is a budget, and the number is as new as the screen.
+/// `0.3% of a CPU at first`, or `1.8% of 2%` where there is a budget, and the number is as new as the screen.
 fn run_time(cost: CostSample) -> String {
     let run = format::pct(cost.run_pct);
     match cost.budget_pct {
-        None => format!("{run}% at start"),
+        None => format!("{run}% of a CPU at first"),
         Some(budget) if cost.run_pct > budget => {
             format!("{run}%, OVER the {}% allowed", format::pct(budget))
         }
@@ -42,13 +53,17 @@ fn run_time(cost: CostSample) -> String {
 fn tax(calibrated: Calibrated) -> Option<(String, String)> {
     let added = |ns: f64| format!("+{}", format::ns_f64(ns));
     let Calibrated { target_tax_ns, bystander_tax_ns, .. } = calibrated;
-    Some((added(target_tax_ns?.median), added(bystander_tax_ns?.median)))
+    let telling = |tax: Option<Spread>| tax.filter(|tax| tax.exceeds_its_spread());
+    Some((added(telling(target_tax_ns)?.median), added(telling(bystander_tax_ns)?.median)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{sample::Sample, spread::Spread, view::fixture};
+    use crate::{
+        sample::{Detail, Sample},
+        view::fixture,
+    };
 
     fn phrases_of(change: impl FnOnce(&mut Sample)) -> Vec<String> {
         let mut sample = fixture::nginx();
@@ -58,7 +73,7 @@ mod tests {
     }
 
     fn cost(run_pct: f64, budget_pct: Option<f64>) -> Option<CostSample> {
-        Some(CostSample { run_pct, run_ns: Some(90.0), at_ns: 0, budget_pct })
+        Some(CostSample { run_pct, run_ns: Some(90.0), at_ns: 0, budget_pct, detail: Detail::Full })
     }
 
     fn calibrated() -> Option<Calibrated> {
@@ -76,9 +91,9 @@ mod tests {
             (sample.cost, sample.calibrated) = (cost(0.31, None), calibrated());
         });
         let expected = [
-            "probe 0.3% at start, +306ns/call · host +169ns/call",
-            "probe 0.3% at start, +306ns/call",
-            "probe 0.3% at start",
+            "probe 0.3% of a CPU at first, +306ns/call · host +169ns/call",
+            "probe 0.3% of a CPU at first, +306ns/call",
+            "probe 0.3% of a CPU at first",
         ];
         assert_eq!(both, expected);
         let calibrated = phrases_of(|sample| sample.calibrated = calibrated());
@@ -91,6 +106,14 @@ mod tests {
         assert_eq!(within, ["probe 1.8% of 2.0%"]);
         let over = phrases_of(|sample| sample.cost = cost(7.5, Some(0.5)));
         assert_eq!(over, ["probe 7.5%, OVER the 0.5% allowed"]);
+        let for_good = phrases_of(|sample| {
+            sample.cost = cost(7.5, Some(0.5))
+                .map(|cost| CostSample { detail: Detail::Sampling(16), ..cost });
+        });
+        assert_eq!(
+            for_good[0],
+            "probe 7.5%, OVER the 0.5% allowed: the hooks alone, sampling cannot help"
+        );
     }
 
     #[test]
@@ -101,5 +124,11 @@ mod tests {
                 calibrated().map(|known| Calibrated { target_tax_ns: None, ..known });
         });
         assert!(half.is_empty());
+        let noise = Spread { median: 137.0, low: 3.0, high: 467.0 };
+        let noisy = phrases_of(|sample| {
+            sample.calibrated =
+                calibrated().map(|known| Calibrated { bystander_tax_ns: Some(noise), ..known });
+        });
+        assert!(noisy.is_empty());
     }
 }

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 
 use super::Order;
 use crate::{
+    decode::printable::printable,
     group::GroupBy,
     model::{
         Basis, Counted, GroupRow, Model, Row,
@@ -71,35 +72,47 @@ fn by(model: &Model) -> GroupBy {
 fn identity(by: GroupBy) -> &'static [&'static str] {
     match by {
         GroupBy::Syscall => &["syscall", "abi", "nr"],
-        GroupBy::Process => &["pid", "comm"],
-        GroupBy::Thread => &["tid", "comm"],
-        GroupBy::Cgroup => &["cgroup_id", "cgroup"],
-        GroupBy::Comm => &["comm"],
+        GroupBy::Process => &["threads", "pid", "comm"],
+        GroupBy::Thread => &["threads", "tid", "comm"],
+        GroupBy::Cgroup => &["threads", "cgroup_id", "cgroup"],
+        GroupBy::Comm => &["threads", "comm"],
     }
 }
 
 fn syscall(row: &Row) -> Vec<String> {
     vec![
-        row.name.to_string(),
+        name(&row.name),
         row.abi.map_or_else(String::new, |abi| abi.to_string()),
         row.nr.map_or_else(String::new, |nr| nr.to_string()),
     ]
 }
 
 fn group(by: GroupBy, row: &GroupRow) -> Vec<String> {
-    let name = row.name.clone().unwrap_or_default();
+    let title = row.name.as_deref().map(name).unwrap_or_default();
+    let mut cells = vec![row.threads.to_string()];
     match &row.key {
         GroupKey::Process { pid: id, .. } | GroupKey::Thread { tid: id, .. } => {
-            vec![id.to_string(), name]
+            cells.extend([id.to_string(), title]);
         }
-        GroupKey::Cgroup { id } => vec![id.to_string(), name],
-        GroupKey::Comm(name) => vec![name.clone()],
+        GroupKey::Cgroup { id } => cells.extend([id.to_string(), title]),
+        GroupKey::Comm(comm) => cells.push(name(comm)),
         // In the last field, which is a name in all of them.
         GroupKey::Other => {
-            let mut cells = vec![String::new(); identity(by).len() - 1];
-            cells.push(row.title().into_owned());
-            cells
+            cells.resize(identity(by).len() - 1, String::new());
+            cells.push("(other)".to_owned());
         }
+    }
+    cells
+}
+
+/// A name as a cell: without control characters, and nothing that a spreadsheet would run. Those take what
+/// begins like this for a formula, in quotes as well, and show an apostrophe before it to nobody.
+fn name(text: &str) -> String {
+    let text = printable(text);
+    if text.starts_with(['=', '+', '-', '@', '\'']) {
+        format!("'{text}")
+    } else {
+        text.into_owned()
     }
 }
 
@@ -117,7 +130,7 @@ fn text(value: Value) -> String {
         reading.value().map_or_else(String::new, text)
     }
     match value {
-        Value::Text(text) => text,
+        Value::Text(text) => name(&text),
         Value::Count(n) | Value::Ns(n) => known(n, |n| n.to_string()),
         Value::PerSec(rate) => known(rate, |rate| format!("{rate:.3}")),
         Value::NsPerSec(rate) | Value::CpuPerSec(rate) => known(rate, |rate| format!("{rate:.0}")),

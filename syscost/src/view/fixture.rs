@@ -12,8 +12,9 @@ use crate::{
     group::GroupBy,
     reading::Reading,
     sample::{
-        Calibrated, DetailSample, GroupKey, GroupSample, GroupsSample, KindKey, KindSample,
-        LedgerSample, OpenCallSample, Sample, Subject, SubjectKind, ThreadName,
+        Calibrated, CpuSample, DetailSample, GroupKey, GroupSample, GroupsSample, KindKey,
+        KindSample, LedgerSample, OpenCallSample, Sample, SkippedRuns, Subject, SubjectKind,
+        ThreadName,
     },
     spread::Spread,
 };
@@ -83,6 +84,7 @@ pub(super) fn open_calls() -> Option<Vec<OpenCallSample>> {
         entered_at_ns: age_ns.map(|age_ns| ATTACHED_AT_NS + 5_000_000_000 - age_ns),
         args: [3, 0x7ffd_1234_5678, 512, u64::MAX, 0, 0],
         runnable,
+        interrupted: false,
     };
     Some(vec![
         call(1235, 1, Some(2_000), true),
@@ -132,12 +134,14 @@ pub(super) fn partly_parted_nginx() -> Sample {
 }
 
 /// A sample 5 s after attaching, in which every call is accounted for.
-pub(super) fn sample(kinds: Vec<KindSample>) -> Sample {
+pub(crate) fn sample(kinds: Vec<KindSample>) -> Sample {
     let mut counters = LedgerSample::default().counters;
     counters[Counter::Enters as usize] = kinds.iter().map(KindSample::calls).sum();
     counters[Counter::Matched as usize] = counters[Counter::Enters as usize];
     Sample {
         at_ns: ATTACHED_AT_NS + 5_000_000_000,
+
+        read_ns: 250_000,
         attached_at_ns: ATTACHED_AT_NS,
         subject: Subject {
             kind: SubjectKind::Process,
@@ -147,20 +151,27 @@ pub(super) fn sample(kinds: Vec<KindSample>) -> Sample {
             threads: Reading::Exact(8),
             only: None,
             exited: false,
+            why_empty: None,
         },
         kinds,
         open_calls: open_calls(),
         groups: None,
-        ledger: LedgerSample { counters, program_misses: Some(0) },
+        ledger: LedgerSample { counters, recording: 0, program_misses: SkippedRuns::Counted(0) },
         detail: DetailSample { parts: true, ..DetailSample::default() },
-        cpu_ns: Reading::Exact(620_000_000),
+        cpu: CpuSample {
+            used_ns: Reading::Exact(620_000_000),
+            io_workers_ns: Reading::Exact(0),
+            unseen: 0,
+        },
+        ring_at_attach: false,
+        other_tracers: Some(0),
         calibrated: Some(CALIBRATED),
         cost: None,
     }
 }
 
 /// A web server that waits, reads in vain now and then, and has a 32-bit caller.
-pub(super) fn nginx() -> Sample {
+pub(crate) fn nginx() -> Sample {
     let i386 = |nr| KindKey::Call { abi: AbiClass::Compat, nr };
     let mut sample = sample(vec![
         kind(
@@ -191,7 +202,7 @@ pub(super) fn lossy_nginx() -> Sample {
     counters[Counter::Discarded as usize] = 1;
     counters[Counter::SlotsFull as usize] = 9;
     counters[Counter::OpenCallsFull as usize] = 4;
-    sample.ledger.program_misses = Some(2);
+    sample.ledger.program_misses = SkippedRuns::Counted(2);
     sample
 }
 
@@ -199,7 +210,7 @@ pub(super) fn lossy_nginx() -> Sample {
 pub(super) fn nginx_a_second_later() -> Sample {
     let mut sample = nginx();
     sample.at_ns += 1_000_000_000;
-    sample.cpu_ns = Reading::Exact(630_000_000);
+    sample.cpu.used_ns = Reading::Exact(630_000_000);
     for (place, ns, calls) in [(0, 1_900, 500), (4, 310_000, 80)] {
         add(&mut sample.kinds[place], ns, calls);
         for counter in [Counter::Enters, Counter::Matched] {
@@ -213,6 +224,7 @@ pub(super) fn nginx_a_second_later() -> Sample {
 /// [`nginx`], its calls added up by `by`.
 pub(super) fn grouped(by: GroupBy) -> Sample {
     let group = |key, name: Option<&str>, calls: u64| GroupSample {
+        threads: if key == GroupKey::Other { 40 } else { 1 },
         key,
         name: name.map(str::to_owned),
         alive: true,
@@ -246,5 +258,5 @@ pub(super) fn grouped(by: GroupBy) -> Sample {
             group(GroupKey::Other, None, calls[2]),
         ],
     };
-    Sample { groups: Some(GroupsSample { by, groups }), ..nginx() }
+    Sample { groups: Some(GroupsSample { by, groups, recording: 0 }), ..nginx() }
 }

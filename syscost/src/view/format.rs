@@ -2,6 +2,7 @@
 //!
 //! Knows no model beyond a column's value, and neither widths nor colours.
 
+use crate::view::width::Columns;
 use crate::{model::column::Value, reading::Reading, spread::Spread};
 
 /// What stands for a number that was not collected.
@@ -28,6 +29,8 @@ pub fn reading<T>(reading: Reading<T>, format: impl FnOnce(T) -> String) -> Stri
         Reading::Partial(value) => match format(value) {
             // At least a little less than that: at least something.
             small if small.starts_with('<') => ">0".into(),
+            // It says so itself.
+            text if text.starts_with('>') => text,
             text => format!(">={text}"),
         },
         Reading::Estimated(value) => format!("≈{}", format(value)),
@@ -65,7 +68,7 @@ pub fn ns_f64(ns: f64) -> String {
 
 /// A measured time, and how far from its middle half of the measurements were: `214ns±2ns`.
 pub fn spread(spread: Spread) -> String {
-    format!("{}±{}", ns_f64(spread.median), ns_f64((spread.high - spread.low) / 2.0))
+    format!("{}±{}", ns_f64(spread.median), ns_f64(spread.half_width()))
 }
 
 fn long(ns: f64) -> String {
@@ -79,8 +82,10 @@ fn long(ns: f64) -> String {
         format!("{hours}h{:02}m", mins % 60)
     } else if days < 1 {
         format!("{hours}h")
-    } else {
+    } else if days < 10 {
         format!("{days}d{:02}h", hours % 24)
+    } else {
+        format!("{days}d")
     }
 }
 
@@ -142,9 +147,17 @@ pub fn clock(ns: u64) -> String {
     format!("{:02}:{:02}:{:02}", secs / 3600, secs / 60 % 60, secs % 60)
 }
 
-/// A register's contents, as C would write them: small numbers as they are.
-pub fn hex(value: u64) -> String {
-    if value < 10 { value.to_string() } else { format!("{value:#x}") }
+/// The arguments of a call in `room` characters: as many whole ones as fit, and `…` where there are
+/// more. Half an argument would be another one.
+pub fn arguments(arguments: &[String], room: usize) -> String {
+    let all = arguments.join(", ");
+    if all.columns() <= room {
+        return all;
+    }
+    let fits = |text: &String| text.columns() <= room;
+    let some = |count| format!("{}, …", arguments[..count].join(", "));
+    let most = (1..arguments.len()).rev().map(some).find(fits);
+    most.unwrap_or_else(|| if room > 0 { "…".to_owned() } else { String::new() })
 }
 
 #[cfg(test)]
@@ -172,7 +185,9 @@ mod tests {
             (754_000_000_000, "12m"),
             (3_900_000_000_000, "1h05m"),
             (40_000_000_000_000, "11h"),
-            (u64::MAX, "213503d23h"),
+            (200_000_000_000_000, "2d07h"),
+            (8_640_000_000_000_000, "100d"),
+            (u64::MAX, "213503d"),
         ];
         for (value, text) in cases {
             assert_eq!(ns(value), text);
@@ -209,9 +224,20 @@ mod tests {
     }
 
     #[test]
+    fn arguments_are_whole_or_left_out() {
+        let three = ["AT_FDCWD", "0x7ffd12345678", "O_RDONLY"].map(str::to_owned);
+        assert_eq!(arguments(&three, 34), "AT_FDCWD, 0x7ffd12345678, O_RDONLY");
+        assert_eq!(arguments(&three, 33), "AT_FDCWD, 0x7ffd12345678, …");
+        assert_eq!(arguments(&three, 26), "AT_FDCWD, …");
+        assert_eq!(arguments(&three, 10), "…");
+        assert_eq!((arguments(&three, 0), arguments(&[], 0)), (String::new(), String::new()));
+    }
+
+    #[test]
     fn trust_is_shown() {
         assert_eq!(reading(Reading::Partial(5), count), ">=5");
         assert_eq!(reading(Reading::Partial(0.001), rate), ">0");
+        assert_eq!(reading(Reading::Partial(99.99), pct), ">99.9");
         assert_eq!(reading(Reading::Estimated(5), count), "≈5");
         assert_eq!(reading(Reading::Exact(0), count), "0");
         assert_eq!(reading(Reading::NotCollected, count), "–");

@@ -9,7 +9,7 @@ use std::{
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use syscost_common::cell::PartOf;
 
-use super::Order;
+use super::{Order, json_line, missing};
 use crate::{
     decode::errno,
     group::GroupBy,
@@ -17,7 +17,7 @@ use crate::{
         self, Basis, Counted, Distribution, GroupRow, Model, Row, Total, Window, ledger::Loss,
     },
     reading::Reading,
-    sample::{Detail, GroupKey, SubjectKind},
+    sample::{GroupKey, SubjectKind, WhyEmpty},
     spread::Spread,
 };
 
@@ -25,9 +25,8 @@ use crate::{
 pub const SCHEMA: &str = "syscost.stat/1";
 
 /// Writes `model` as one line of JSON, the rows as `order` has them.
-pub fn write(mut out: impl Write, model: &Model, order: &Order) -> io::Result<()> {
-    serde_json::to_writer(&mut out, &Report::new(model, order))?;
-    out.write_all(b"\n")
+pub fn write(out: impl Write, model: &Model, order: &Order) -> io::Result<()> {
+    json_line::write(out, &Report::new(model, order))
 }
 
 // The fields are written in the order in which they stand here.
@@ -52,12 +51,49 @@ struct Report<'a> {
     target_exited: bool,
     syscalls_omitted: usize,
     groups_omitted: usize,
-    detail: Detail,
+    groups_behind: Option<u64>,
+    read_ns: u64,
+    detail: &'static str,
+    one_in: u32,
     cpu_ns: Option<u64>,
+    cpu_exact: bool,
     cpu_share_pct: Option<f64>,
+    cpu_share_of: &'a str,
+    io_uring: IoUring,
+    other_tracers: Option<u32>,
     crossing_ns: Option<Spread>,
     probe: Probe,
     in_flight: Option<Vec<InFlight<'a>>>,
+    why_empty: Option<Reason>,
+}
+
+/// Why there are no calls.
+#[derive(Serialize)]
+struct Reason {
+    kind: &'static str,
+    children: Option<usize>,
+    text: String,
+}
+
+impl Reason {
+    fn new(model: &Model) -> Option<Self> {
+        if model.total.calls > 0 {
+            return None;
+        }
+        let (kind, children) = match model.subject.why_empty? {
+            WhyEmpty::NoProcess => ("no_process", None),
+            WhyEmpty::OnlyChildren(children) => ("only_children", Some(children)),
+            WhyEmpty::NoKinds => ("no_kinds", None),
+        };
+        Some(Self { kind, children, text: missing::calls(&model.subject)? })
+    }
+}
+
+/// Operations that make no calls.
+#[derive(Serialize)]
+struct IoUring {
+    used: bool,
+    workers_cpu_ns: Option<u64>,
 }
 
 /// What measuring costs.
@@ -66,6 +102,7 @@ struct Probe {
     run_pct: Option<f64>,
     run_ns: Option<f64>,
     budget_pct: Option<f64>,
+    hooks_alone: Option<bool>,
     target_tax_ns: Option<Spread>,
     bystander_tax_ns: Option<Spread>,
 }
@@ -89,7 +126,9 @@ struct InFlight<'a> {
     age_ns: Option<u64>,
     age_exact: bool,
     waiting: bool,
+    interrupted: bool,
     args: [String; 6],
+    arguments: String,
 }
 
 #[derive(Serialize)]
@@ -116,8 +155,7 @@ struct Syscall<'a> {
 /// `on_cpu_ns`, `on_cpu_p50_ns` and so on of each part; null where nothing was collected.
 struct Parts<'a> {
     basis: Basis,
-    sum: Total,
-    of: Option<&'a model::Parts>,
+    row: &'a Row,
 }
 
 #[derive(Default, Serialize)]
@@ -129,6 +167,7 @@ struct Group<'a> {
     cgroup_id: Option<u64>,
     started_at_ns: Option<u64>,
     other: bool,
+    threads: u64,
     count: u64,
     errors: u64,
     total_ns: u64,
@@ -149,7 +188,7 @@ struct Bucket {
 #[derive(Serialize)]
 struct LossReport {
     kind: &'static str,
-    count: u64,
+    count: Option<u64>,
     text: String,
 }
 
@@ -198,14 +237,28 @@ impl<'a> Report<'a> {
             target_exited: subject.exited,
             syscalls_omitted: rest.len(),
             groups_omitted: other_groups,
-            detail: model.detail,
+            groups_behind: model.groups.as_ref().map(|groups| groups.behind),
+            read_ns: model.read_ns,
+            detail: model.detail.id(),
+            one_in: model.detail.one_in(),
             cpu_ns: model.cpu_ns.value(),
+            cpu_exact: matches!(model.cpu_ns, Reading::Exact(_)),
             cpu_share_pct: model.cpu_share_pct().value(),
+            cpu_share_of: subject.only.as_deref().unwrap_or("all calls"),
+            io_uring: IoUring {
+                used: model.uses_io_uring,
+                workers_cpu_ns: model.io_workers_ns.value(),
+            },
+            other_tracers: model.other_tracers,
             crossing_ns: basis.crossing_ns,
             probe: Probe {
                 run_pct: model.cost.map(|cost| cost.run_pct),
                 run_ns: model.cost.and_then(|cost| cost.run_ns),
                 budget_pct: model.cost.and_then(|cost| cost.budget_pct),
+                hooks_alone: model
+                    .cost
+                    .filter(|cost| cost.budget_pct.is_some())
+                    .map(model::budget::cannot_be_kept),
                 target_tax_ns: model.calibrated.and_then(|known| known.target_tax_ns),
                 bystander_tax_ns: model.calibrated.and_then(|known| known.bystander_tax_ns),
             },
@@ -213,6 +266,7 @@ impl<'a> Report<'a> {
                 .in_flight
                 .as_ref()
                 .map(|calls| calls.iter().map(InFlight::new).collect()),
+            why_empty: Reason::new(model),
         }
     }
 }
@@ -239,7 +293,7 @@ impl<'a> Syscall<'a> {
                 .iter()
                 .map(|&(errno, count)| (errno::symbol(errno).into_owned(), count))
                 .collect(),
-            parts: Parts { basis: *basis, sum: row.sum(), of: row.parts.as_ref() },
+            parts: Parts { basis: *basis, row },
             boundary_ns: boundary_ns(basis, row.calls),
         }
     }
@@ -265,13 +319,15 @@ impl Serialize for Parts<'_> {
         const QUANTILES: [(&str, f64); 4] =
             [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p999", 0.999)];
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("parts_known", &self.sum.parts.calls)?;
+        let total = self.row.sum();
+        map.serialize_entry("parts_known", &total.parts.calls)?;
         for (name, of) in PARTS {
-            let sum = self.basis.part(of, self.sum).value();
-            let part = self.of.filter(|_| sum.is_some()).map(|parts| parts.get(of));
+            let sum = self.basis.part(of, total).value();
+            let parts = self.row.parts.as_ref();
+            let part = parts.filter(|_| sum.is_some()).map(|parts| parts.get(of));
             map.serialize_entry(&format!("{name}_ns"), &sum)?;
             for (label, quantile) in QUANTILES {
-                let ns = part.and_then(|part| part.quantile_ns(quantile));
+                let ns = part.and_then(|_| self.row.part_quantile_ns(of, quantile));
                 map.serialize_entry(&format!("{name}_{label}_ns"), &ns)?;
             }
             map.serialize_entry(&format!("{name}_histogram"), &part.map(buckets))?;
@@ -286,6 +342,7 @@ impl<'a> Group<'a> {
         let name = row.name.as_deref();
         let part = |of| basis.part(of, row.sum).value();
         let sums = Self {
+            threads: row.threads,
             count,
             errors,
             total_ns,
@@ -322,8 +379,10 @@ impl<'a> InFlight<'a> {
             age_ns: call.age_ns.value(),
             age_exact: matches!(call.age_ns, Reading::Exact(_)),
             waiting: call.waiting,
+            interrupted: call.interrupted,
             // As text: many a reader has no integers of 64 bits.
             args: call.args.map(|arg| format!("{arg:#x}")),
+            arguments: call.arguments().join(", "),
         }
     }
 }
@@ -332,15 +391,17 @@ impl LossReport {
     fn new(loss: Loss) -> Self {
         let (kind, count) = match loss {
             Loss::ProgramMisses(n) => ("program_misses", n),
+            Loss::ProgramMissesUnknown => ("program_misses", 0),
             Loss::ExitsMissed(n) => ("exits_missed", n),
             Loss::Discarded(n) => ("discarded", n),
             Loss::OpenCallsFull(n) => ("open_calls_full", n),
             Loss::SlotsFull(n) => ("slots_full", n),
             Loss::Wrapped(n) => ("wrapped", n),
             Loss::RestartsGuessed(n) => ("restarts_guessed", n),
+            Loss::Recording(n) => ("recording", n),
             Loss::TargetsFull(n) => ("targets_full", n),
-            Loss::GroupsFull(n) => ("groups_full", n),
         };
+        let count = (loss != Loss::ProgramMissesUnknown).then_some(count);
         Self { kind, count, text: loss.describe() }
     }
 }

@@ -1,19 +1,36 @@
-//! What is not known of the latencies' parts, and why, in words.
+//! What is missing and why, in words: calls, or the parts of their latencies.
+
+use std::borrow::Cow;
 
 use crate::{
-    model::{Known, Model},
-    sample::Detail,
+    decode::printable::printable,
+    model::{Known, Model, budget},
+    sample::{Detail, Subject, SubjectKind, WhyEmpty},
     view::format,
 };
 
 /// What is gone without at a level of detail, as people read it; `None` where nothing is.
-pub fn shed(detail: Detail) -> Option<&'static str> {
+pub fn shed(detail: Detail) -> Option<Cow<'static, str>> {
     match detail {
         Detail::Full => None,
-        Detail::NoRunq => Some("SHED: run-queue split (counts as blocked)"),
-        Detail::NoOnCpu => Some("SHED: on-CPU split"),
-        Detail::Sampling => Some("SAMPLING: ≈ is an estimate; SHED: on-CPU split"),
+        Detail::NoRunq => Some("SHED: run-queue split (counts as blocked)".into()),
+        Detail::NoOnCpu => Some("SHED: on-CPU split".into()),
+        Detail::Sampling(one_in) => {
+            Some(format!("SAMPLING 1 in {one_in}: ≈ is an estimate; SHED: on-CPU split").into())
+        }
     }
+}
+
+/// Why what measuring costs cannot be kept within its budget, in a sentence without its full stop; `None`
+/// where it can, or where there is none.
+pub fn budget(model: &Model) -> Option<String> {
+    let cost = model.cost.filter(|cost| budget::cannot_be_kept(*cost))?;
+    Some(format!(
+        "OVER THE BUDGET of {}%: the hooks alone cost {}%, which sampling cannot reduce; raise \
+         --max-overhead, or measure when fewer calls are made",
+        format::pct(cost.budget_pct?),
+        format::pct(cost.run_pct),
+    ))
 }
 
 /// What is not known of the parts in this window and why, in a sentence without its full stop; `None`
@@ -28,12 +45,37 @@ pub fn parts(model: &Model) -> Option<String> {
         }
         Known::Nothing => "CPU time unknown: context switches were not seen".to_owned(),
         Known::Some => format!(
-            "CPU and blocked time are of {} of {} calls: not all switches seen",
-            format::count(model.total.parts.calls),
+            "CPU and blocked time of {} of {} calls are not known: not all switches were seen",
+            format::count(calls.saturating_sub(model.total.parts.calls)),
             format::count(calls)
         ),
     };
     Some(why)
+}
+
+/// Why there may be no calls, in a sentence without its full stop; `None` where that is not known.
+pub fn calls(subject: &Subject) -> Option<String> {
+    let name = printable(&subject.name);
+    Some(match (subject.why_empty?, subject.kind) {
+        (WhyEmpty::NoKinds, _) => "the filter leaves out every call (-e none)".to_owned(),
+        (WhyEmpty::OnlyChildren(children), _) => {
+            let (has, of) = match subject.kind {
+                SubjectKind::Process => ("has", "the process"),
+                _ => ("have", "the processes"),
+            };
+            let noun = if children == 1 { "child" } else { "children" };
+            format!("{of} made no calls, but {has} {children} {noun}, not measured: add -f")
+        }
+        (WhyEmpty::NoProcess, SubjectKind::Comm) => {
+            format!("no process is called {name}: names are compared whole (`ps -eo comm`)")
+        }
+        (WhyEmpty::NoProcess, SubjectKind::User) => format!("user {name} has no processes"),
+        (WhyEmpty::NoProcess, SubjectKind::Cgroup) => format!("cgroup {name} has no processes"),
+        (WhyEmpty::NoProcess, SubjectKind::Container) => {
+            format!("container {name} has no processes")
+        }
+        (WhyEmpty::NoProcess, _) => "there is no such process".to_owned(),
+    })
 }
 
 #[cfg(test)]
@@ -53,10 +95,31 @@ mod tests {
         assert!(parts(&raw).unwrap().contains("hooks see no context switches"));
         let partly = Model::since_attach(&fixture::partly_parted_nginx());
         assert!(
-            parts(&partly).unwrap().contains("of 31.5k of 44.8k calls"),
+            parts(&partly).unwrap().contains("of 13.3k of 44.8k calls"),
             "{:?}",
             parts(&partly)
         );
+    }
+
+    #[test]
+    fn every_reason_for_no_calls_is_a_sentence() {
+        let mut subject = fixture::nginx().subject;
+        assert_eq!(calls(&subject), None);
+        subject.why_empty = Some(WhyEmpty::OnlyChildren(3));
+        let text = calls(&subject).unwrap();
+        assert_eq!(text, "the process made no calls, but has 3 children, not measured: add -f");
+        subject.why_empty = Some(WhyEmpty::NoKinds);
+        assert!(calls(&subject).unwrap().contains("-e none"));
+        subject.why_empty = Some(WhyEmpty::NoProcess);
+        for (kind, part) in [
+            (SubjectKind::Comm, "no process is called nginx"),
+            (SubjectKind::User, "user nginx has no processes"),
+            (SubjectKind::Cgroup, "cgroup nginx has no processes"),
+            (SubjectKind::Container, "container nginx has no processes"),
+        ] {
+            subject.kind = kind;
+            assert!(calls(&subject).unwrap().contains(part), "{kind:?}");
+        }
     }
 
     #[test]

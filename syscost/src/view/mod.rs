@@ -1,19 +1,25 @@
 //! A model for eyes and pipes. Each view reads a [`Model`](crate::model::Model) and writes bytes; none asks the kernel,
 //! the clock or `/proc` for more.
 
+pub mod ascii;
+pub mod blind;
 pub mod calibration;
 pub mod cost;
 pub mod csv;
 pub mod format;
 pub mod json;
+mod json_line;
 pub mod missing;
 pub mod report;
 pub mod share;
 pub mod table;
 pub mod tui;
+mod width;
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
+#[cfg(test)]
+pub(crate) mod hostile;
 
 use crate::model::{
     Basis, Counted,

@@ -2,7 +2,11 @@
 
 use serde_json::json;
 
-use crate::model::preflight::{Report, Verdict};
+use super::json_line;
+use crate::{
+    decode::printable::printable,
+    model::preflight::{Report, Verdict},
+};
 
 /// A line for each finding, and a verdict.
 pub fn text(report: &Report) -> String {
@@ -16,7 +20,7 @@ pub fn text(report: &Report) -> String {
                 Verdict::Limited => "note",
                 Verdict::Bad => "FAIL",
             };
-            format!("{mark}  {:width$}  {}", finding.subject, finding.detail)
+            format!("{mark}  {:width$}  {}", finding.subject, printable(&finding.detail))
         })
         .collect();
     lines.push(if report.works() {
@@ -43,5 +47,5 @@ pub fn json(report: &Report) -> String {
         .collect();
     let report =
         json!({ "schema": "syscost.check/1", "works": report.works(), "findings": findings });
-    format!("{report}\n")
+    json_line::text(&report)
 }

@@ -1,6 +1,11 @@
 //! How much of its CPU time what is measured spends in syscalls, in words.
 
-use crate::{model::Model, reading::Reading, sample::SubjectKind, view::format};
+use crate::view::width::Columns;
+use std::borrow::Cow;
+
+use crate::{
+    decode::printable::printable, model::Model, reading::Reading, sample::SubjectKind, view::format,
+};
 
 /// `syscalls: 31.2% of its CPU time`; `None` where that is not known.
 pub fn of_cpu_time(model: &Model) -> Option<String> {
@@ -15,9 +20,17 @@ pub fn of_cpu_time(model: &Model) -> Option<String> {
         Reading::NotCollected => None,
         share => {
             let share = format::reading(share, |pct| format!("{}%", format::pct(pct)));
-            Some(format!("syscalls: {share} of {whose} CPU time"))
+            Some(format!("{}: {share} of {whose} CPU time", of_which_calls(model)))
         }
     }
+}
+
+/// The calls that are meant, where there is room to name them.
+fn of_which_calls(model: &Model) -> Cow<'_, str> {
+    const ROOM: usize = 30;
+    let Some(only) = &model.subject.only else { return "syscalls".into() };
+    let named = only.strip_prefix("only ").unwrap_or(only);
+    if named.columns() > ROOM { "these syscalls".into() } else { printable(named) }
 }
 
 #[cfg(test)]
@@ -27,17 +40,46 @@ mod tests {
 
     #[test]
     fn a_share_is_of_what_was_measured() {
-        let mut sample = fixture::nginx();
+        let mut sample = at_rest();
         let share = |sample: &Sample| of_cpu_time(&Model::since_attach(sample));
         assert_eq!(share(&sample).unwrap(), "syscalls: 21.1% of its CPU time");
         sample.subject.kind = SubjectKind::Comm;
         assert_eq!(share(&sample).unwrap(), "syscalls: 21.1% of their CPU time");
     }
 
+    /// Without a call that has begun and not ended.
+    fn at_rest() -> Sample {
+        Sample { open_calls: Some(Vec::new()), ..fixture::nginx() }
+    }
+
+    #[test]
+    fn a_share_is_an_estimate_while_calls_are_open_or_may_have_begun_before() {
+        let open = fixture::nginx();
+        let share = of_cpu_time(&Model::since_attach(&open)).unwrap();
+        assert_eq!(share, "syscalls: ≈21.1% of its CPU time");
+        let before = Sample { kinds: Vec::new(), ..at_rest() };
+        let share = of_cpu_time(&Model::interval(&at_rest(), &before));
+        assert!(share.is_none_or(|share| share.starts_with("syscalls: ≈")));
+    }
+
+    #[test]
+    fn a_share_of_some_calls_names_them() {
+        let share = |only: &str| {
+            let mut sample = at_rest();
+            sample.subject.only = Some(only.to_owned());
+            of_cpu_time(&Model::since_attach(&sample)).unwrap()
+        };
+        assert_eq!(share("only read, write"), "read, write: 21.1% of its CPU time");
+        assert_eq!(share("all but futex"), "all but futex: 21.1% of its CPU time");
+        assert_eq!(share("only failed"), "failed: 21.1% of its CPU time");
+        let many = "only read, write, openat, close, fstat and 9 more";
+        assert_eq!(share(many), "these syscalls: 21.1% of its CPU time");
+    }
+
     #[test]
     fn there_is_no_share_of_what_is_not_known() {
         let mut sample = fixture::nginx();
-        sample.cpu_ns = Reading::NotCollected;
+        sample.cpu.used_ns = Reading::NotCollected;
         assert_eq!(of_cpu_time(&Model::since_attach(&sample)), None);
         let sample = fixture::without_parts(fixture::nginx());
         assert_eq!(of_cpu_time(&Model::since_attach(&sample)), None);

@@ -1,12 +1,13 @@
 //! The table that `stat` prints for people, after the manner of `strace -c` and `perf stat`:
-//! aligned text without boxes or colours. Says nothing that the model does not know.
+//! aligned text without boxes. Says nothing that the model does not know.
 
+use super::width::{Columns, aligned_left, aligned_right};
 use std::{
     borrow::Cow,
     io::{self, Write},
 };
 
-use super::{Order, format, missing, share};
+use super::{Order, blind, format, missing, share};
 use crate::{
     decode::{errno, printable::printable},
     group::GroupBy,
@@ -17,11 +18,10 @@ use crate::{
     sample::ThreadName,
 };
 
-/// The columns that people get; the one they sort by comes with them in any case.
+/// The columns that people get: sums, not rates. The one they sort by comes with them in any case.
 const SHOWN: &[Key] = &[
     Key::Name,
     Key::Calls,
-    Key::CallsPerSec,
     Key::Errors,
     Key::Time,
     Key::OnCpu,
@@ -37,16 +37,8 @@ const SHOWN: &[Key] = &[
 ];
 
 /// Those that a narrow terminal goes without, the first of them first.
-const DISPENSABLE: &[Key] = &[
-    Key::P90,
-    Key::P999,
-    Key::RunqPct,
-    Key::CallsPerSec,
-    Key::Boundary,
-    Key::Mean,
-    Key::P50,
-    Key::Errors,
-];
+const DISPENSABLE: &[Key] =
+    &[Key::P90, Key::P999, Key::RunqPct, Key::Boundary, Key::Mean, Key::P50, Key::Errors];
 
 /// How to print a table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,6 +48,8 @@ pub struct TableOptions {
     /// How wide the terminal is; where it is too narrow, some columns are left out. `None` where
     /// there is none: a file has room for all.
     pub width: Option<usize>,
+    /// Whether to set off the headings and what says how far to trust the numbers.
+    pub color: bool,
 }
 
 impl TableOptions {
@@ -67,7 +61,10 @@ impl TableOptions {
 
 /// Writes `model` as a table.
 pub fn write(mut out: impl Write, model: &Model, options: &TableOptions) -> io::Result<()> {
-    writeln!(out, "{}", heading(model))?;
+    let paint = Paint(options.color);
+    let trust = trust(model);
+    let style = if trust == "EXACT" { GOOD } else { ALARM };
+    writeln!(out, "{}, {}", heading(model), paint.over(trust, style))?;
     if let Some(share) = share::of_cpu_time(model) {
         writeln!(out, "{share}")?;
     }
@@ -87,14 +84,19 @@ pub fn write(mut out: impl Write, model: &Model, options: &TableOptions) -> io::
         }
     };
     match grid {
-        None => writeln!(out, "no syscall was finished in this time")?,
+        None => {
+            writeln!(out, "no system call finished in this time")?;
+            if let Some(why) = missing::calls(&model.subject) {
+                writeln!(out, "{why}")?;
+            }
+        }
         Some(grid) => {
-            for line in grid.lines() {
-                writeln!(out, "{line}")?;
+            for (index, line) in grid.lines().enumerate() {
+                writeln!(out, "{}", if index == 0 { paint.over(&line, BOLD) } else { line })?;
             }
         }
     }
-    for block in [errors, in_flight(model, options.width), losses(model), missing(model)] {
+    for block in [errors, in_flight(model, options.width), losses(model, &paint), missing(model)] {
         if !block.is_empty() {
             writeln!(out, "\n{block}")?;
         }
@@ -118,12 +120,30 @@ fn heading(model: &Model) -> String {
     };
     let calls = format::reading(model.trust.reading(model.total.calls), format::full);
     let noun = if model.total.calls == 1 { "call" } else { "calls" };
-    let trust = match (model.ledger.exact(), model.trust.sampled) {
+    format!("{name} ({detail}{exited}), {window} s{only}, {calls} {noun}")
+}
+
+/// How far to trust the numbers, in a word.
+fn trust(model: &Model) -> &'static str {
+    match (model.ledger.exact(), model.trust.sampled) {
         (false, _) => "NOT EXACT",
         (true, true) => "SAMPLED",
         (true, false) => "EXACT",
-    };
-    format!("{name} ({detail}{exited}), {window} s{only}, {calls} {noun}, {trust}")
+    }
+}
+
+/// The colours of the live screen (ECMA-48, with xterm's 256 colours).
+const BOLD: &str = "1";
+const GOOD: &str = "1;38;5;33";
+const ALARM: &str = "1;38;5;166";
+
+/// Whether there are colours.
+struct Paint(bool);
+
+impl Paint {
+    fn over(&self, text: &str, style: &str) -> String {
+        if self.0 { format!("\x1b[{style}m{text}\x1b[0m") } else { text.to_owned() }
+    }
 }
 
 /// Cells of text and how to line them up.
@@ -150,7 +170,7 @@ impl Grid {
         let columns: Vec<_> = COLUMNS
             .iter()
             .filter(|column| SHOWN.contains(&column.key) || column.key == sort)
-            .filter(|column| column.key != Key::Boundary || basis.crossing_ns.is_some())
+            .filter(|column| column.key != Key::Boundary || basis.telling_crossing_ns().is_some())
             .filter(|column| by == GroupBy::Syscall || column.key.needs_no_histogram())
             .collect();
         let line = |cell: &dyn Fn(&Column) -> String| -> Vec<String> {
@@ -190,7 +210,7 @@ impl Grid {
     }
 
     fn widths(&self) -> Vec<usize> {
-        let width = |place: usize| self.lines.iter().map(move |line| line[place].chars().count());
+        let width = |place: usize| self.lines.iter().map(move |line| line[place].columns());
         (0..self.columns.len()).map(|place| width(place).max().unwrap_or(0)).collect()
     }
 
@@ -208,9 +228,9 @@ impl Grid {
                     text.push_str(&" ".repeat(gap));
                 }
                 if column.key == Key::Name {
-                    text.push_str(&format!("{cell:<width$}"));
+                    text.push_str(&aligned_left(cell, *width));
                 } else {
-                    text.push_str(&format!("{cell:>width$}"));
+                    text.push_str(&aligned_right(cell, *width));
                 }
             }
             text.truncate(text.trim_end().len());
@@ -265,7 +285,7 @@ fn errors(model: &Model, rows: &[&Row], width: usize) -> String {
     let mut text = LABEL.to_owned();
     let mut column = LABEL.len();
     for item in items.into_iter().map(|item| item + ";").chain([last]) {
-        let length = item.chars().count();
+        let length = item.columns();
         if column > LABEL.len() && column + 1 + length > width {
             text.push('\n');
             text.push_str(&" ".repeat(LABEL.len()));
@@ -280,11 +300,7 @@ fn errors(model: &Model, rows: &[&Row], width: usize) -> String {
 
 /// A process that waits in one call would else seem to do nothing.
 fn in_flight(model: &Model, width: Option<usize>) -> String {
-    let open = match &model.in_flight {
-        Some(calls) => calls.len() as u64,
-        None => model.ledger.in_flight,
-    };
-    let sentence = match open {
+    let sentence = match model.open_calls() {
         0 => return String::new(),
         1 => "in flight: 1 call has not returned yet and is not counted above".to_owned(),
         n => format!(
@@ -295,21 +311,25 @@ fn in_flight(model: &Model, width: Option<usize>) -> String {
     sentence + &oldest(model, width)
 }
 
-/// The oldest open calls: what a process that seems to do nothing is stuck in.
+/// The oldest open calls: what a process that seems to do nothing is blocked in.
 fn oldest(model: &Model, width: Option<usize>) -> String {
     const SHOWN: usize = 5;
     let calls = model.in_flight.as_deref().unwrap_or_default();
     let shown: Vec<_> = calls.iter().take(SHOWN).map(|call| (call, thread(model, call))).collect();
-    let widest = shown.iter().map(|(_, thread)| thread.chars().count()).max().unwrap_or(0);
+    let widest = |length: &dyn Fn(&(&InFlight, String)) -> usize| {
+        shown.iter().map(length).max().unwrap_or(0)
+    };
+    let thread = widest(&|(_, thread)| thread.columns());
+    let name = widest(&|(call, _)| call.title().columns());
     let mut lines: Vec<String> = shown
-        .into_iter()
-        .map(|(call, thread)| {
+        .iter()
+        .map(|(call, of)| {
             let age = format::reading(call.age_ns, format::ns);
-            let state = if call.waiting { "waits" } else { "running" };
-            let args = call.args.map(format::hex).join(" ");
-            let line =
-                format!("  {age:>8}  {thread:<widest$}  {:<16} {state:<7}  {args}", call.title());
-            let line: String = line.chars().take(width.unwrap_or(usize::MAX)).collect();
+            let state = call.state();
+            let (of, title) = (aligned_left(of, thread), aligned_left(&call.title(), name));
+            let line = format!("  {age:>8}  {of}  {title}  {state:<7}  ");
+            let room = width.map_or(usize::MAX, |width| width.saturating_sub(line.columns()));
+            let line = line + &format::arguments(&call.arguments(), room);
             format!("\n{}", line.trim_end())
         })
         .collect();
@@ -329,16 +349,19 @@ fn thread(model: &Model, call: &InFlight) -> String {
     }
 }
 
-fn losses(model: &Model) -> String {
+fn losses(model: &Model, paint: &Paint) -> String {
     let losses = model.ledger.losses();
     if losses.is_empty() {
         return String::new();
     }
     let lines = losses.into_iter().map(|loss| format!("\n  {}", loss.describe()));
-    format!(
-        "NOT EXACT: what has a >= may be more, for since attaching there were{}",
-        lines.collect::<String>()
-    )
+    let marked = if model.trust.guessed {
+        "what has a ≈ may be more or less"
+    } else {
+        "what has a >= may be more"
+    };
+    let verdict = paint.over("NOT EXACT", ALARM);
+    format!("{verdict}: {marked}, for since attaching there were{}", lines.collect::<String>())
 }
 
 /// Why numbers are missing, or stand for more than what was measured.
@@ -347,7 +370,9 @@ fn missing(model: &Model) -> String {
     let sampled = model.trust.sampled.then(|| {
         "what has a ≈ is an estimate: some calls were measured in place of several".to_owned()
     });
-    [missing::parts(model), shed, sampled].into_iter().flatten().collect::<Vec<_>>().join("\n")
+    let lines =
+        [missing::parts(model), shed, sampled, missing::budget(model)].into_iter().flatten();
+    lines.chain(blind::notes(model)).collect::<Vec<_>>().join("\n")
 }
 
 fn text(value: Value) -> String {

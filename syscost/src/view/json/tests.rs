@@ -7,7 +7,7 @@ use syscost_common::{
 
 use super::*;
 use crate::{
-    sample::{KindSample, Sample},
+    sample::{Detail, KindSample, Sample, SkippedRuns},
     view::fixture,
 };
 
@@ -53,11 +53,23 @@ fn a_report_is_one_line() {
 fn what_was_not_collected_is_null() {
     let mut sample = fixture::nginx();
     sample.subject.threads = Reading::NotCollected;
-    sample.ledger.program_misses = None;
+    sample.ledger.program_misses = SkippedRuns::NotCounted;
     let value = value(&sample);
     assert!(value["threads"].is_null());
     assert!(value["ledger"]["program_misses"].is_null());
     assert_eq!(value["exact"], true);
+}
+
+#[test]
+fn skipped_runs_that_the_kernel_does_not_tell_of_are_a_loss_and_not_0() {
+    let mut sample = fixture::nginx();
+    sample.ledger.program_misses = SkippedRuns::Unknown;
+    let value = value(&sample);
+    assert!(value["ledger"]["program_misses"].is_null());
+    assert_eq!(value["exact"], false);
+    assert_eq!(value["losses"][0]["kind"], "program_misses");
+    assert!(value["losses"][0]["count"].is_null());
+    assert!(value["losses"][0]["text"].as_str().unwrap().contains("did not tell how many"));
 }
 
 const PARTS: [&str; 3] = ["on_cpu", "runq", "blocked"];
@@ -148,11 +160,12 @@ fn a_report_of_a_sample_of_the_calls_says_so() {
     let mut sample = fixture::nginx();
     assert_eq!(value(&sample)["sampled"], false);
     sample.ledger.counters[Counter::Sampled as usize] = 2_800;
-    sample.detail.level = Detail::Sampling;
+    sample.detail.level = Detail::Sampling(64);
     let value = value(&sample);
     assert_eq!(value["sampled"], true);
     assert_eq!(value["exact"], false);
     assert_eq!(value["detail"], "sampling");
+    assert_eq!(value["one_in"], 64);
     assert_eq!(value["ledger"]["sampled"], 2_800);
 }
 

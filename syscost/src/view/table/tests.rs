@@ -2,7 +2,9 @@ use syscost_common::ledger::Counter;
 
 use super::*;
 use crate::{
-    sample::{Detail, DetailSample, Sample},
+    group::GroupBy,
+    sample::{Calibrated, CostSample, Detail, DetailSample, GroupKey, Sample},
+    spread::Spread,
     view::fixture,
 };
 
@@ -57,7 +59,7 @@ fn an_interval_is_a_stretch_of_the_time_since_attach() {
 #[test]
 fn a_column_that_is_sorted_by_is_shown() {
     let order = Order { sort: Key::Min, reversed: true, top: Some(3) };
-    let options = TableOptions { order, width: Some(120) };
+    let options = TableOptions { order, width: Some(120), ..Default::default() };
     insta::assert_snapshot!(table(&Model::since_attach(&fixture::nginx()), &options));
 }
 
@@ -93,19 +95,31 @@ fn parts_of_some_calls_are_lower_bounds() {
 #[test]
 fn what_was_shed_and_sampled_is_said() {
     let mut sample = fixture::without_parts(fixture::nginx());
-    sample.detail = DetailSample { parts: true, level: Detail::Sampling, ..sample.detail };
+    sample.detail = DetailSample { parts: true, level: Detail::Sampling(16), ..sample.detail };
     sample.ledger.counters[Counter::Unparted as usize] = 44_804;
     sample.ledger.counters[Counter::Sampled as usize] = 2_800;
     sample.ledger.counters[Counter::SampledOut as usize] = 42_004;
     insta::assert_snapshot!(default(&sample));
+    sample.cost = Some(CostSample {
+        run_pct: 8.1,
+        run_ns: None,
+        at_ns: 0,
+        budget_pct: Some(2.0),
+        detail: sample.detail.level,
+    });
+    let told = default(&sample);
+    assert!(told.contains("OVER THE BUDGET of 2.0%: the hooks alone cost 8.1%"), "{told}");
 }
 
 #[test]
 fn the_boundary_is_shown_where_it_is_known() {
     let mut sample = fixture::nginx();
     assert!(default(&sample).contains("BOUNDARY"));
-    sample.calibrated = None;
+    let known = sample.calibrated.take().unwrap();
     assert!(!default(&sample).contains("BOUNDARY"));
+    let crossing_ns = Spread { median: 137.0, low: 103.0, high: 467.0 };
+    sample.calibrated = Some(Calibrated { crossing_ns, ..known });
+    assert!(!default(&sample).contains("BOUNDARY"), "less than its own spread");
 }
 
 #[test]
@@ -153,4 +167,42 @@ fn counts_are_in_full() {
         [0.0, 0.2, 12.34, 99.96, 12_400.4].map(per_sec),
         ["0.00", "0.20", "12.3", "100", "12,400"]
     );
+}
+
+#[test]
+fn colours_set_off_headings_and_verdicts_and_change_nothing_else() {
+    let plain = TableOptions::default();
+    let colored = TableOptions { color: true, ..plain };
+    for (sample, verdict) in [
+        (fixture::nginx(), "\x1b[1;38;5;33mEXACT\x1b[0m"),
+        (fixture::lossy_nginx(), "\x1b[1;38;5;166mNOT EXACT\x1b[0m:"),
+    ] {
+        let model = Model::since_attach(&sample);
+        let text = table(&model, &colored);
+        assert!(text.contains(verdict) && text.contains("\n\x1b[1mSYSCALL "), "{text}");
+        assert!(!table(&model, &plain).contains('\x1b'));
+        let mut without = text;
+        for style in [BOLD, GOOD, ALARM, "0"] {
+            without = without.replace(&format!("\x1b[{style}m"), "");
+        }
+        assert_eq!(without, table(&model, &plain));
+    }
+}
+
+/// The columns behind a name begin at the same place, whatever the name takes.
+#[test]
+fn wide_names_keep_the_columns_in_line() {
+    let mut sample = fixture::grouped(GroupBy::Comm);
+    let groups = &mut sample.groups.as_mut().unwrap().groups;
+    for (group, name) in groups.iter_mut().zip(["数据库服务", "ordinary", "e\u{301}t\u{e9}"]) {
+        group.key = GroupKey::Comm(name.to_owned());
+    }
+    let text = default(&sample);
+    let lines: Vec<&str> = text.lines().collect();
+    let heading = lines.iter().position(|line| line.starts_with("COMM")).unwrap();
+    let end = lines[heading].beginning(usize::MAX).columns();
+    let rows = lines[heading + 1..].iter().take_while(|line| !line.is_empty());
+    let widths: Vec<usize> = rows.map(|line| line.columns()).collect();
+    assert!(widths.len() >= 3, "{text}");
+    assert!(widths.iter().all(|width| *width == end), "{widths:?} of {end}:\n{text}");
 }

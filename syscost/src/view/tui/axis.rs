@@ -4,6 +4,7 @@
 
 use super::bars::{Stack, UPWARDS};
 use crate::model::{Distribution, Parts, Row, distribution::Bucket};
+use crate::view::width::Columns;
 
 /// A time axis over whole decades.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,7 +111,7 @@ impl LogAxis {
         let digits = decades().flat_map(|decade| [1, 2, 5].map(|digit| tick(digit, decade)));
         let every = |step| decades().filter(move |decade| decade % step == 0);
         let fits = |ticks: &Vec<(u16, String)>| {
-            let ends = ticks.iter().map(|(at, label)| at + label.chars().count() as u16);
+            let ends = ticks.iter().map(|(at, label)| at + label.columns() as u16);
             let nexts = ticks.iter().skip(1).map(|(at, _)| *at);
             ends.zip(nexts.chain([width + 1])).all(|(end, next)| end < next)
         };
@@ -196,7 +197,7 @@ mod tests {
                 let mut end = 0;
                 for (at, label) in (LogAxis { low, high }).ticks(width) {
                     assert!(at >= end, "{low}..{high} in {width}");
-                    end = at + label.chars().count() as u16 + 1;
+                    end = at + label.columns() as u16 + 1;
                     assert!(end <= width + 1, "{low}..{high} in {width}");
                 }
             }

@@ -7,6 +7,7 @@ use crate::model::{
     Counted, Known, Model, Window,
     column::{COLUMNS, Key},
 };
+use crate::view::width::Columns;
 
 /// Which table: what its rows are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,7 +110,7 @@ pub(super) struct Contents {
     pub(super) exact: bool,
     /// Whether anything is known of what latencies consist of.
     pub(super) parts: bool,
-    /// Whether anybody has measured what a crossing costs here.
+    /// Whether it is known well enough what a crossing costs here.
     pub(super) calibrated: bool,
     /// The column that is sorted by; it is always among them.
     pub(super) sort: Key,
@@ -122,13 +123,13 @@ impl Contents {
     pub(super) fn of(ui: &UiState, live: &Live) -> Self {
         let model = live.model(ui.window);
         let longest = |rows: &[crate::model::Row]| {
-            rows.iter().map(|row| row.title().chars().count()).max().unwrap_or(0)
+            rows.iter().map(|row| row.title().columns()).max().unwrap_or(0)
         };
         Self {
             window: ui.window,
             exact: model.trust.exact && !model.trust.sampled,
             parts: model.trust.parts != Known::Nothing,
-            calibrated: model.calibrated.is_some(),
+            calibrated: model.basis().telling_crossing_ns().is_some(),
             sort: sorted_by(ui, model),
             // From everything since attach, so that columns do not move from tick to tick.
             name: longest(&live.since_attach.rows) as u16,
@@ -160,11 +161,14 @@ const GOOD_HISTOGRAM: u16 = 36;
 /// A histogram wider than this shows its buckets rather than its shape.
 const MAX_HISTOGRAM: u16 = 120;
 
-/// The column that says in `window` what `key` says: rates in an interval, sums since attach.
+/// The column that says in `window` what `key` says: rates in an interval, sums since attach. No row
+/// has both.
 pub(super) fn in_window(key: Key, window: Window) -> Key {
     match (key, window) {
         (Key::CallsPerSec, Window::SinceAttach) => Key::Calls,
         (Key::Calls, Window::Interval) => Key::CallsPerSec,
+        (Key::ErrorsPerSec, Window::SinceAttach) => Key::Errors,
+        (Key::Errors, Window::Interval) => Key::ErrorsPerSec,
         (Key::TimePerSec, Window::SinceAttach) => Key::Time,
         (Key::Time, Window::Interval) => Key::TimePerSec,
         (Key::OnCpuPerSec, Window::SinceAttach) => Key::OnCpu,
@@ -184,7 +188,9 @@ impl Layout {
     /// The columns of `table` in `width`.
     pub(super) fn fit(table: Table, width: u16, contents: Contents) -> Self {
         let Contents { window, exact, sort, .. } = contents;
-        let name = table.name_width(width, contents.name);
+        let least = MARK + number_width(sort, exact) * u16::from(sort != Key::Name);
+        // A name gives way to the number that rows are sorted by.
+        let name = table.name_width(width, contents.name).min(width.saturating_sub(least));
         let spent = |keys: &[Key]| -> u16 {
             MARK + name + keys.iter().map(|key| number_width(*key, exact)).sum::<u16>()
         };
@@ -252,16 +258,27 @@ impl Layout {
 /// The width of the longest number and of the title, and of a gap before them that has room for
 /// the arrow of the sorted column.
 fn number_width(key: Key, exact: bool) -> u16 {
-    let title = key.column().title.chars().count() as u16 + 1;
-    title.max(match key {
-        Key::Calls | Key::CallsPerSec | Key::Errors => 8,
-        Key::Time | Key::TimePerSec => 8,
-        // As wide in either window, so that shapes stay where they are.
-        Key::OnCpu | Key::OnCpuPerSec | Key::Boundary | Key::BoundaryPerSec => 9,
+    /// The longest number that there is: `12.4k`, `1m05s`, `>99.9`.
+    const NUMBER: u16 = 5;
+    let title = key.column().title.columns() as u16;
+    let mark = match key {
+        // As wide with and without a mark, so that shapes stay where they are.
+        Key::Calls | Key::CallsPerSec | Key::Errors | Key::ErrorsPerSec => 2,
+        Key::Time | Key::TimePerSec | Key::OnCpu | Key::OnCpuPerSec => 2,
+        Key::Boundary | Key::BoundaryPerSec => 2,
+        _ if exact => 0,
         // The longest latency is a lower bound where something was lost.
-        Key::Max if !exact => 8,
-        _ => 6,
-    })
+        Key::Max => 2,
+        // Shares and percentiles have none.
+        _ => 0,
+    };
+    let wide = match key {
+        // As wide in either window.
+        Key::OnCpu => Key::OnCpuPerSec.column().title.columns() as u16,
+        Key::Errors => Key::ErrorsPerSec.column().title.columns() as u16,
+        _ => title,
+    };
+    wide.max(NUMBER + mark) + 1
 }
 
 #[cfg(test)]
@@ -312,7 +329,7 @@ mod tests {
     #[test]
     fn nothing_is_wider_than_the_screen() {
         let both = |width| [Table::Syscalls, Table::Processes].map(|table| (table, width));
-        for (table, width) in (40..300).flat_map(both) {
+        for (table, width) in (20..300).flat_map(both) {
             for (exact, name) in [(false, 3), (true, 15), (false, 40)] {
                 let layout = Layout::fit(table, width, Contents { exact, name, ..CONTENTS });
                 let numbers: u16 = layout.numbers.iter().map(|(_, width)| width).sum();
@@ -324,7 +341,7 @@ mod tests {
 
     #[test]
     fn the_sorted_column_stays_when_the_screen_shrinks() {
-        for width in [40, 60, 80] {
+        for width in [20, 40, 60, 80] {
             let contents = Contents { window: Window::SinceAttach, sort: Key::P999, ..CONTENTS };
             let layout = Layout::fit(Table::Syscalls, width, contents);
             assert!(layout.sortable().contains(&Key::P999), "{width}");

@@ -2,12 +2,13 @@
 //!
 //! Knows no clock and no measurement; waits, and decides nothing.
 
-use std::io;
+use std::{io, thread};
 
 use crossterm::event::{Event as Raw, EventStream};
 use tokio_stream::StreamExt;
 
 use super::{Action, UiState, keymap};
+use crate::inherited;
 
 /// Something that came from the terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,15 +22,24 @@ pub enum Event {
 }
 
 /// The events of the terminal, in order.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Input {
     events: EventStream,
 }
 
 impl Input {
     /// Listens to the terminal.
-    pub fn new() -> Self {
-        Self::default()
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn listen() -> io::Result<Self> {
+        // The stream starts a thread, which gets the capabilities of the thread that makes the stream.
+        let events = || {
+            inherited::drop_capabilities();
+            EventStream::new()
+        };
+        let events = thread::Builder::new().spawn(events)?.join();
+        Ok(Self { events: events.map_err(|_| io::Error::other("no thread for the keys"))? })
     }
 
     /// The next event; `None` when the terminal is gone. Nothing is lost when the wait for it is

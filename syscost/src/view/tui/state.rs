@@ -108,10 +108,25 @@ impl UiState {
         Self { chosen: true, ..Self::new(no_color) }
     }
 
+    /// Draws with ASCII characters alone, where `ascii`.
+    #[must_use]
+    pub fn in_ascii(mut self, ascii: bool) -> Self {
+        self.theme.ascii = ascii;
+        self
+    }
+
     /// Tells the size of the terminal: at the start and whenever it changes. Decides how far a
     /// page goes and which columns can be sorted by; drawing fits itself to the frame regardless.
     pub fn resize(&mut self, width: u16, height: u16) {
         self.size = (width, height);
+    }
+
+    /// Shows everything since attaching from now on, rather than the interval: the target has exited.
+    /// A screen that is paused stays as it is until it goes on.
+    pub fn show_totals(&mut self) {
+        if self.frozen.is_none() {
+            self.window = Window::SinceAttach;
+        }
     }
 
     /// Tells why the last action came to nothing.

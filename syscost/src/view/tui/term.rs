@@ -3,22 +3,21 @@
 //! Knows nothing of what is drawn.
 
 use std::{
-    io::{self, IsTerminal, Stdout, stdin, stdout},
+    io::{self, IsTerminal, Write, stdin, stdout},
     panic,
-    sync::{
-        Once,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, Once},
+    time::Duration,
 };
 
 use crossterm::{
-    cursor, execute,
+    cursor, queue,
     terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
 };
-use nix::sys::signal::{Signal, raise};
-use ratatui::{Terminal, backend::CrosstermBackend};
+use nix::sys::termios::{FlushArg, SetArg, tcflush, tcgetattr, tcsetattr};
+use ratatui::{Terminal, backend::CrosstermBackend, layout::Rect};
 
 use super::{Live, UiState, render};
+use crate::{message, writer::Writer};
 
 /// Why there is no screen.
 #[derive(Debug, thiserror::Error)]
@@ -31,13 +30,36 @@ pub enum TermError {
     Io(#[from] io::Error),
 }
 
-/// The terminal, in raw mode and on its alternate screen for as long as this lives.
+/// The terminal, in raw mode and on its alternate screen for as long as this lives. Nothing here waits
+/// for it to be read.
 pub struct Term {
-    terminal: Terminal<CrosstermBackend<Stdout>>,
+    terminal: Terminal<CrosstermBackend<Frames>>,
+    writer: Arc<Writer>,
 }
 
-/// Whether the terminal is ours at the moment, so that a panic knows whether to give it back.
-static TAKEN: AtomicBool = AtomicBool::new(false);
+/// What writes to the terminal while it is ours, so that a panic knows how to give it back.
+static TAKEN: Mutex<Option<Arc<Writer>>> = Mutex::new(None);
+
+/// How long to wait for the terminal to take what gives it back.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+/// Hands a whole frame at a time to the thread that writes to the terminal.
+struct Frames {
+    frame: Vec<u8>,
+    writer: Arc<Writer>,
+}
+
+impl Write for Frames {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.frame.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.push(std::mem::take(&mut self.frame));
+        Ok(())
+    }
+}
 
 impl Term {
     /// Whether there is a terminal to take.
@@ -52,60 +74,66 @@ impl Term {
         }
     }
 
-    /// Takes the terminal.
+    /// Takes the terminal, and starts the thread that writes to it.
     ///
     /// # Errors
     /// When input or output is no terminal, or it cannot be switched.
     pub fn open() -> Result<Self, TermError> {
         Self::check()?;
         restore_on_panic();
-        take()?;
-        let terminal = Terminal::new(CrosstermBackend::new(stdout())).inspect_err(|_| restore())?;
-        Ok(Self { terminal })
+        let writer = Arc::new(Writer::start(message::stdout_file()?)?);
+        take(&writer)?;
+        let frames = Frames { frame: Vec::new(), writer: Arc::clone(&writer) };
+        let terminal = Terminal::new(CrosstermBackend::new(frames)).inspect_err(|_| restore())?;
+        Ok(Self { terminal, writer })
     }
 
-    /// Draws the screen.
-    ///
-    /// # Errors
-    /// When the terminal is gone.
-    pub fn draw(&mut self, ui: &UiState, live: &Live) -> io::Result<()> {
-        self.terminal.draw(|frame| render(frame, ui, live)).map(drop)
+    /// Draws the screen; `false`: not yet, since the terminal has not taken the one before. See
+    /// [`Term::ready`].
+    pub fn draw(&mut self, ui: &UiState, live: &Live) -> bool {
+        if self.writer.pending() > 0 {
+            return false;
+        }
+        // Its size may be unknown for a moment. That ends nothing: the next frame is drawn anyway.
+        let _ = self.terminal.draw(|frame| render(frame, ui, live));
+        true
     }
 
-    /// Width and height.
-    ///
-    /// # Errors
-    /// When the terminal is gone.
-    pub fn size(&self) -> io::Result<(u16, u16)> {
-        self.terminal.size().map(|size| (size.width, size.height))
+    /// Completes when the terminal has taken everything.
+    pub async fn ready(&self) {
+        self.writer.idle().await;
     }
 
-    /// Forgets what is on the screen, so that the next drawing draws all of it.
-    ///
-    /// # Errors
-    /// When the terminal is gone.
-    pub fn clear(&mut self) -> io::Result<()> {
-        self.terminal.clear()
+    /// Completes when the terminal is gone.
+    pub async fn gone(&self) {
+        self.writer.failed().await;
     }
 
-    /// Gives the terminal back and stops this process, as Ctrl-Z does in a shell. Returns once
-    /// the shell has continued it; then [`Term::resume`] takes the terminal again.
-    ///
-    /// # Errors
-    /// When the signal cannot be raised.
-    pub fn suspend(&mut self) -> io::Result<()> {
+    /// Width and height; `None` where it does not tell.
+    pub fn size(&self) -> Option<(u16, u16)> {
+        self.terminal.size().ok().map(|size| (size.width, size.height))
+    }
+
+    /// Clears the screen, so that the next drawing draws all of it. Asks the terminal nothing: not
+    /// every one answers.
+    pub fn clear(&mut self) {
+        if let Some((width, height)) = self.size() {
+            let _ = self.terminal.resize(Rect::new(0, 0, width, height));
+            let _ = self.terminal.backend_mut().flush();
+        }
+    }
+
+    /// Gives the terminal back, for as long as this process is stopped.
+    pub fn leave(&mut self) {
         restore();
-        raise(Signal::SIGTSTP)?;
-        Ok(())
     }
 
-    /// Takes the terminal again after [`Term::suspend`].
-    ///
-    /// # Errors
-    /// When the terminal is gone or cannot be switched.
-    pub fn resume(&mut self) -> io::Result<()> {
-        take()?;
-        self.terminal.clear()
+    /// Takes the terminal again, in whatever state it was left by others.
+    pub fn resume(&mut self) {
+        // Forgets what was set before: a shell sets the terminal for itself while we are stopped.
+        let _ = disable_raw_mode();
+        let _ = take(&self.writer);
+        self.clear();
     }
 }
 
@@ -115,19 +143,39 @@ impl Drop for Term {
     }
 }
 
-fn take() -> io::Result<()> {
-    TAKEN.store(true, Ordering::SeqCst);
-    enable_raw_mode()
-        .and_then(|()| execute!(stdout(), EnterAlternateScreen, cursor::Hide))
-        .inspect_err(|_| restore())
+fn take(writer: &Arc<Writer>) -> io::Result<()> {
+    if let Ok(mut taken) = TAKEN.lock() {
+        *taken = Some(Arc::clone(writer));
+    }
+    let enter = || -> io::Result<()> {
+        enable_raw_mode()?;
+        let mut bytes = Vec::new();
+        queue!(bytes, EnterAlternateScreen, cursor::Hide)?;
+        writer.push(bytes);
+        Ok(())
+    };
+    enter().inspect_err(|_| restore())
 }
 
 /// Gives the terminal back, once. Its errors have nobody to be told to: the terminal is gone.
 fn restore() {
-    if TAKEN.swap(false, Ordering::SeqCst) {
-        let _ = execute!(stdout(), LeaveAlternateScreen, cursor::Show);
-        let _ = disable_raw_mode();
+    // A panic while this is locked has nothing to give back yet, or already has.
+    let Some(writer) = TAKEN.try_lock().ok().and_then(|mut taken| taken.take()) else { return };
+    let mut bytes = Vec::new();
+    let _ = queue!(bytes, LeaveAlternateScreen, cursor::Show);
+    writer.push(bytes.clone());
+    if !writer.wait(PATIENCE) {
+        // The terminal is not read. What it has not taken is dropped to make room; a sequence that
+        // is cut off by that ends with CAN.
+        writer.discard();
+        let _ = tcflush(stdout(), FlushArg::TCOFLUSH);
+        // Only this wakes the thread that waits for room (`n_tty_set_termios` of drivers/tty/n_tty.c).
+        let _ = tcgetattr(stdout()).and_then(|mode| tcsetattr(stdout(), SetArg::TCSANOW, &mode));
+        bytes.insert(0, 0x18);
+        writer.push(bytes);
+        writer.wait(PATIENCE);
     }
+    let _ = disable_raw_mode();
 }
 
 /// Lets a panic print its message on the ordinary screen, where it stays.

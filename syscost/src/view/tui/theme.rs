@@ -38,6 +38,8 @@ pub struct Theme {
     pub good: Style,
     /// Numbers cannot be trusted, or do not change any more.
     pub alarm: Style,
+    /// Whether to draw with ASCII characters alone.
+    pub ascii: bool,
 }
 
 impl Theme {
@@ -76,6 +78,7 @@ impl Theme {
             mark: orange,
             good: blue.patch(bold),
             alarm: orange.patch(bold).add_modifier(Modifier::REVERSED),
+            ascii: false,
         }
     }
 

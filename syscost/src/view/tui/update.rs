@@ -10,9 +10,6 @@ use super::{
 };
 use crate::{model::Window, sample::GroupKey};
 
-/// The lines that are not rows on the first screen: header, headings, footer.
-const AROUND_ROWS: u16 = 5;
-
 /// Carries out `action`; `live` is the newest measurement. What the run loop has to do is
 /// returned.
 pub fn update(ui: &mut UiState, action: Action, live: &Live) -> Option<Effect> {
@@ -41,7 +38,12 @@ pub fn update(ui: &mut UiState, action: Action, live: &Live) -> Option<Effect> {
         }
         Action::Pause => {
             ui.frozen = match ui.frozen.take() {
-                Some(_) => None,
+                Some(frozen) => {
+                    if live.since_attach.subject.exited && !frozen.since_attach.subject.exited {
+                        ui.window = Window::SinceAttach;
+                    }
+                    None
+                }
                 None => Some(Box::new(live.clone())),
             }
         }
@@ -72,7 +74,9 @@ fn go(ui: &mut UiState, live: &Live, to: impl FnOnce(usize, usize, usize) -> usi
         Screen::Processes | Screen::Calls | Screen::Detail(_) => {
             let entries = rows::entries(ui, ui.shown(live));
             let Some(last) = entries.len().checked_sub(1) else { return };
-            let page = height.saturating_sub(AROUND_ROWS.into()).max(1);
+            // Headings and footer are no rows either.
+            let around = usize::from(render::header_height(ui.size.1)) + 2;
+            let page = height.saturating_sub(around).max(1);
             let at = to(rows::selected(ui, &entries), page, last).min(last);
             let key = entries[at].key.clone();
             if let (Screen::Detail(opened), RowKey::Syscall(key)) = (&mut ui.screen, &key) {

@@ -32,7 +32,8 @@ pub(super) fn draw(page: &mut Page<'_>, theme: &Theme, row: &Row, axis: LogAxis,
     else {
         return;
     };
-    if height == 0 || width == 0 {
+    // The longest mark is that wide.
+    if height == 0 || width < 6 {
         return;
     }
     let x = area.x + COUNTS;

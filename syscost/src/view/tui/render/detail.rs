@@ -1,11 +1,12 @@
 //! One syscall: how often, its latency and what that consists of, their distribution, its errors.
 
+use crate::view::width::Columns;
 use ratatui::{
     layout::Rect,
     text::{Line, Span},
 };
 
-use super::{Page, chart, header, left, parts, right};
+use super::{Page, chart, clip, clip_words, header, left, parts, right, wrap};
 use crate::{
     decode::errno,
     model::{Counted, Model, Row, Window},
@@ -20,16 +21,22 @@ use crate::{
 const MAX_BARS: u16 = 24;
 /// Bars lower than this have no shape.
 const MIN_BARS: u16 = 3;
+/// The width of a number of calls, and of a share of them.
+const COUNT: usize = 8;
+const SHARE: usize = 7;
+/// Below this width, the names of errors have no more room than they need.
+const NARROW: usize = 60;
 /// From this height on, a blank line before the distribution is worth more than higher bars.
 const ROOMY: u16 = 32;
 
 /// Draws the screen of the syscall `key`.
 pub(super) fn draw(page: &mut Page<'_>, ui: &UiState, live: &Live, key: KindKey) {
     header::draw(page, ui, live);
+    let header = header::height(page.area.height);
     let model = live.model(ui.window);
     let ever = live.since_attach.row(key);
     let Some(known) = model.row(key).or(ever) else {
-        return page.text_at(1, header::HEIGHT, "no call of this syscall yet", ui.theme.title);
+        return page.text_at(1, header, "no call of this syscall yet", ui.theme.title);
     };
     let row = model.row(key);
     draw_title(page, ui, model, known, row);
@@ -37,10 +44,10 @@ pub(super) fn draw(page: &mut Page<'_>, ui: &UiState, live: &Live, key: KindKey)
         return draw_idle(page, ui, model);
     };
     let basis = model.basis();
-    parts::draw(page, &ui.theme, (&basis, ui.window), row, header::HEIGHT + 1);
+    parts::draw(page, &ui.theme, (&basis, ui.window), row, header + 1);
 
     let blank = u16::from(page.area.height >= ROOMY);
-    let top = header::HEIGHT + 1 + parts::height(&basis) + blank;
+    let top = header + 1 + parts::height(&basis) + blank;
     let room = page.area.height.saturating_sub(top + 1);
     let errors = errors_height(row, room);
     let chart = room.saturating_sub(errors).min(MAX_BARS + chart::BELOW);
@@ -75,29 +82,34 @@ fn draw_title(page: &mut Page<'_>, ui: &UiState, model: &Model, known: &Row, row
         facts.push(format!("{}% errors", format::pct(sum.error_pct())));
     }
     // Whole or not at all: half a number is a wrong one.
-    let room = usize::from(page.area.width).saturating_sub(known.name.chars().count() + 6);
-    let length = |facts: &[String]| facts.join(" · ").chars().count();
-    while facts.len() > 1 && length(&facts) > room {
+    let width = usize::from(page.area.width);
+    let name = clip(&known.name, width.saturating_sub(3));
+    let room = width.saturating_sub(name.columns() + 5);
+    let length = |facts: &[String]| facts.join(" · ").columns();
+    while !facts.is_empty() && length(&facts) > room {
         // What it is called tells which one it is; how often it is called nothing else does.
         facts.remove(0);
     }
     page.line(
-        header::HEIGHT,
+        header::height(page.area.height),
         Line::from(vec![
             Span::raw(" "),
-            Span::styled(format!(" {} ", known.name), ui.theme.selected),
+            Span::styled(format!(" {name} "), ui.theme.selected),
             Span::raw(format!("  {}", facts.join(" · "))),
         ]),
     );
 }
 
 fn draw_idle(page: &mut Page<'_>, ui: &UiState, model: &Model) {
-    let y = header::HEIGHT + 2;
+    let y = header::height(page.area.height) + 2;
     let text = match model.window {
         Window::Interval => "no call finished in this window; t shows all since start",
         Window::SinceAttach => "no call has finished yet",
     };
-    page.text_at(2, y, text, ui.theme.title);
+    let lines = wrap(text, usize::from(page.area.width).saturating_sub(4));
+    for (at, line) in lines.into_iter().enumerate() {
+        page.text_at(2, y + at as u16, line, ui.theme.title);
+    }
 }
 
 /// The lines for the errors, of `room` that there are: a blank one, a heading, one for each errno.
@@ -121,23 +133,46 @@ fn draw_errors(
     if row.errnos.is_empty() {
         return page.text_at(1, y + 1, "no errors", theme.dim);
     }
-    let heading = format!(" {}{}{}  MEANING", left("ERRNO", 16), right("CALLS", 8), right("%", 7));
-    page.text_at(0, y + 1, heading, theme.heading);
+    let per_sec = ui.window == Window::Interval;
+    let number_of = |calls: u64| {
+        if per_sec {
+            let basis = model.basis();
+            format::reading(basis.reading(basis.per_sec(calls)), format::rate)
+        } else {
+            format::reading(model.trust.reading(calls), format::count)
+        }
+    };
+    let width = usize::from(page.area.width);
+    let longest = row.errnos.iter().map(|(number, _)| errno::symbol(*number).len()).max();
+    // The name gives way to the number, and the share is not drawn where there is no room for it.
+    let symbol = longest.unwrap_or(0).max(if width < NARROW { 5 } else { 15 }) + 1;
+    let symbol = symbol.min(width.saturating_sub(COUNT + 1)) as u16;
+    let share = usize::from(symbol) + 1 + COUNT + SHARE <= width;
+    let cells = |name: &str, count: &str, pct: &str| {
+        let share = if share { right(pct, SHARE as u16) } else { String::new() };
+        (format!(" {}", left(name, symbol)), format!("{}{share}", right(count, COUNT as u16)))
+    };
+    let (errno, numbers) = cells("ERRNO", if per_sec { "CALLS/s" } else { "CALLS" }, "%");
+    let room = width.saturating_sub(errno.columns() + numbers.columns() + 2);
+    let meaning = clip_words("MEANING", room);
+    page.text_at(0, y + 1, format!("{errno}{numbers}  {meaning}"), theme.heading);
     let fit = usize::from(lines);
     let shown = if row.errnos.len() <= fit { fit } else { fit - 1 };
     for (at, (number, calls)) in row.errnos.iter().take(shown).enumerate() {
-        let count = format::reading(model.trust.reading(*calls), format::count);
         let share = format::pct(*calls as f64 * 100.0 / row.calls as f64);
+        let (errno, numbers) = cells(&errno::symbol(*number), &number_of(*calls), &share);
         let line = Line::from(vec![
-            Span::styled(format!(" {}", left(&errno::symbol(*number), 16)), theme.mark),
-            Span::raw(format!("{}{}  ", right(&count, 8), right(&share, 7))),
-            Span::styled(errno::meaning(*number), theme.dim),
+            Span::styled(errno, theme.mark),
+            Span::raw(format!("{numbers}  ")),
+            Span::styled(clip_words(errno::meaning(*number), room), theme.dim),
         ]);
         page.line(y + 2 + at as u16, line);
     }
     if let Some(rest) = row.errnos.get(shown..).filter(|rest| !rest.is_empty()) {
         let calls: u64 = rest.iter().map(|(_, calls)| calls).sum();
-        let text = format!(" and {} more: {} calls", rest.len(), format::count(calls));
+        let unit = if per_sec { "calls/s" } else { "calls" };
+        let text = format!("and {} more: {} {unit}", rest.len(), number_of(calls));
+        let text = format!(" {}", clip_words(&text, width - 1));
         page.text_at(0, y + 2 + shown as u16, text, theme.dim);
     }
 }

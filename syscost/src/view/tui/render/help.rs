@@ -5,12 +5,17 @@ use ratatui::text::{Line, Span};
 use super::{heading, left, wrap};
 use crate::{
     model::column::COLUMNS,
-    view::tui::{Theme, keymap::BINDINGS},
+    view::tui::{
+        Theme,
+        keymap::{BINDINGS, Binding},
+    },
 };
 
 /// How far apart the two columns of keys are.
 const KEYS_WIDTH: u16 = 39;
 const LABEL_WIDTH: u16 = 10;
+/// On a screen that is narrower, a text beside its term would have no room.
+const NARROW: u16 = 36;
 
 /// What numbers and marks mean, beyond the columns.
 static READING: &[(&str, &str)] = &[
@@ -43,8 +48,8 @@ static READING: &[(&str, &str)] = &[
     ),
     (
         "run queue",
-        "the thread could run and waited for a CPU, because others had them: a busy machine or a CPU \
-         limit, not the call",
+        "the thread could run, but waited for a CPU: all were busy, or a CPU limit was reached. It is \
+         not the call's doing",
     ),
     (
         "blocked",
@@ -74,7 +79,7 @@ static READING: &[(&str, &str)] = &[
     ("dim rows", "no call finished in the window"),
     (
         "P50 …",
-        "percentiles of latency are at most 1/16 too high, those of its parts 1/4, and never too low; \
+        "percentiles of latency are at most 6 % too high, those of its parts 25 %, and never too low; \
          MEAN, and MIN and MAX of latency since start, are exact",
     ),
 ];
@@ -103,6 +108,11 @@ pub(super) fn text(theme: &Theme, width: u16) -> Vec<Line<'static>> {
 
 /// The keymap: in columns where they fit, read downwards.
 fn keys(theme: &Theme, width: u16) -> Vec<Line<'static>> {
+    if width < KEYS_WIDTH {
+        let entry =
+            |binding: &Binding| entry(theme, &binding.labels().join(" "), binding.help, width);
+        return BINDINGS.iter().flat_map(entry).collect();
+    }
     let cells: Vec<[Span<'static>; 2]> = BINDINGS
         .iter()
         .map(|binding| {
@@ -121,10 +131,16 @@ fn keys(theme: &Theme, width: u16) -> Vec<Line<'static>> {
         .collect()
 }
 
-/// A term and its meaning, wrapped beside it.
+/// A term and its meaning, wrapped beside it; below it where the screen is narrow.
 fn entry(theme: &Theme, term: &str, meaning: &str, width: u16) -> Vec<Line<'static>> {
+    if width < NARROW {
+        let term = Line::from(Span::styled(format!(" {term}"), theme.active));
+        let meaning = wrap(meaning, usize::from(width).saturating_sub(3));
+        let meaning = meaning.into_iter().map(|text| Line::from(format!("  {text}")));
+        return std::iter::once(term).chain(meaning).collect();
+    }
     let indent = LABEL_WIDTH + 2;
-    let room = width.saturating_sub(indent + 1).max(10);
+    let room = width.saturating_sub(indent + 1);
     wrap(meaning, room.into())
         .into_iter()
         .enumerate()

@@ -1,5 +1,6 @@
 //! The ledger screen: what became of every call, and whether it adds up.
 
+use crate::view::width::Columns;
 use ratatui::{
     style::Style,
     text::{Line, Span},
@@ -16,6 +17,10 @@ use crate::{
 
 const NAME_WIDTH: u16 = 22;
 const COUNT_WIDTH: u16 = 14;
+/// On a screen that is narrower, the meanings stand below the numbers.
+const NARROW: u16 = 64;
+/// Where numbers end then.
+const NARROW_COUNTS: usize = 40;
 
 /// What a number of the ledger says about the others.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -73,20 +78,33 @@ fn parts(ledger: &Ledger) -> [(&'static str, Vec<Entry>); 4] {
             "CALLS ENTERED",
             vec![
                 part("entered", ledger.enters, "calls into the kernel; they are:"),
-                part("= recorded", ledger.matched, "came back, and are in their row"),
+                part("= recorded", ledger.matched, "finished, and counted in their row"),
+                part(
+                    "  of them abandoned",
+                    ledger.abandoned,
+                    "a signal handler did not return to it",
+                ),
                 part(
                     "+ filtered",
                     ledger.filtered,
-                    "came back otherwise than --failed, --errno ask",
+                    "finished, but left out by --failed or --errno",
                 ),
-                part("+ in flight", ledger.in_flight, "not back yet"),
+                part("+ in flight", ledger.in_flight, "not finished yet"),
                 part(
                     "+ ended without exit",
                     ledger.ended_without_exit,
-                    "the thread died inside: exit, killed",
+                    "the thread ended in the call: exit, or killed",
                 ),
-                loss("+ exit missed", Some(ledger.exits_missed), "came back, but it was not seen"),
-                loss("+ discarded", Some(ledger.discarded), "came back before they had begun"),
+                loss(
+                    "+ exit missed",
+                    Some(ledger.exits_missed),
+                    "finished, but the end was not seen",
+                ),
+                loss(
+                    "+ discarded",
+                    Some(ledger.discarded),
+                    "the clock says they ended before they began",
+                ),
             ],
         ),
         (
@@ -95,10 +113,22 @@ fn parts(ledger: &Ledger) -> [(&'static str, Vec<Entry>); 4] {
                 part("exits", ledger.exits, "returns from the kernel; they are:"),
                 part("= recorded", ledger.matched, "of a call seen entering"),
                 part("+ open at attach", ledger.open_at_attach, "of a call begun before tracing"),
-                part("+ newborn", ledger.newborn_exits, "a child's side of fork, vfork, clone"),
-                part("+ orphan", ledger.orphan_exits, "not made: seccomp or a tracer forbade it"),
+                part(
+                    "+ in new children",
+                    ledger.newborn_exits,
+                    "fork, vfork and clone return in the child as well",
+                ),
+                part(
+                    "+ refused before",
+                    ledger.orphan_exits,
+                    "of a call that seccomp or a tracer did not let in",
+                ),
                 part("+ filtered", ledger.filtered, "as above"),
-                part("+ interrupted", ledger.interrupted, "by a signal, of a call not done yet"),
+                part(
+                    "+ interrupted",
+                    ledger.interrupted,
+                    "by a signal; the call may go on afterwards",
+                ),
                 loss("+ discarded", Some(ledger.discarded), "as above"),
             ],
         ),
@@ -107,7 +137,7 @@ fn parts(ledger: &Ledger) -> [(&'static str, Vec<Entry>); 4] {
             vec![
                 loss(
                     "program runs skipped",
-                    ledger.program_misses,
+                    ledger.program_misses.counted(),
                     "by the kernel, which counts since 5.12",
                 ),
                 loss(
@@ -117,9 +147,9 @@ fn parts(ledger: &Ledger) -> [(&'static str, Vec<Entry>); 4] {
                 ),
                 loss("shared row", Some(ledger.slots_full), "calls counted in the row (other)"),
                 loss(
-                    "interrupted twice",
+                    "ends guessed",
                     Some(ledger.restarts_guessed),
-                    "calls that may count as two",
+                    "interrupted calls that may count as two",
                 ),
                 loss(
                     "not followed",
@@ -127,24 +157,47 @@ fn parts(ledger: &Ledger) -> [(&'static str, Vec<Entry>); 4] {
                     "children: no room for more processes",
                 ),
                 loss(
-                    "shared group",
-                    Some(ledger.groups_full),
-                    "dead threads whose calls are in the group (other)",
+                    "wrapped",
+                    Some(ledger.wrapped),
+                    "calls gone: the counters were not read for too long",
                 ),
-                loss("wrapped", Some(ledger.wrapped), "calls gone: nobody looked for too long"),
             ],
         ),
         (
             "DETAIL",
             vec![
+                part(
+                    "shared group",
+                    ledger.groups_full,
+                    "dead threads whose calls are in the group (other)",
+                ),
                 part("parts unknown", ledger.unparted, "calls: switches were not seen all along"),
                 part(
                     "wake-ups not seen",
                     ledger.wakeups_missed,
                     "waits whose time in the run queue may count as blocked",
                 ),
+                part(
+                    "io_uring",
+                    ledger.io_uring_calls,
+                    "its calls; what they start is in no row, for it makes none",
+                ),
+                part(
+                    "CPU time not seen",
+                    ledger.slices_missed,
+                    "times on a CPU that are not in the target's CPU time",
+                ),
                 part("sampled", ledger.sampled, "calls measured in place of several"),
-                part("sampled out", ledger.sampled_out, "calls that those stand for"),
+                part(
+                    "stood for",
+                    ledger.stood_for,
+                    "calls recorded for by those, beside themselves",
+                ),
+                part(
+                    "sampled out",
+                    ledger.sampled_out,
+                    "calls not measured: another one stands for them",
+                ),
             ],
         ),
     ]
@@ -157,10 +210,13 @@ fn draw(theme: &Theme, entry: &Entry, width: u16) -> Vec<Line<'static>> {
         _ => (Style::new(), theme.dim),
     };
     let count = entry.count.map_or_else(|| format::NOT_COLLECTED.to_owned(), format::full);
-    let padding = right("", COUNT_WIDTH.saturating_sub(count.chars().count() as u16));
+    if width < NARROW {
+        return draw_narrow(entry, (name_style, count_style, theme.dim), &count, width.into());
+    }
+    let padding = right("", COUNT_WIDTH.saturating_sub(count.columns() as u16));
     let indent = NAME_WIDTH + COUNT_WIDTH + 4;
     let room = usize::from(width.saturating_sub(indent + 1));
-    let mut meaning = wrap(entry.meaning, room.max(20)).into_iter();
+    let mut meaning = wrap(entry.meaning, room).into_iter();
     let mut lines = vec![Line::from(vec![
         Span::styled(format!("  {}", left(entry.name, NAME_WIDTH)), name_style),
         Span::raw(padding),
@@ -170,5 +226,36 @@ fn draw(theme: &Theme, entry: &Entry, width: u16) -> Vec<Line<'static>> {
     lines.extend(meaning.map(|text| {
         Line::from(Span::styled(format!("{}{text}", " ".repeat(indent.into())), theme.dim))
     }));
+    lines
+}
+
+/// The name and the count, on one line where they fit, and below them the meaning.
+fn draw_narrow(
+    entry: &Entry,
+    (name_style, count_style, dim): (Style, Style, Style),
+    count: &str,
+    width: usize,
+) -> Vec<Line<'static>> {
+    let names = wrap(entry.name, width.saturating_sub(3));
+    let mut lines: Vec<Line<'static>> = names
+        .into_iter()
+        .map(|name| Line::from(Span::styled(format!("  {name}"), name_style)))
+        .collect();
+    let count_width = count.columns();
+    let last = lines.last_mut().filter(|line| line.width() + count_width + 2 < width);
+    match last {
+        Some(line) => {
+            let gap = (width - 1).min(NARROW_COUNTS);
+            let gap = gap.saturating_sub(line.width() + count_width).max(1);
+            line.push_span(Span::raw(" ".repeat(gap)));
+            line.push_span(Span::styled(count.to_owned(), count_style));
+        }
+        None => lines
+            .push(Line::from(vec![Span::raw("    "), Span::styled(count.to_owned(), count_style)])),
+    }
+    let meaning = wrap(entry.meaning, width.saturating_sub(5));
+    lines.extend(
+        meaning.into_iter().map(|text| Line::from(Span::styled(format!("    {text}"), dim))),
+    );
     lines
 }

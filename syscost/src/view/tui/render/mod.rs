@@ -12,6 +12,8 @@ mod ledger;
 mod parts;
 mod table;
 
+use crate::view::width::{Columns, aligned_left, aligned_right};
+pub(super) use header::height as header_height;
 use ratatui::{
     Frame,
     buffer::Buffer,
@@ -21,32 +23,57 @@ use ratatui::{
 };
 
 use super::{Live, Screen, Theme, UiState};
+use crate::view::ascii;
 
 /// Smaller than this, nothing is readable.
-const MIN_SIZE: (u16, u16) = (40, 10);
+const MIN_SIZE: (u16, u16) = (20, 5);
 /// The lines that a screen of text leaves to its title and the footer.
 const AROUND_TEXT: u16 = 2;
 
 /// Draws the screen.
 pub fn render(frame: &mut Frame<'_>, ui: &UiState, live: &Live) {
     let area = frame.area();
-    let mut page = Page { buffer: frame.buffer_mut(), area };
+    // The last line is the footer's.
+    let below = area.height.saturating_sub(1);
+    let mut page = Page { buffer: frame.buffer_mut(), area, below };
     if area.width < MIN_SIZE.0 || area.height < MIN_SIZE.1 {
         return too_small(&mut page);
     }
+    draw(&mut page, ui, live);
+    if ui.theme.ascii {
+        in_ascii(page.buffer);
+    }
+}
+
+/// Puts ASCII characters in the place of all others. At the end, for it moves nothing.
+fn in_ascii(buffer: &mut Buffer) {
+    for cell in buffer.content.iter_mut().filter(|cell| !cell.symbol().is_ascii()) {
+        let character = cell.symbol().chars().next().map_or(' ', ascii::ascii);
+        cell.set_char(character);
+    }
+}
+
+fn draw(page: &mut Page<'_>, ui: &UiState, live: &Live) {
     let live = ui.shown(live);
     match ui.screen {
-        Screen::Processes | Screen::Calls => table::draw(&mut page, ui, live),
-        Screen::Detail(key) => detail::draw(&mut page, ui, live, key),
-        Screen::Help | Screen::Ledger | Screen::InFlight => draw_text(&mut page, ui, live),
+        Screen::Processes | Screen::Calls => table::draw(page, ui, live),
+        Screen::Detail(key) => detail::draw(page, ui, live, key),
+        Screen::Help | Screen::Ledger | Screen::InFlight => draw_text(page, ui, live),
     }
-    footer::draw(&mut page, ui, live);
+    page.below = page.area.height;
+    footer::draw(page, ui, live);
 }
 
 fn too_small(page: &mut Page<'_>) {
     let (width, height) = MIN_SIZE;
-    let text = format!("terminal too small: syscost needs {width}x{height}");
-    for (y, line) in wrap(&text, page.area.width.into()).into_iter().enumerate() {
+    let (room, lines) = (usize::from(page.area.width), usize::from(page.area.height));
+    page.below = page.area.height;
+    // The longest that fits: what is wrong, then what it takes.
+    let text = ["terminal too small: syscost needs ", "too small: needs ", "needs ", ""]
+        .map(|what| wrap(&format!("{what}{width}x{height}"), room))
+        .into_iter()
+        .find(|text| text.len() <= lines && text.iter().all(|line| line.columns() <= room));
+    for (y, line) in text.into_iter().flatten().enumerate() {
         page.line(y as u16, line.into());
     }
 }
@@ -84,6 +111,8 @@ pub(super) fn last_scroll(ui: &UiState, live: &Live) -> u16 {
 struct Page<'a> {
     buffer: &'a mut Buffer,
     area: Rect,
+    /// The first line that is not to be drawn on.
+    below: u16,
 }
 
 impl Page<'_> {
@@ -92,7 +121,7 @@ impl Page<'_> {
     }
 
     fn line_at(&mut self, x: u16, y: u16, line: Line<'_>) {
-        if x < self.area.width && y < self.area.height {
+        if x < self.area.width && y < self.below {
             let (left, top) = (self.area.x + x, self.area.y + y);
             self.buffer.set_line(left, top, &line, self.area.width - x);
         }
@@ -122,27 +151,56 @@ fn spans(cells: impl Iterator<Item = (char, Style)>) -> Vec<Span<'static>> {
     runs.into_iter().map(|(run, style)| Span::styled(run, style)).collect()
 }
 
-/// `text` in `width` characters, aligned to the right; what is longer loses its end.
+/// `text` in `width` columns, aligned to the right; what is longer loses its end.
 fn right(text: &str, width: u16) -> String {
     let width = usize::from(width);
-    format!("{:>width$}", clip(text, width))
+    aligned_right(&clip(text, width), width)
 }
 
-/// `text` in `width` characters, aligned to the left; what is longer loses its end.
+/// A number in `width` columns, aligned to the right, with a blank or a mark before it. Where it
+/// does not fit, only `…` is drawn: a part of a number is a wrong number.
+fn number(text: &str, width: u16) -> String {
+    let mark = usize::from(text.starts_with(['≈', '>']));
+    let fits = text.columns() < usize::from(width) + mark;
+    right(if fits { text } else { "…" }, width)
+}
+
+/// `text` in `width` columns, aligned to the left; what is longer loses its end.
 fn left(text: &str, width: u16) -> String {
     let width = usize::from(width);
-    format!("{:<width$}", clip(text, width))
+    aligned_left(&clip(text, width), width)
 }
 
 fn clip(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
+    if text.columns() <= width {
         return text.to_owned();
     }
-    let mut clipped: String = text.chars().take(width.saturating_sub(1)).collect();
+    let mut clipped = text.beginning(width.saturating_sub(1)).to_owned();
     if width > 0 {
         clipped.push('…');
     }
     clipped
+}
+
+/// As many whole words of `text` as fit into `width` characters, and `…` where there are more.
+fn clip_words(text: &str, width: usize) -> String {
+    if text.columns() <= width {
+        return text.to_owned();
+    }
+    let mut clipped = String::new();
+    for word in text.split_whitespace() {
+        if clipped.columns() + word.columns() + 3 > width {
+            break;
+        }
+        clipped.push_str(word);
+        clipped.push(' ');
+    }
+    // Without a comma or a dot that would stand before it.
+    let words = clipped.trim_end().trim_end_matches([',', '·', ':', ';']);
+    match words.trim_end() {
+        "" => clip(text.split_whitespace().next().unwrap_or_default(), width.min(1)),
+        words => format!("{words} …"),
+    }
 }
 
 /// `text` in lines of at most `width` characters, broken between words where possible.
@@ -152,7 +210,7 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
         let line = lines.last_mut().expect("there is always a line");
         if line.is_empty() {
             line.push_str(word);
-        } else if line.chars().count() + 1 + word.chars().count() <= width {
+        } else if line.columns() + 1 + word.columns() <= width {
             line.push(' ');
             line.push_str(word);
         } else {

@@ -1,12 +1,13 @@
 //! A small table: one syscall's latency, and what it consists of. Its first column is the legend of
 //! the bars below it.
 
+use crate::view::width::Columns;
 use ratatui::text::{Line, Span};
 use syscost_common::cell::PartOf;
 
-use super::{Page, left, right};
+use super::{Page, left, number, right};
 use crate::{
-    model::{Basis, Counted, Distribution, Row, Window, column::Key},
+    model::{Basis, Counted, Distribution, Known, Row, Window, column::Key},
     reading::Reading,
     spread::Spread,
     view::{
@@ -36,11 +37,15 @@ const FIGURES: [(Figure, u16); 9] = [
 ];
 
 /// What a narrow screen goes without, the first of them first.
-const DISPENSABLE: [Figure; 4] = [
+const DISPENSABLE: [Figure; 8] = [
     Figure::Min,
     Figure::Quantile(Key::P999, 0.999),
     Figure::Mean,
     Figure::Quantile(Key::P90, 0.9),
+    Figure::Sum,
+    Figure::Max,
+    Figure::Quantile(Key::P50, 0.5),
+    Figure::Share,
 ];
 
 #[derive(Clone, Copy, PartialEq)]
@@ -67,7 +72,7 @@ pub(super) fn draw(
     page.text_at(0, y, headings, theme.dim);
 
     let numbers = |value: &dyn Fn(Figure) -> String| -> String {
-        figures.iter().map(|(figure, width)| right(&value(*figure), *width)).collect()
+        figures.iter().map(|(figure, width)| number(&value(*figure), *width)).collect()
     };
     let of_latency = numbers(&|figure| latency(basis, window, row, figure));
     page.line(
@@ -90,7 +95,7 @@ pub(super) fn draw(
             ]),
         );
     }
-    if let Some(crossing) = basis.crossing_ns {
+    if let Some(crossing) = basis.telling_crossing_ns() {
         draw_boundary(page, theme, (basis, window), crossing, row, y + 2 + UPWARDS.len() as u16);
     }
 }
@@ -114,10 +119,20 @@ fn draw_boundary(
     };
     let cost = format!("≈{}", format::ns_f64(cost));
     let each = format::spread(crossing);
+    let sum = page.area.width.saturating_sub(LABEL).min(FIGURES[0].1);
+    let room = usize::from(page.area.width.saturating_sub(LABEL + sum));
+    // Whole or not at all, from the longest form to the shortest.
+    let how = [
+        format!("  {calls} × {each}, not a part of the latency"),
+        format!("  {calls} × {each}"),
+        format!("  {calls} ×"),
+        String::new(),
+    ];
+    let how = how.into_iter().find(|how| how.columns() <= room).unwrap_or_default();
     let line = Line::from(vec![
         Span::raw(left("   boundary", LABEL)),
-        Span::raw(right(&cost, FIGURES[0].1)),
-        Span::styled(format!("  {calls} × {each}, not a part of the latency"), theme.dim),
+        Span::raw(number(&cost, sum)),
+        Span::styled(how, theme.dim),
     ]);
     page.line(y, line);
 }
@@ -174,6 +189,10 @@ fn part(basis: &Basis, window: Window, row: &Row, of: PartOf, figure: Figure) ->
         let ns = times.and_then(get).map_or(Reading::NotCollected, Reading::Exact);
         format::reading(ns, format::ns)
     };
+    // Of the same calls: no part exceeds the whole, whose times are finer.
+    let same = basis.trust.parts == Known::All || row.part_sums.calls == row.calls;
+    let within =
+        |ns: u64, whole: Option<u64>| whole.filter(|_| same).map_or(ns, |whole| ns.min(whole));
     match figure {
         Figure::Sum if window == Window::Interval => {
             format::reading(sum.map(|ns| basis.per_sec(ns)), format::ns_f64)
@@ -186,13 +205,12 @@ fn part(basis: &Basis, window: Window, row: &Row, of: PartOf, figure: Figure) ->
             Some(ns) => format::ns(ns),
             None => format::NOT_COLLECTED.to_owned(),
         },
-        Figure::Min => time(&|times| Some(times.min_ns())),
+        // Never too low, as percentiles are: the whole's shortest is exact, a part's is a bucket.
+        Figure::Min => {
+            time(&|times| Some(within(times.buckets().next()?.high_ns, Some(row.latency.min_ns()))))
+        }
         Figure::Quantile(_, quantile) => time(&|times| {
-            let ns = times.quantile_ns(quantile)?;
-            // Of the same calls: no part exceeds the whole, whose percentiles are finer.
-            let same = row.part_sums.calls == row.calls;
-            let whole = row.latency.quantile_ns(quantile).filter(|_| same);
-            Some(whole.map_or(ns, |whole| ns.min(whole)))
+            Some(within(times.quantile_ns(quantile)?, row.latency.quantile_ns(quantile)))
         }),
         Figure::Max => time(&|times| Some(times.max_ns())),
     }

@@ -1,22 +1,24 @@
 //! The first screen: a row for each syscall, with the shape of its times on and off the CPU on an
 //! axis they all share; or one for each process.
 
+use crate::view::width::Columns;
 use ratatui::{
     style::Style,
     text::{Line, Span},
 };
 use syscost_common::cell::PartOf;
 
-use super::{Page, clip, header, left, right, spans};
+use super::{Page, header, left, number, right, spans, wrap};
 use crate::{
     group::GroupBy,
     model::{
-        Basis, Counted, Known, Total,
+        Basis, Counted, Known, Model, Total,
         column::{Key, Value},
     },
     reading::Reading,
+    sample::WhyEmpty,
     view::{
-        format,
+        format, missing,
         tui::{
             Filter, Live, Theme, UiState,
             axis::LogAxis,
@@ -49,7 +51,7 @@ pub(super) fn draw(page: &mut Page<'_>, ui: &UiState, live: &Live) {
     };
     draw_headings(page, ui, contents, &layout, axis);
 
-    let top = header::HEIGHT + 1;
+    let top = header::height(page.area.height) + 1;
     let room = usize::from(page.area.height.saturating_sub(top + 1));
     let selected = rows::selected(ui, &entries);
     let first = selected.saturating_sub(room / 2).min(entries.len().saturating_sub(room));
@@ -72,9 +74,10 @@ fn draw_headings(
         Table::Syscalls => GroupBy::Syscall.title(),
         Table::Processes => GroupBy::Process.title(),
     };
+    let heading = |name: &str| left(&clip_heading(name, layout.name.into()), layout.name);
     let name = match sorted {
-        Key::Name => Span::styled(left(&format!("{name}{arrow}"), layout.name), theme.active),
-        _ => Span::styled(left(name, layout.name), theme.heading),
+        Key::Name => Span::styled(heading(&format!("{name}{arrow}")), theme.active),
+        _ => Span::styled(heading(name), theme.heading),
     };
     let mut line = Line::from(vec![Span::raw(" "), name]);
     for (key, width) in &layout.numbers {
@@ -86,9 +89,10 @@ fn draw_headings(
         });
     }
     let x = line.width() as u16 + GAP;
-    page.line(header::HEIGHT, line);
+    let y = header::height(page.area.height);
+    page.line(y, line);
     for (at, label) in axis.map_or_else(Vec::new, |axis| axis.ticks(layout.histogram)) {
-        page.text_at(x + at, header::HEIGHT, label, theme.dim);
+        page.text_at(x + at, y, label, theme.dim);
     }
 }
 
@@ -117,7 +121,7 @@ fn row(
             Some(row) => (key.column().get)(basis, row),
             None => idle(*key, basis),
         };
-        line.push_span(Span::styled(right(&format::value(&value), *width), style));
+        line.push_span(Span::styled(number(&format::value(&value), *width), style));
     }
     if let (Some(row), Some(axis)) = (entry.row, axis) {
         line.push_span(Span::raw(" ".repeat(GAP.into())));
@@ -166,9 +170,12 @@ fn shape(
 /// The numbers of a row without a call in the window: sums are 0, latencies there are none.
 fn idle(key: Key, basis: &Basis) -> Value {
     match key {
-        Key::Calls | Key::CallsPerSec | Key::Errors | Key::Time | Key::TimePerSec => {
-            Value::Count(basis.reading(0))
-        }
+        Key::Calls
+        | Key::CallsPerSec
+        | Key::Errors
+        | Key::ErrorsPerSec
+        | Key::Time
+        | Key::TimePerSec => Value::Count(basis.reading(0)),
         Key::OnCpu | Key::OnCpuPerSec => Value::Count(basis.part(PartOf::OnCpu, Total::default())),
         Key::Runq => Value::Count(basis.part(PartOf::Runq, Total::default())),
         Key::Blocked => Value::Count(basis.part(PartOf::Blocked, Total::default())),
@@ -179,43 +186,92 @@ fn idle(key: Key, basis: &Basis) -> Value {
     }
 }
 
-fn draw_empty(page: &mut Page<'_>, ui: &UiState, live: &Live) {
-    let ledger = &live.since_attach.ledger;
-    let mut lines = Vec::new();
-    let table = Table::of(ui.screen);
-    if table == Table::Syscalls && !live.since_attach.rows.is_empty() {
-        lines.push(format!("no syscall has \"{}\" in its name", ui.filter.text()));
-        lines.push("esc shows all".into());
-    } else if table == Table::Processes && *ui.filter() != Filter::Off {
-        let text = ui.filter.text();
-        lines.push(format!("no process that makes system calls has \"{text}\" in its name or PID"));
-        lines.push("esc shows all".into());
-    } else if table == Table::Processes {
-        lines.push("no process has finished a system call yet".into());
-    } else if live.since_attach.subject.exited {
-        lines.push("the process has exited without a syscall that could be measured".into());
-    } else {
-        lines.push("no syscalls yet".into());
-        lines.push(match ledger.in_flight {
-            0 => "the process may be blocked in one call, entered before tracing began".into(),
-            1 => "1 call is in flight: it is counted when it returns".into(),
-            n => {
-                format!("{} calls are in flight: each is counted when it returns", format::count(n))
-            }
-        });
-        if ledger.open_at_attach > 0 {
-            lines.push(format!(
-                "{} that were open when tracing began have returned; their time is unknown",
-                format::count(ledger.open_at_attach)
-            ));
-        }
+/// The heading of the names: two words at most, of which the last one is left out first.
+fn clip_heading(name: &str, width: usize) -> String {
+    if name.columns() <= width {
+        return name.to_owned();
     }
+    name.rsplit_once(' ').map_or(name, |(first, _)| first).to_owned()
+}
+
+fn draw_empty(page: &mut Page<'_>, ui: &UiState, live: &Live) {
+    let (title, lines) = why_empty(ui, live);
     let width = usize::from(page.area.width);
-    let top = page.area.height / 2 - 1;
-    for (y, text) in lines.into_iter().enumerate() {
-        let text = clip(&text, width.saturating_sub(2));
-        let x = (width - text.chars().count()) / 2;
-        let style = if y == 0 { ui.theme.title } else { ui.theme.dim };
+    let wrapped = |text: &str| wrap(text, width.saturating_sub(2));
+    let texts: Vec<(String, Style)> = wrapped(&title)
+        .into_iter()
+        .map(|line| (line, ui.theme.title))
+        .chain(lines.iter().flat_map(|line| wrapped(line)).map(|line| (line, ui.theme.dim)))
+        .collect();
+    let first = header::height(page.area.height);
+    let room = page.area.height.saturating_sub(first + 1);
+    let top = first + room.saturating_sub(texts.len() as u16) / 2;
+    for (y, (text, style)) in texts.into_iter().enumerate() {
+        let x = width.saturating_sub(text.columns()) / 2;
         page.text_at(x as u16, top + y as u16, text, style);
     }
+}
+
+/// Why there is no row, and what can be done about it.
+fn why_empty(ui: &UiState, live: &Live) -> (String, Vec<String>) {
+    let all = || vec!["esc shows all".to_owned()];
+    let text = ui.filter.text();
+    let subject = &live.since_attach.subject;
+    match Table::of(ui.screen) {
+        Table::Syscalls if !live.since_attach.rows.is_empty() => {
+            (format!("no syscall has \"{text}\" in its name"), all())
+        }
+        Table::Processes if *ui.filter() != Filter::Off => {
+            let title = "no process that makes system calls has";
+            (format!("{title} \"{text}\" in its name or PID"), all())
+        }
+        Table::Processes => ("no process has finished a system call yet".to_owned(), Vec::new()),
+        Table::Syscalls if subject.exited => {
+            ("the process has exited without a syscall that could be measured".into(), Vec::new())
+        }
+        Table::Syscalls => ("no syscalls yet".to_owned(), open_calls(live)),
+    }
+}
+
+/// What may be going on while no call finishes.
+fn open_calls(live: &Live) -> Vec<String> {
+    let model = &live.since_attach;
+    let mut lines: Vec<String> = missing::calls(&model.subject).into_iter().collect();
+    match model.subject.why_empty {
+        Some(WhyEmpty::NoProcess) => lines.push("waiting for one".to_owned()),
+        Some(WhyEmpty::NoKinds) => {}
+        _ => lines.extend(open_calls_now(model)),
+    }
+    lines
+}
+
+fn open_calls_now(model: &Model) -> Vec<String> {
+    let mut lines = Vec::new();
+    let oldest = model.in_flight.as_ref().and_then(|calls| calls.first());
+    match (model.open_calls(), oldest) {
+        (0, _) if model.in_flight.is_none() => {
+            lines.push("it may be blocked in a call that began before tracing".to_owned());
+        }
+        (0, _) => lines.push("no call is open either: it is computing, or stopped".to_owned()),
+        (1, Some(call)) => {
+            let age = format::reading(call.age_ns, format::ns);
+            let call = call.title();
+            lines.push(format!("1 call is open: press i to see what it waits for ({call}, {age})"));
+        }
+        (1, None) => lines.push("1 call is open: it is counted when it returns".to_owned()),
+        (n, oldest) => {
+            let n = format::count(n);
+            lines.push(match oldest {
+                Some(_) => format!("{n} calls are open: press i to see what they wait for"),
+                None => format!("{n} calls are open: each is counted when it returns"),
+            });
+        }
+    }
+    if model.ledger.open_at_attach > 0 {
+        lines.push(format!(
+            "{} that were open when tracing began have returned; their time is unknown",
+            format::count(model.ledger.open_at_attach)
+        ));
+    }
+    lines
 }

@@ -9,7 +9,7 @@ use super::fixture::{
     EPOLL_WAIT, OPENAT, host, reads, server, server_with, unparted, with_syscalls,
 };
 use crate::{
-    model::column::Key,
+    model::{Window, column::Key},
     view::tui::{
         Action, Effect, Filter, Live, Screen, UiState,
         keymap::{self, BINDINGS, Keys, Place},
@@ -151,7 +151,10 @@ fn back_on_the_first_screen_drops_the_filter() {
 fn processes_are_listed_by_cpu_time_and_the_idle_as_long_as_they_live() {
     let ui = UiState::processes(true);
     let listed = titles(&ui, &host());
-    assert_eq!(listed, ["  41234 nginx", "    812 postgres", "(other)", "   2001 sshd"]);
+    assert_eq!(
+        listed,
+        ["  41234 nginx", "    812 postgres", "(other: 40 threads)", "   2001 sshd"]
+    );
     let ui = with(ui, &host(), &[Action::ToggleWindow]);
     assert!(titles(&ui, &host()).contains(&"   3999 make".to_owned()), "it is dead, and was not");
 }
@@ -172,7 +175,7 @@ fn a_process_is_found_by_name_or_pid_and_attached_to() {
 #[test]
 fn what_is_no_process_cannot_be_attached_to() {
     let mut ui = with(UiState::processes(true), &host(), &[Action::Down, Action::Down]);
-    assert_eq!(selected(&ui, &host()), "(other)");
+    assert_eq!(selected(&ui, &host()), "(other: 40 threads)");
     assert_eq!(update(&mut ui, Action::Open, &host()), None);
 }
 
@@ -218,7 +221,7 @@ fn the_list_can_be_sorted_by_its_own_columns() {
         Key::Mean,
         Key::Name,
         Key::CallsPerSec,
-        Key::Errors,
+        Key::ErrorsPerSec,
     ];
     assert_eq!(keys, round);
 }
@@ -433,4 +436,18 @@ fn an_unopened_syscall_is_not_forgotten_by_a_window_without_it() {
     let ui = after(&server(), &[Action::Last]);
     assert_eq!(selected(&ui, &server()), "mmap");
     assert_ne!(ui.selected, Some(RowKey::Syscall(OPENAT)));
+}
+
+#[test]
+fn the_totals_are_shown_once_the_target_has_exited() {
+    let exited = server_with(|sample| sample.subject.exited = true);
+    let mut ui = UiState::new(false);
+    ui.show_totals();
+    assert_eq!(ui.window, Window::SinceAttach);
+    // What is paused is looked at.
+    let mut ui = after(&server(), &[Action::Pause]);
+    ui.show_totals();
+    assert_eq!(ui.window, Window::Interval);
+    update(&mut ui, Action::Pause, &exited);
+    assert_eq!(ui.window, Window::SinceAttach);
 }

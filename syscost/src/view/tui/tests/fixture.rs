@@ -14,8 +14,8 @@ use crate::{
     model::Model,
     reading::Reading,
     sample::{
-        Detail, DetailSample, GroupKey, GroupSample, GroupsSample, KindKey, KindSample,
-        LedgerSample, OpenCallSample, Sample, Subject, SubjectKind, ThreadName,
+        CpuSample, Detail, DetailSample, GroupKey, GroupSample, GroupsSample, KindKey, KindSample,
+        LedgerSample, OpenCallSample, Sample, SkippedRuns, Subject, SubjectKind, ThreadName,
     },
     view::{
         fixture::{CALIBRATED, add_parts, without_parts},
@@ -104,7 +104,8 @@ fn startup_kinds() -> Vec<KindSample> {
 fn sample(seconds: u64, mut kinds: Vec<KindSample>) -> Sample {
     kinds.sort_by_key(|kind| kind.key);
     let finished: u64 = kinds.iter().map(KindSample::calls).sum();
-    let mut ledger = LedgerSample { program_misses: Some(0), ..LedgerSample::default() };
+    let mut ledger =
+        LedgerSample { program_misses: SkippedRuns::Counted(0), ..LedgerSample::default() };
     ledger.counters[Counter::Enters as usize] = finished + 8 + 1;
     ledger.counters[Counter::Matched as usize] = finished;
     ledger.counters[Counter::EndedWithoutExit as usize] = 1;
@@ -112,6 +113,8 @@ fn sample(seconds: u64, mut kinds: Vec<KindSample>) -> Sample {
     ledger.counters[Counter::NewbornExits as usize] = 8;
     Sample {
         at_ns: ATTACHED_AT + seconds * SECOND,
+
+        read_ns: 250_000,
         attached_at_ns: ATTACHED_AT,
         subject: Subject {
             kind: SubjectKind::Process,
@@ -121,13 +124,20 @@ fn sample(seconds: u64, mut kinds: Vec<KindSample>) -> Sample {
             threads: Reading::Exact(8),
             only: None,
             exited: false,
+            why_empty: None,
         },
         kinds,
         open_calls: open_calls(ATTACHED_AT + seconds * SECOND),
         groups: None,
         ledger,
         detail: DetailSample { parts: true, ..DetailSample::default() },
-        cpu_ns: Reading::Exact(seconds * 300_000_000),
+        cpu: CpuSample {
+            used_ns: Reading::Exact(seconds * 300_000_000),
+            io_workers_ns: Reading::Exact(0),
+            unseen: 0,
+        },
+        ring_at_attach: false,
+        other_tracers: Some(0),
         calibrated: None,
         cost: None,
     }
@@ -142,6 +152,7 @@ fn open_calls(at_ns: u64) -> Option<Vec<OpenCallSample>> {
         entered_at_ns: age_ns.map(|age_ns| at_ns - age_ns),
         args: [3, 0x7ffd_1234_5678, 512, u64::MAX, 0, 0],
         runnable,
+        interrupted: false,
     };
     Some(vec![
         call(1235, 1, Some(2_000), true),
@@ -212,9 +223,11 @@ pub(super) fn shed(level: Detail) -> Live {
         if level >= Detail::NoOnCpu {
             counters[Counter::Unparted as usize] = calls;
         }
-        if level == Detail::Sampling {
-            counters[Counter::Sampled as usize] = calls / 16;
-            counters[Counter::SampledOut as usize] = calls - calls / 16;
+        if let Detail::Sampling(one_in) = level {
+            let sampled = calls / u64::from(one_in);
+            counters[Counter::Sampled as usize] = sampled;
+            counters[Counter::StoodFor as usize] = calls - sampled;
+            counters[Counter::SampledOut as usize] = calls - sampled;
         }
         if level >= Detail::NoOnCpu {
             sample = without_parts(sample);
@@ -235,6 +248,7 @@ pub(super) fn host() -> Live {
 pub(super) fn host_with(change: impl FnOnce(&mut Sample)) -> Live {
     let sample = |seconds: u64| {
         let group = |key, name: Option<&str>, alive, calls: u64, errors, mean_ns| GroupSample {
+            threads: if key == GroupKey::Other { 40 } else { 1 },
             key,
             name: name.map(str::to_owned),
             alive,
@@ -261,8 +275,9 @@ pub(super) fn host_with(change: impl FnOnce(&mut Sample)) -> Live {
             threads: Reading::NotCollected,
             only: None,
             exited: false,
+            why_empty: None,
         };
-        sample.groups = Some(GroupsSample { by: GroupBy::Process, groups });
+        sample.groups = Some(GroupsSample { by: GroupBy::Process, groups, recording: 0 });
         sample
     };
     let mut now = sample(133);
@@ -280,7 +295,8 @@ fn parts_ns(mean_ns: u64) -> [u64; PARTS] {
 /// A process that has finished no call.
 pub(super) fn silent() -> Live {
     let mut now = sample(3, Vec::new());
-    now.ledger = LedgerSample { program_misses: Some(0), ..LedgerSample::default() };
+    now.ledger =
+        LedgerSample { program_misses: SkippedRuns::Counted(0), ..LedgerSample::default() };
     now.ledger.counters[Counter::Enters as usize] = 1;
     live(&now, &now)
 }

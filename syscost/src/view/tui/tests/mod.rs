@@ -2,4 +2,6 @@
 
 mod behaviour;
 mod fixture;
+mod hostile;
 mod screens;
+mod sizes;

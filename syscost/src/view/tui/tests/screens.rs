@@ -12,7 +12,8 @@ use super::{
 };
 use crate::{
     reading::Reading,
-    sample::{CostSample, Detail},
+    sample::{CostSample, Detail, SkippedRuns},
+    spread::Spread,
     view::tui::{Action, Filter, Live, Screen, UiState, render, update},
 };
 
@@ -22,7 +23,7 @@ pub(super) fn draw(ui: &UiState, live: &Live, (width, height): (u16, u16)) -> Bu
     terminal.backend().buffer().clone()
 }
 
-fn text(buffer: &Buffer) -> String {
+pub(super) fn text(buffer: &Buffer) -> String {
     let width = buffer.area.width.into();
     let line = |cells: &[ratatui::buffer::Cell]| {
         let line: String = cells.iter().map(|cell| cell.symbol()).collect();
@@ -72,7 +73,7 @@ fn processes() {
 
 #[test]
 fn a_process_that_could_not_be_attached_to() {
-    let lossy = host_with(|sample| sample.ledger.program_misses = Some(8));
+    let lossy = host_with(|sample| sample.ledger.program_misses = SkippedRuns::Counted(8));
     let filter: Vec<Action> =
         [Action::Filter].into_iter().chain(typed("812")).chain([Action::FilterKeep]).collect();
     let mut list = with(UiState::processes(false), &lossy, &filter);
@@ -89,14 +90,36 @@ fn calls_of_a_chosen_process() {
 fn calls_on_a_calibrated_machine() {
     check("calibrated", &calibrated(|_| {}), &[]);
     detail("detail_calibrated", &calibrated(|_| {}), Screen::Detail(READ), &[]);
-    let inexact = calibrated(|sample| sample.ledger.program_misses = Some(12));
+    let inexact = calibrated(|sample| sample.ledger.program_misses = SkippedRuns::Counted(12));
     check("calibrated_inexact", &inexact, &[Action::ToggleWindow]);
 }
 
 #[test]
+fn a_boundary_that_is_less_than_its_own_spread_is_not_shown() {
+    let known = calibrated(|_| {});
+    let noisy = calibrated(|sample| {
+        let known = sample.calibrated.as_mut().expect("it is calibrated");
+        known.crossing_ns = Spread { median: 137.0, low: 103.0, high: 467.0 };
+    });
+    for (live, shown) in [(known, true), (noisy, false)] {
+        for opened in [false, true] {
+            let mut ui = UiState::new(false);
+            ui.resize(120, 40);
+            let open = [Action::Filter].into_iter().chain(typed("read"));
+            for action in open.chain([Action::FilterKeep, Action::Open]).filter(|_| opened) {
+                update(&mut ui, action, &live);
+            }
+            let screen = text(&draw(&ui, &live, (120, 40)));
+            assert_eq!(screen.to_lowercase().contains("boundary"), shown, "{screen}");
+        }
+    }
+}
+
+#[test]
 fn what_measuring_costs() {
-    let cost =
-        |run_pct, budget_pct| Some(CostSample { run_pct, run_ns: None, at_ns: 0, budget_pct });
+    let cost = |run_pct, budget_pct| {
+        Some(CostSample { run_pct, run_ns: None, at_ns: 0, budget_pct, detail: Detail::Full })
+    };
     check("cost", &calibrated(|sample| sample.cost = cost(0.31, None)), &[]);
     check("cost_within_budget", &calibrated(|sample| sample.cost = cost(1.8, Some(2.0))), &[]);
     let shed = calibrated(|sample| {
@@ -104,6 +127,12 @@ fn what_measuring_costs() {
         sample.detail.level = Detail::NoRunq;
     });
     check("cost_over_budget", &shed, &[]);
+    let for_good = calibrated(|sample| {
+        let detail = Detail::Sampling(16);
+        sample.cost = cost(8.1, Some(2.0)).map(|cost| CostSample { detail, ..cost });
+        sample.detail.level = detail;
+    });
+    check("cost_of_the_hooks_alone", &for_good, &[]);
 }
 
 #[test]
@@ -123,7 +152,7 @@ fn calls_with_less_detail() {
     for (name, level) in [
         ("shed_runq", Detail::NoRunq),
         ("shed_on_cpu", Detail::NoOnCpu),
-        ("sampling", Detail::Sampling),
+        ("sampling", Detail::Sampling(16)),
     ] {
         check(name, &shed(level), &[]);
     }
@@ -132,7 +161,7 @@ fn calls_with_less_detail() {
 
 #[test]
 fn calls_without_a_known_cpu_time() {
-    let live = server_with(|sample| sample.cpu_ns = Reading::NotCollected);
+    let live = server_with(|sample| sample.cpu.used_ns = Reading::NotCollected);
     check("without_cpu_time", &live, &[]);
 }
 
@@ -197,7 +226,7 @@ fn exited() {
 
 /// The server after the kernel skipped program runs.
 pub(super) fn lossy() -> Live {
-    let mut live = server_with(|sample| sample.ledger.program_misses = Some(12));
+    let mut live = server_with(|sample| sample.ledger.program_misses = SkippedRuns::Counted(12));
     live.notes.push("also traced: nothing else".into());
     live
 }
@@ -211,7 +240,7 @@ fn inexact() {
 fn inexact_for_two_reasons_and_exited() {
     let live = server_with(|sample| {
         sample.subject.exited = true;
-        sample.ledger.program_misses = None;
+        sample.ledger.program_misses = SkippedRuns::NotCounted;
         sample.ledger.counters[Counter::ExitsMissed as usize] = 3;
         sample.ledger.counters[Counter::OpenCallsFull as usize] = 4_711;
     });
@@ -326,7 +355,7 @@ fn no_size_is_too_small_or_too_large() {
         extreme,
         unparted(),
         partly_parted(),
-        shed(Detail::Sampling),
+        shed(Detail::Sampling(16)),
     ];
     for live in lives {
         for actions in every_screen() {
