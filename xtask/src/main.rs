@@ -19,8 +19,9 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   run [-- ARGS]          build syscost and start it as root; without ARGS, on a demo process
-  test [--no-kernel] [FILTER]
-                         every test; those against the live kernel need root
+  test [--kernel | --no-kernel] [--list] [FILTER]
+                         every test; those against the live kernel need root;
+                         --list prints their names and runs none
   kernels [--kernel LABEL] [--accept] [FILTER]
                          the kernel tests on other kernels, emulated (Debian);
                          --accept records how much work the verifier had

@@ -12,7 +12,15 @@ use crate::sh::{self, Privilege};
 
 /// `cargo xtask run -- ARGS`; without ARGS, traces a demo process.
 pub(crate) fn run(args: &[&str]) -> Result<ExitCode> {
-    let args = args.strip_prefix(&["--"]).unwrap_or(args);
+    let args = match args {
+        ["--", args @ ..] => args,
+        [] => args,
+        _ => bail!(
+            "`cargo xtask run {0}`: what syscost is to be told stands after --, as in `cargo xtask run \
+             -- {0}`",
+            args.join(" ")
+        ),
+    };
     let privilege = sh::privilege();
     if privilege == Privilege::None {
         bail!("syscost loads programs into the kernel: run this as root, or install sudo");

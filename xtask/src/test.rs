@@ -16,12 +16,15 @@ use crate::{
 const KERNEL_TARGET: [&str; 6] =
     ["--package", "syscost", "--features", "kernel-tests", "--test", "kernel"];
 
-/// `cargo xtask test [--no-kernel] [FILTER…]`
+/// `cargo xtask test [--kernel | --no-kernel] [--list] [FILTER…]`
 pub(crate) fn run(args: &[&str]) -> Result<ExitCode> {
-    let (mut no_kernel, mut filters) = (false, Vec::new());
+    let (mut only_kernel, mut no_kernel, mut list) = (false, false, false);
+    let mut filters = Vec::new();
     for &arg in args {
         match arg {
+            "--kernel" => only_kernel = true,
             "--no-kernel" => no_kernel = true,
+            "--list" => list = true,
             "--" => {}
             option if option.starts_with('-') => {
                 eprintln!("xtask: `test` has no option `{option}`; see `cargo xtask help`");
@@ -31,8 +34,17 @@ pub(crate) fn run(args: &[&str]) -> Result<ExitCode> {
         }
     }
 
-    let mut cargo = test_command();
-    let mut counts = count(cargo.arg("--").args(&filters))?;
+    if only_kernel && no_kernel {
+        eprintln!("xtask: --kernel and --no-kernel leave no test");
+        return Ok(ExitCode::from(2));
+    }
+    if list {
+        return print_names(only_kernel, no_kernel, &filters);
+    }
+    let mut counts = Counts::default();
+    if !only_kernel {
+        counts += count(test_command().arg("--").args(&filters))?;
+    }
     let privilege = if no_kernel { Privilege::None } else { acquire_root()? };
     let mut kernel_missing = false;
     if privilege == Privilege::None {
@@ -128,10 +140,28 @@ fn run_kernel_tests(privilege: Privilege, filters: &[&str]) -> Result<Counts> {
 }
 
 fn list_kernel_tests(filters: &[&str]) -> Result<u64> {
+    Ok(names(&KERNEL_TARGET, filters)?.len() as u64)
+}
+
+/// Prints which tests there are, and runs none.
+fn print_names(only_kernel: bool, no_kernel: bool, filters: &[&str]) -> Result<ExitCode> {
+    let mut all = Vec::new();
+    if !only_kernel {
+        all.extend(names(&[], filters)?);
+    }
+    if !no_kernel {
+        all.extend(names(&KERNEL_TARGET, filters)?);
+    }
+    all.iter().for_each(|name| println!("{name}"));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The names of the tests of a target, or of all that need no root.
+fn names(target: &[&str], filters: &[&str]) -> Result<Vec<String>> {
     let mut cargo = test_command();
-    cargo.args(KERNEL_TARGET).args(["--", "--list", "--format=terse"]).args(filters);
+    cargo.args(target).args(["--", "--list", "--format=terse"]).args(filters);
     let list = sh::capture(&mut cargo)?;
-    Ok(list.lines().filter(|line| line.ends_with(": test")).map(|_| 1).sum())
+    Ok(list.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())
 }
 
 /// Runs a test command, showing its output as it comes, and sums up its results.

@@ -22,7 +22,7 @@ struct Wall {
     forbids: fn(&Named) -> bool,
 }
 
-static WALLS: [Wall; 6] = [
+static WALLS: [Wall; 8] = [
     Wall {
         rule: "`aya` is used in `probe` only",
         why: "everything else works on what was read, and so on a recording as well",
@@ -62,11 +62,31 @@ static WALLS: [Wall; 6] = [
         forbids: |path| starts_with_any(path, &["crate::source", "crate::probe", "crate::enrich"]),
     },
     Wall {
+        rule: "text from outside becomes text by `decode::printable` only",
+        why: "these lose bytes, or let through what drives a terminal; `external` and `path` do neither",
+        inside: &[],
+        except: &["decode::printable"],
+        forbids: |path| {
+            let others = ["from_utf8_lossy", "to_string_lossy", "display"];
+            path.segments.last().is_some_and(|last| others.contains(&last.as_str()))
+        },
+    },
+    Wall {
         rule: "`sample` and `record` use no `model` or `view`",
         why: "a recording holds what was read, so that a newer model can read an older recording",
         inside: &["sample", "record"],
         except: &[],
         forbids: |path| starts_with_any(path, &["crate::model", "crate::view"]),
+    },
+    Wall {
+        rule: "stdout and stderr are written to by `message` only",
+        why: "whatever becomes of their readers must neither end nor stop a measurement",
+        inside: &[],
+        except: &["message", "view::tui::term"],
+        forbids: |path| {
+            // Whether it is a terminal may be asked anywhere.
+            starts_with_any(path, &["std::io::stdout", "io::stdout", "std::io::Stdout"])
+        },
     },
 ];
 
@@ -260,6 +280,13 @@ mod tests {
     }
 
     #[test]
+    fn the_outputs_have_one_door() {
+        assert_eq!(broken("run/stat.rs", "use std::io::{self, stdout};"), ["1 std::io::stdout"]);
+        assert_eq!(broken("demo.rs", "fn f() { std::io::stdout().lock() }"), ["1 std::io::stdout"]);
+        assert_eq!(broken("message.rs", "use std::io::stdout;"), [""; 0]);
+    }
+
+    #[test]
     fn test_code_may_look_everywhere() {
         assert_eq!(broken("model/a.rs", "#[cfg(test)]\nmod tests { use std::fs; }"), [""; 0]);
         assert_eq!(broken("model/tests.rs", "use std::fs;"), [""; 0]);
@@ -279,6 +306,17 @@ mod tests {
         assert_eq!(lines("[target.'cfg(unix)'.dependencies]\nlibc = \"1\"\n"), [2]);
         assert_eq!(in_common_library("lib.rs", "#![no_std]").len(), 0);
         assert_eq!(in_common_library("lib.rs", "//! no_std").len(), 1);
+    }
+
+    #[test]
+    fn text_from_outside_comes_by_one_door() {
+        assert_eq!(broken("run/x.rs", "fn f() { p.display(); }"), ["1 display"]);
+        assert_eq!(
+            broken("x.rs", "let a = String::from_utf8_lossy(b);"),
+            ["1 String::from_utf8_lossy"]
+        );
+        assert_eq!(broken("x.rs", "let a = word\n.to_string_lossy();"), ["2 to_string_lossy"]);
+        assert_eq!(broken("decode/printable.rs", "fn f() { p.display(); }"), [""; 0]);
     }
 
     #[test]

@@ -1,20 +1,30 @@
 //! A budget for what measuring costs: detail is shed when the target makes it dear, and comes back.
 
 use std::{
-    io::{BufRead, BufReader},
     os::unix::process::CommandExt,
-    process::{Child, ChildStdout, Stdio},
+    process::Stdio,
     time::{Duration, Instant},
 };
 
 use serde_json::Value;
+use syscost::{
+    filter::Filter,
+    probe::{Probe, Request},
+    sample::Detail,
+};
+use syscost_common::ledger::Counter;
 
-use crate::harness::{Measured, Target, hooks, run, skipped, syscost, task_storage};
+use crate::{
+    harness::{
+        Measured, Target, choice, eventually, hooks, run, seeing_hooks, skipped, syscost,
+        task_storage,
+    },
+    running::Running,
+};
 
 /// A measurement within a budget, an interval at a time.
 struct Within {
-    child: Child,
-    lines: BufReader<ChildStdout>,
+    running: Running,
     /// The levels of detail that were seen, each once in a row.
     levels: Vec<String>,
     /// The calls that were counted.
@@ -23,26 +33,20 @@ struct Within {
 
 impl Within {
     fn attach(pid: u32, hooks: &str, budget: &str) -> Self {
-        let mut child = syscost()
-            .args(["stat", "--json", "-p", &pid.to_string(), "-e", "getppid", "-i", "500ms"])
-            .args(["--hooks", hooks, "--max-overhead", budget])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("syscost starts");
-        let lines = BufReader::new(child.stdout.take().expect("a pipe"));
-        Self { child, lines, levels: Vec::new(), counted: 0 }
+        let running = Running::start(
+            syscost()
+                .args(["stat", "--json", "-p", &pid.to_string(), "-e", "getppid", "-i", "500ms"])
+                .args(["--hooks", hooks, "--max-overhead", budget])
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null()),
+        );
+        Self { running, levels: Vec::new(), counted: 0 }
     }
 
     /// The next interval; `None` after the last one.
     fn next(&mut self) -> Option<Measured> {
-        let mut line = String::new();
-        self.lines.read_line(&mut line).expect("syscost prints text");
-        if line.is_empty() {
-            return None;
-        }
-        let measured = Measured(serde_json::from_str(&line).expect("JSON"));
+        let measured = Measured::parse(&self.running.line("the next interval")?);
         let level = measured.0["detail"].as_str().expect("a level").to_owned();
         if self.levels.last() != Some(&level) {
             self.levels.push(level);
@@ -79,13 +83,6 @@ impl Within {
     }
 }
 
-impl Drop for Within {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[test]
 fn detail_is_shed_over_the_budget_and_comes_back_under_it() {
     for hooks in hooks() {
@@ -93,7 +90,9 @@ fn detail_is_shed_over_the_budget_and_comes_back_under_it() {
             continue;
         }
         let mut target = Target::start(&["hot-then-cool"]);
-        let mut within = Within::attach(target.pid(), &hooks, "15%");
+        // A third of what full detail costs where the target gets but half of a CPU, and more than what
+        // the calls of everybody else cost.
+        let mut within = Within::attach(target.pid(), &hooks, "5%");
         // It is attached by then.
         assert!(within.next().is_some());
         target.begin();
@@ -104,6 +103,7 @@ fn detail_is_shed_over_the_budget_and_comes_back_under_it() {
                 && row["count"].as_u64().expect("a count") % 16 == 0
                 && row["on_cpu_ns"].is_null()
                 && row["parts_known"] == 0
+                && measured.0["cpu_ns"].is_null()
         });
 
         target.begin();
@@ -112,6 +112,8 @@ fn detail_is_shed_over_the_budget_and_comes_back_under_it() {
                 && measured.0["sampled"] == false
                 && measured.0["exact"] == true
                 && row["parts_known"] == row["count"]
+                && measured.0["cpu_ns"].as_u64().is_some_and(|ns| ns > 0)
+                && measured.0["cpu_exact"] == true
         });
         within.assert_step_by_step();
 
@@ -125,16 +127,74 @@ fn detail_is_shed_over_the_budget_and_comes_back_under_it() {
         }
         let (last, counted) = (last.expect("a last interval"), within.counted);
         // What was left out is counted as well, so that the number of calls is known exactly …
-        let (sampled, left_out) = (last.ledger("sampled"), last.ledger("sampled_out"));
+        let (sampled, stood_for) = (last.ledger("sampled"), last.ledger("stood_for"));
+        let left_out = last.ledger("sampled_out");
         assert!(sampled > 0 && left_out > 0, "{:#}", last.0["ledger"]);
-        assert_eq!(last.ledger("matched") - 15 * sampled + left_out, made, "{hooks}");
+        assert_eq!(last.ledger("matched") - stood_for + left_out, made, "{hooks}");
         assert_eq!(last.ledger("matched"), counted, "{hooks}");
+        // Once in a while it may be one in 256.
+        assert!(stood_for >= 15 * sampled && stood_for <= 255 * sampled, "{hooks}");
         // … and the estimate lies around it as those of a fair sample do: by more than six standard
         // deviations once in a billion.
-        let deviation = 16.0 * (sampled as f64).sqrt();
+        let heaviest = if stood_for == 15 * sampled { 16.0 } else { 256.0 };
+        let deviation = (heaviest * (stood_for + sampled) as f64).sqrt();
         let error = counted.abs_diff(made) as f64;
         assert!(error <= 6.0 * deviation + 16.0, "{hooks}: {counted} of {made}, {sampled} sampled");
     }
+}
+
+#[test]
+fn what_the_hooks_alone_cost_is_said_where_it_is_more_than_the_budget() {
+    for hooks in hooks() {
+        if hooks == "raw" {
+            continue;
+        }
+        let mut target = Target::start(&["hot-then-cool"]);
+        let mut within = Within::attach(target.pid(), &hooks, "0.01%");
+        assert!(within.next().is_some());
+        target.begin();
+        // Sampling even less could not help, and so is not tried.
+        within.until("said", |measured, _| {
+            measured.0["detail"] == "sampling"
+                && measured.0["one_in"] == 16
+                && measured.0["probe"]["hooks_alone"] == true
+        });
+    }
+}
+
+#[test]
+fn calls_sampled_at_several_rates_are_weighted_and_counted() {
+    for hooks in seeing_hooks() {
+        let mut target = Target::start(&["hot-then-cool"]);
+        let filter = Filter::everything().with_calls("getppid").expect("a filter");
+        let request = Request { hooks: choice(&hooks), filter, ..Request::process(target.pid()) };
+        let mut probe = Probe::attach(&request).expect("it attaches");
+        target.begin();
+        let mut before = 0;
+        for level in [Detail::Sampling(16), Detail::Sampling(256), Detail::Sampling(16)] {
+            probe.set_detail(level).expect("it is there");
+            eventually("some calls are sampled", || {
+                counter(&mut probe, Counter::Sampled) > before + 100
+            });
+            before = counter(&mut probe, Counter::Sampled);
+        }
+        probe.set_detail(Detail::Full).expect("it is there");
+        target.begin();
+        target.begin();
+        let made: u64 = target.line().parse().expect("a number");
+        assert_eq!(target.line(), "done");
+        probe.detach();
+        let [matched, stood_for, left_out, sampled] =
+            [Counter::Matched, Counter::StoodFor, Counter::SampledOut, Counter::Sampled]
+                .map(|which| counter(&mut probe, which));
+        assert_eq!(matched - stood_for + left_out, made, "{hooks}");
+        // Some stood for 256.
+        assert!(stood_for > 15 * sampled && stood_for % 15 == 0, "{stood_for}, {sampled}");
+    }
+}
+
+fn counter(probe: &mut Probe, which: Counter) -> u64 {
+    probe.snapshot().2.counters[which as usize]
 }
 
 #[test]

@@ -19,6 +19,32 @@ impl Cgroup {
         Some(Self(path))
     }
 
+    /// A new one that holds so many bytes, of whichever hierarchy has the controller for that; `None` without
+    /// one.
+    pub(crate) fn with_memory_limit(name: &str, bytes: u64) -> Option<Self> {
+        let mounts = procfs::process::Process::myself().unwrap().mountinfo().unwrap();
+        for mount in mounts {
+            let version_1 = mount.fs_type == "cgroup" && mount.super_options.contains_key("memory");
+            if !version_1 && mount.fs_type != "cgroup2" {
+                continue;
+            }
+            if !version_1 {
+                // Fails where it is on already, or belongs to the other version.
+                let _ = fs::write(mount.mount_point.join("cgroup.subtree_control"), "+memory");
+            }
+            let path = mount.mount_point.join(name);
+            let file = if version_1 { "memory.limit_in_bytes" } else { "memory.max" };
+            if fs::create_dir(&path).is_err() {
+                continue;
+            }
+            let cgroup = Self(path);
+            if fs::write(cgroup.0.join(file), bytes.to_string()).is_ok() {
+                return Some(cgroup);
+            }
+        }
+        None
+    }
+
     /// A new one below this one.
     pub(crate) fn below(&self, name: &str) -> Self {
         let path = self.0.join(name);

@@ -1,9 +1,13 @@
 //! Counts are exact: over threads, over errors, over a million calls, and for nobody else's.
 
+use aya::maps::{Map, Queue};
 use syscost::probe::{Probe, Request, map_bytes_at_most};
-use syscost_common::cell::{self, Cell};
+use syscost_common::cell::{self, Cell, OVERFLOW_SLOT};
 
-use crate::harness::{Stat, Target, choice, hooks, measure, newborn_exits};
+use crate::{
+    harness::{Stat, Target, choice, hooks, measure, newborn_exits},
+    programs::map_of,
+};
 
 #[test]
 fn every_call_of_one_thread_is_counted() {
@@ -45,12 +49,15 @@ fn calls_are_exact(threads: u64, each: u64) {
 
 #[test]
 fn intervals_add_up_to_the_whole() {
-    let mut target = Target::start(&["calls", "4", "100000"]);
-    let stat = Stat::attach(target.pid(), &["-i", "20ms"]);
-    target.work();
-    target.end();
-    let intervals = stat.finish_intervals();
-    assert!(intervals.len() > 2, "{}", intervals.len());
+    let [mut first, mut second] = [(), ()].map(|()| Target::start(&["calls", "4", "50000"]));
+    let pids = format!("{},{}", first.pid(), second.pid());
+    let mut stat = Stat::start(&["-i", "20ms", "-p", &pids]);
+    first.work();
+    // However fast the machine is, an interval ends between the two.
+    let mut intervals = vec![stat.interval(), stat.interval()];
+    second.work();
+    [first, second].into_iter().for_each(Target::end);
+    intervals.extend(stat.finish_intervals());
     for interval in &intervals {
         assert_eq!(
             interval.0["window"],
@@ -204,6 +211,29 @@ fn more_kinds_than_slots_share_a_row_and_say_so() {
         let shared = measured.ledger("slots_full");
         assert_eq!(measured.count("(other)"), shared);
         assert!(unknown.iter().sum::<u64>() + shared >= 400 * 5, "nothing is lost");
+    }
+}
+
+/// The queue of free slots has a lock for all CPUs: once it was found empty, it is not asked again.
+#[test]
+fn no_slot_is_looked_for_when_there_was_none() {
+    for hooks in hooks() {
+        let mut first = Target::start(&["numbers", "600", "899", "1"]);
+        let mut second = Target::start(&["numbers", "900", "949", "1"]);
+        let [one, other] = [&first, &second].map(|target| target.pid().to_string());
+        let stat = Stat::start(&["-p", &one, "-p", &other, "--hooks", &hooks]);
+        first.work();
+        let free = Map::Queue(map_of(stat.pid(), "FREE_SLOTS"));
+        let mut free: Queue<_, u32> = free.try_into().expect("a queue of slots");
+        assert!(free.pop(0).is_err(), "{hooks}: all are handed out");
+        free.push(OVERFLOW_SLOT, 0).expect("there is room");
+        second.work();
+        assert_eq!(free.pop(0).ok(), Some(OVERFLOW_SLOT), "{hooks}: nothing was asked for");
+        [first, second].into_iter().for_each(Target::end);
+        let measured = stat.finish();
+        measured.assert_consistent();
+        assert_eq!(measured.count("(other)"), measured.ledger("slots_full"));
+        assert!(measured.ledger("slots_full") >= 300 + 50 - 159, "{hooks}");
     }
 }
 

@@ -1,12 +1,21 @@
 //! Calls by who made them: `--by process|thread|cgroup|comm`.
 
-use std::fs;
+use std::{
+    fs,
+    sync::atomic::{AtomicBool, Ordering::SeqCst},
+};
 
 use serde_json::Value;
+use syscost::{
+    filter::Filter,
+    group::GroupBy,
+    probe::{Probe, Request},
+    sample::{GroupKey, GroupSample, KindSample},
+};
 
 use crate::{
     cgroup::Cgroup,
-    harness::{Measured, Stat, Target, run, skipped, syscost, task_storage},
+    harness::{Measured, Stat, Target, emulated, run, skipped, syscost, task_storage},
 };
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_syscost-target");
@@ -119,6 +128,40 @@ fn threads_that_come_and_go_between_readings_are_all_in() {
     }
 }
 
+/// Calls that end between the reading of the groups and that of the syscalls are what they differ by.
+#[test]
+fn in_each_interval_groups_and_syscalls_differ_by_what_is_said() {
+    if !can_group() {
+        return;
+    }
+    for by in ["process", "thread", "comm"] {
+        let mut target = Target::start(&["spin", "2"]);
+        let mut stat = Stat::attach(target.pid(), &["--by", by, "-i", "20ms"]);
+        target.work();
+        let (mut before, mut calls) = (0, 0);
+        let mut next = |interval: &Measured| {
+            let sum: u64 = counts(interval).iter().sum();
+            let all: u64 = interval.rows().map(|row| row["count"].as_u64().unwrap()).sum();
+            let behind = interval.0["groups_behind"].as_u64().unwrap();
+            assert_eq!(sum + behind, all + before, "{by}");
+            (before, calls) = (behind, calls + all);
+        };
+        for _ in 0..30 {
+            next(&stat.interval());
+        }
+        target.begin();
+        let numbers = target.line();
+        assert_eq!(target.line(), "done");
+        target.end();
+        for interval in stat.finish_intervals() {
+            next(&interval);
+        }
+        assert_eq!(before, 0, "nothing is behind in the end");
+        let made: u64 = numbers.split(' ').map(|number| number.parse::<u64>().unwrap()).sum();
+        assert!(calls >= made, "{calls} of {made}");
+    }
+}
+
 #[test]
 fn a_process_keeps_its_calls_when_another_thread_executes_a_program() {
     if !can_group() {
@@ -220,15 +263,170 @@ fn groups_that_find_no_room_are_added_up_as_others() {
     target.end();
     let measured = stat.finish();
     // No call is lost; only whose they were is not known of all.
-    measured.assert_consistent();
     assert_same_sums(&measured);
     assert_eq!(measured.count("getppid"), 350);
     assert_eq!(measured.ledger("groups_full"), 40);
-    assert_eq!(measured.0["exact"], false);
+    measured.assert_exact();
+    assert_eq!(measured.0["losses"], serde_json::json!([]));
     let other: Vec<_> = groups(&measured).iter().filter(|group| group["other"] == true).collect();
     assert_eq!(other.len(), 1);
     assert_eq!(other[0]["count"], 280);
+    assert_eq!(other[0]["threads"], 40);
     assert_eq!(groups(&measured).len(), 11);
+}
+
+#[test]
+fn every_dead_process_counts_once_however_many_there_are() {
+    if !can_group() {
+        return;
+    }
+    // Many more than there is room for, with and without looking at them while they live. `wait4` is the
+    // parent's, which lives on, and has as many.
+    let cases = if emulated() {
+        vec![(200, "50", None), (200, "50", Some("20ms"))]
+    } else {
+        vec![(2_000, "50", None), (2_000, "50", Some("20ms")), (17_000, "16384", Some("200ms"))]
+    };
+    for (children, room, interval) in cases {
+        let mut target = Target::start(&["forks", &children.to_string(), "4"]);
+        let args = ["-f", "-e", "getppid,wait4", "--by", "process", "--max-groups", room];
+        let interval: Vec<_> = interval.iter().flat_map(|interval| ["-i", *interval]).collect();
+        let stat = Stat::attach(target.pid(), &[&args[..], &interval].concat());
+        let pid = target.pid();
+        target.work();
+        target.end();
+        let windows = stat.finish_intervals();
+        let room: u64 = room.parse().unwrap();
+        let (mut calls, mut of_parent) = (0, 0);
+        for window in &windows {
+            assert_eq!(window.0["exact"], true, "{:#}", window.0["ledger"]);
+            calls += counts(window).iter().sum::<u64>();
+            let parent = groups(window).iter().find(|group| group["pid"] == pid);
+            of_parent += parent.map_or(0, |parent| parent["count"].as_u64().unwrap());
+        }
+        assert_eq!(calls, children * 5, "room {room}, {interval:?}");
+        let last = windows.last().unwrap();
+        let merged = last.ledger("groups_full");
+        // The parent has found no room either, after all its children.
+        assert_eq!(merged, children + 1 - (room - 1), "room {room}, {interval:?}");
+        let other = groups(last).iter().find(|group| group["other"] == true);
+        if interval.is_empty() {
+            let other = other.expect("merged");
+            assert_eq!(other["threads"], merged);
+            assert_adds_up(last);
+            assert_eq!(other["count"], (children - (room - 1)) * 4 + children);
+        } else {
+            // The last window may be one in which nothing was merged.
+            assert!(other.is_none_or(|other| other["threads"] == merged), "{other:?}");
+            // Those calls of it that were seen while it lived stay its own.
+            assert!(of_parent > 0 && of_parent <= children, "{of_parent}");
+        }
+    }
+}
+
+#[test]
+fn readings_while_threads_die_lose_and_double_nothing() {
+    if !can_group() {
+        return;
+    }
+    for by in [GroupBy::Process, GroupBy::Thread, GroupBy::Comm] {
+        let threads: u64 = if emulated() { 300 } else { 5_000 };
+        let mut target = Target::start(&["churn", &threads.to_string(), "6"]);
+        let request = Request { group_by: by, ..Request::process(target.pid()) };
+        let mut probe = Probe::attach(&request).unwrap();
+        target.begin();
+        let mut last = (0, 0);
+        let mut readings = 0;
+        let cpus = std::thread::available_parallelism().unwrap().get() as u64;
+        let ended = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                assert_eq!(target.line(), "done");
+                ended.store(true, SeqCst);
+            });
+            while !ended.load(SeqCst) {
+                let groups = probe.groups().unwrap().unwrap();
+                let sum = |get: fn(&GroupSample) -> u64| groups.groups.iter().map(get).sum::<u64>();
+                let now = (sum(|group| group.calls), sum(|group| group.total_ns));
+                assert!(now.0 >= last.0 && now.1 >= last.1, "{by:?}: {last:?}, then {now:?}");
+                last = now;
+                readings += 1;
+                // All that was in the groups is in the syscalls, which are read later. Each CPU may be in
+                // the middle of a call, which is added to its thread first.
+                let (_, kinds, _) = probe.snapshot();
+                let recorded = kinds.iter().map(KindSample::calls).sum::<u64>();
+                assert!(recorded + cpus >= now.0, "{recorded} of {}", now.0);
+            }
+        });
+        assert!(readings > 1);
+        probe.detach();
+        let (_, kinds, _) = probe.snapshot();
+        let groups = probe.groups().unwrap().unwrap().groups;
+        let calls: u64 = kinds.iter().map(KindSample::calls).sum();
+        let total_ns: u64 = kinds.iter().map(|kind| kind.sum_ns).sum();
+        assert_eq!(groups.iter().map(|group| group.calls).sum::<u64>(), calls, "{by:?}");
+        assert_eq!(groups.iter().map(|group| group.total_ns).sum::<u64>(), total_ns, "{by:?}");
+        assert!(calls >= threads * 6, "{calls}");
+        target.end();
+    }
+}
+
+#[test]
+fn threads_have_names_of_their_own() {
+    if !can_group() {
+        return;
+    }
+    for ended_first in [false, true] {
+        let mut target = Target::start(&["named", "3", "20"]);
+        let args = ["-e", "getppid", "--by", "thread"];
+        let stat = Stat::attach(target.pid(), &args);
+        target.work();
+        let measured = if ended_first {
+            target.end();
+            stat.finish()
+        } else {
+            stat.stop()
+        };
+        assert_adds_up(&measured);
+        let mut names: Vec<_> =
+            groups(&measured).iter().map(|group| group["comm"].as_str().unwrap()).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["thread-0", "thread-1", "thread-2"]);
+    }
+}
+
+#[test]
+fn a_process_that_takes_another_name_leaves_its_calls_behind() {
+    if !can_group() {
+        return;
+    }
+    let mut target = Target::start(&["renamed", "30"]);
+    let only = Filter::everything().with_calls("getppid").unwrap();
+    let request =
+        Request { group_by: GroupBy::Comm, filter: only, ..Request::process(target.pid()) };
+    let mut probe = Probe::attach(&request).unwrap();
+    let mut found = || {
+        let groups = probe.groups().unwrap().unwrap().groups;
+        let mut found: Vec<_> = groups
+            .into_iter()
+            .map(|group| match group.key {
+                GroupKey::Comm(name) => (name, group.calls),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        found.sort();
+        found
+    };
+    let row = |name: &str, calls| (name.to_owned(), calls);
+    target.work();
+    assert_eq!(found(), [row("first", 30)]);
+    target.work();
+    assert_eq!(found(), [row("first", 30), row("second", 30)]);
+    target.work();
+    assert_eq!(found(), [row("first", 60), row("second", 30)]);
+    target.work();
+    target.end();
+    assert_eq!(found(), [row("first", 60), row("second", 30)]);
 }
 
 #[test]

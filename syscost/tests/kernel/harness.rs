@@ -2,20 +2,23 @@
 //! waits for a line that says it is reached.
 
 use std::{
-    collections::BTreeSet,
-    io::{BufRead, BufReader, Read, Write},
+    io::Write,
     path::Path,
-    process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
-    time::{Duration, Instant},
+    process::{Command, Stdio},
 };
 
-use aya::programs::ProgramInfo;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
 use serde_json::Value;
 use syscost::probe::HookChoice;
+
+use crate::running::Running;
+pub(crate) use crate::{
+    programs::{await_unloaded, loaded, programs_of, programs_with},
+    running::{Ended, comes_about, eventually, run},
+};
 
 /// The ways to hook that this kernel must have; whatever is exact must be exact by each of them.
 /// Both, unless SYSCOST_TEST_HOOKS says otherwise, as `cargo xtask kernels` does for old kernels: it
@@ -73,16 +76,17 @@ pub(crate) fn skipped(why: &str) {
 }
 
 /// A running `syscost-target`, see `tests/programs/target`.
-pub(crate) struct Target {
-    child: Child,
-    stdin: Option<ChildStdin>,
-    stdout: BufReader<ChildStdout>,
-}
+pub(crate) struct Target(Running);
 
 impl Target {
     /// Starts it in a mode; it is at "ready".
     pub(crate) fn start(mode: &[&str]) -> Self {
-        let mut target = Self::spawn(mode);
+        Self::start_by(&mut Command::new(env!("CARGO_BIN_EXE_syscost-target")), mode)
+    }
+
+    /// The same, by a command that names the program.
+    pub(crate) fn start_by(command: &mut Command, mode: &[&str]) -> Self {
+        let mut target = Self::spawn_by(command, mode);
         assert_eq!(target.line(), "ready");
         target
     }
@@ -93,25 +97,15 @@ impl Target {
 
     /// The same, by a command that names the program.
     pub(crate) fn spawn_by(command: &mut Command, mode: &[&str]) -> Self {
-        let mut child = command
-            .args(mode)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the target starts");
-        let stdin = child.stdin.take();
-        let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
-        Self { child, stdin, stdout }
+        Self(Running::start(command.args(mode).stdin(Stdio::piped()).stdout(Stdio::piped())))
     }
 
     pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+        self.0.pid()
     }
 
     pub(crate) fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.stdout.read_line(&mut line).expect("the target speaks");
-        line.trim_end().to_owned()
+        self.0.line("a line").expect("the target speaks")
     }
 
     /// Lets it do what it is there for, and waits until that is done.
@@ -122,29 +116,18 @@ impl Target {
 
     /// Lets it begin.
     pub(crate) fn begin(&mut self) {
-        let stdin = self.stdin.as_mut().expect("stdin is open");
-        stdin.write_all(b"g\n").expect("the target listens");
+        self.0.write("g\n");
     }
 
     /// Lets it exit, and waits for that.
     pub(crate) fn end(mut self) {
-        drop(self.stdin.take());
-        self.child.wait().expect("it can be waited for");
-    }
-}
-
-impl Drop for Target {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.0.close_stdin();
+        self.0.wait();
     }
 }
 
 /// A running `syscost stat --json`, attached.
-pub(crate) struct Stat {
-    child: Child,
-    stderr: BufReader<std::process::ChildStderr>,
-}
+pub(crate) struct Stat(Running);
 
 impl Stat {
     pub(crate) fn attach(pid: u32, args: &[&str]) -> Self {
@@ -162,27 +145,26 @@ impl Stat {
         Self::start_by(&mut syscost(), args)
     }
 
-    fn start_by(command: &mut Command, args: &[&str]) -> Self {
-        let mut child = command
-            .args(["stat", "--json"])
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("syscost starts");
-        let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
+    /// The same, by a command that names the program.
+    pub(crate) fn start_by(command: &mut Command, args: &[&str]) -> Self {
+        let mut running = Running::start(
+            command
+                .args(["stat", "--json"])
+                .args(args)
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped()),
+        );
         let mut said = String::new();
         while !said.contains("attached to ") {
-            let before = said.len();
-            stderr.read_line(&mut said).expect("syscost speaks");
-            assert!(said.len() > before, "syscost ended: {said}");
+            let line = running.error_line("\"attached to\"");
+            said += &line.unwrap_or_else(|| panic!("syscost ended: {said}"));
         }
-        Self { child, stderr }
+        Self(running)
     }
 
     pub(crate) fn pid(&self) -> Pid {
-        Pid::from_raw(self.child.id() as i32)
+        Pid::from_raw(self.0.pid() as i32)
     }
 
     /// Waits for it to end by itself.
@@ -194,17 +176,17 @@ impl Stat {
 
     /// The same, of a measurement in intervals.
     pub(crate) fn finish_intervals(mut self) -> Vec<Measured> {
-        let mut text = String::new();
-        let mut stdout = self.child.stdout.take().expect("a pipe");
-        stdout.read_to_string(&mut text).expect("syscost prints text");
-        let status = self.child.wait().expect("it can be waited for");
-        let mut notes = String::new();
-        self.stderr.read_to_string(&mut notes).expect("syscost prints text");
+        let text = self.0.rest();
+        let status = self.0.wait();
+        let notes = self.0.rest_of_errors();
         assert!(status.success(), "{status}: {notes}");
         assert_eq!(notes, "", "syscost had something to say");
-        let parse =
-            |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-        text.lines().map(parse).map(Measured).collect()
+        text.lines().map(Measured::parse).collect()
+    }
+
+    /// Waits for the next interval.
+    pub(crate) fn interval(&mut self) -> Measured {
+        Measured::parse(&self.0.line("the next interval").expect("it goes on"))
     }
 
     /// Ends it as Ctrl-C would.
@@ -214,15 +196,7 @@ impl Stat {
     }
 
     pub(crate) fn kill(mut self) {
-        self.child.kill().expect("it is there");
-        self.child.wait().expect("it can be waited for");
-    }
-}
-
-impl Drop for Stat {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.0.kill();
     }
 }
 
@@ -240,6 +214,11 @@ pub(crate) fn measure(mode: &[&str], hooks: &str) -> Measured {
 pub(crate) struct Measured(pub Value);
 
 impl Measured {
+    /// Reads a line of JSON.
+    pub(crate) fn parse(line: &str) -> Self {
+        Self(serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+    }
+
     /// The row of a native call, if it has one.
     pub(crate) fn row(&self, name: &str) -> Option<&Value> {
         self.rows().find(|row| row["name"] == name && row["abi"] != "i386")
@@ -318,6 +297,9 @@ fn assert_parts_consistent(row: &Value) {
         assert_bounded(row, &format!("{part}_histogram"), known, sum);
         let quantile = |quantile: &str| number(&format!("{part}_{quantile}_ns"));
         assert!(["p50", "p90", "p99", "p999"].map(quantile).is_sorted(), "{row:#}");
+        for at in ["p50", "p90", "p99", "p999"].iter().filter(|_| known == number("count")) {
+            assert!(quantile(at) <= number(&format!("{at}_ns")), "{part} {at} in {row:#}");
+        }
         assert!(quantile("p999") <= number("max_ns"), "{row:#}");
     }
     let sum: u64 = PARTS.iter().map(|part| number(&format!("{part}_ns"))).sum();
@@ -346,101 +328,20 @@ pub(crate) fn buckets(histogram: &Value) -> impl Iterator<Item = (u64, u64, u64)
     })
 }
 
-/// The program itself, as a person would start it, but without colours or a home.
+/// The program itself, as a person would start it, but without the machine's own calibration.
 pub(crate) fn syscost() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_syscost"));
-    command.env_remove("NO_COLOR");
+    syscost_at(Path::new(env!("CARGO_BIN_EXE_syscost")))
+}
+
+/// The same, of a copy of the program.
+pub(crate) fn syscost_at(path: &Path) -> Command {
+    let mut command = Command::new(path);
+    command.env_remove("NO_COLOR").env(CALIBRATION.0, CALIBRATION.1);
     command
 }
 
-/// What a command printed and how it ended.
-pub(crate) struct Ended {
-    pub status: ExitStatus,
-    pub stdout: String,
-    pub stderr: String,
-}
-
-pub(crate) fn run(command: &mut Command) -> Ended {
-    let output = command.stdin(Stdio::null()).output().expect("it starts");
-    let text = |bytes| String::from_utf8(bytes).expect("text");
-    Ended { status: output.status, stdout: text(output.stdout), stderr: text(output.stderr) }
-}
-
-/// How many of our programs are loaded into the kernel at the moment.
-pub(crate) fn loaded_programs() -> usize {
-    our_programs().len()
-}
-
-/// How many of our programs an attached syscost has: with task storage six on the hooks and the one
-/// that lists open calls; without, four and one for exec.
-pub(crate) fn programs_with(hooks: &str) -> usize {
-    if hooks == "raw" { 5 } else { 7 }
-}
-
-/// The programs of ours that are loaded into the kernel, by name.
-pub(crate) fn our_programs() -> Vec<(String, ProgramInfo)> {
-    // The kernel keeps 15 characters of a name.
-    const OURS: [&str; 14] = [
-        "open_calls",
-        "thread_totals",
-        "sys_enter",
-        "sys_enter_perf",
-        "sys_exit_perf",
-        "exit_perf",
-        "sys_exit",
-        "sys_exit_cmpxch",
-        "sched_switch",
-        "sched_wakeup",
-        "process_fork",
-        "wakeup_new",
-        "process_exec",
-        "process_exit",
-    ];
-    let named = |program: ProgramInfo| Some((program.name_as_str()?.to_owned(), program));
-    aya::programs::loaded_programs()
-        .filter_map(|program| named(program.ok()?))
-        .filter(|(name, _)| OURS.contains(&name.as_str()))
-        .collect()
-}
-
-/// The programs that a process holds, by their ids.
-pub(crate) fn programs_of(pid: Pid) -> BTreeSet<u32> {
-    std::fs::read_dir(format!("/proc/{pid}/fdinfo"))
-        .expect("it runs")
-        .filter_map(|file| std::fs::read_to_string(file.ok()?.path()).ok())
-        .filter_map(|info| {
-            let id = info.lines().find_map(|line| line.strip_prefix("prog_id:"))?;
-            Some(id.trim().parse().expect("a number"))
-        })
-        .collect()
-}
-
-/// Waits until the kernel has none of these programs any more.
-pub(crate) fn await_unloaded(programs: &BTreeSet<u32>) {
-    eventually("all its programs are gone", || {
-        !aya::programs::loaded_programs()
-            .filter_map(Result::ok)
-            .any(|program| programs.contains(&program.id()))
-    });
-}
-
-/// Waits for something that must come about; how fast is not what is tested.
-pub(crate) fn eventually(what: &str, holds: impl FnMut() -> bool) {
-    assert!(comes_about(holds), "never happened: {what}");
-}
-
-/// The same, for who can say more about what did not happen.
-pub(crate) fn comes_about(mut holds: impl FnMut() -> bool) -> bool {
-    // Where it is emulated on a busy machine, merely to start may take twenty seconds.
-    let give_up = Instant::now() + Duration::from_secs(120);
-    while !holds() {
-        if Instant::now() >= give_up {
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    true
-}
+/// Where the tests' syscost looks for a calibration: there is none.
+pub(crate) const CALIBRATION: (&str, &str) = ("SYSCOST_CALIBRATION", "/nonexistent/calibration");
 
 /// Whether a tool is installed.
 pub(crate) fn installed(tool: &str) -> bool {

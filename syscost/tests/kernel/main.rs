@@ -2,21 +2,38 @@
 //! equal, not close. They need root; `cargo xtask test` runs them.
 
 mod budget;
+mod causes;
 mod cgroup;
 #[cfg(target_arch = "x86_64")]
 mod compat;
 mod counts;
+mod cpu_time;
+mod family;
 mod filters;
 mod groups;
 mod harness;
+mod hostile;
+mod hotplug;
+mod identity;
 mod kernels;
 mod lifecycle;
+mod memory;
+mod output;
 mod partition;
 mod peers;
 mod preemption;
 mod privileges;
+mod programs;
+mod readings;
+mod refusals;
 mod restarts;
+mod reuse;
+mod running;
 mod screen;
 mod seats;
+mod takeover;
 mod targets;
+mod threads;
+mod unseen;
+mod users;
 mod weather;

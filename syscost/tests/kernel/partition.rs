@@ -3,11 +3,18 @@
 
 use std::time::{Duration, Instant};
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde_json::Value;
 
-use crate::harness::{
-    Measured, PARTS, Stat, Target, announce, buckets, emulated, eventually, hooks, measure,
-    seeing_hooks, skipped,
+use crate::{
+    harness::{
+        Measured, PARTS, Stat, Target, announce, buckets, emulated, eventually, hooks, measure,
+        seeing_hooks, skipped,
+    },
+    threads::{asleep_in, await_asleep_in, threads},
 };
 
 /// Nothing is lost, and of every call the parts are known.
@@ -93,23 +100,20 @@ fn who_loses_the_cpu_inside_a_call_waits_for_it_and_is_not_blocked() {
 
 #[test]
 fn who_sleeps_is_blocked_for_as_long_as_anybody_saw_it_asleep() {
-    let nanosleep = if cfg!(target_arch = "x86_64") { "35 " } else { "101 " };
     for hooks in seeing_hooks() {
-        let mut target = Target::start(&["nap", "300"]);
-        let stat = Stat::attach(target.pid(), &["--hooks", &hooks]);
+        let mut target = Target::start(&["nap"]);
+        let pid = target.pid();
+        let stat = Stat::attach(pid, &["--hooks", &hooks]);
         target.begin();
-        let is_asleep =
-            || asleep(target.pid(), target.pid()).is_some_and(|call| call.starts_with(nanosleep));
-        eventually("it sleeps", is_asleep);
+        await_asleep_in(pid, pid, libc::SYS_nanosleep);
         let first = Instant::now();
         let mut seen = Duration::ZERO;
-        loop {
+        while seen < Duration::from_millis(50) {
             let now = Instant::now();
-            if !is_asleep() {
-                break;
-            }
+            assert_eq!(asleep_in(pid, pid), Some(libc::SYS_nanosleep));
             seen = now.saturating_duration_since(first);
         }
+        kill(Pid::from_raw(pid as i32), Signal::SIGUSR1).unwrap();
         assert_eq!(target.line(), "done");
         target.end();
         let measured = stat.finish();
@@ -117,7 +121,6 @@ fn who_sleeps_is_blocked_for_as_long_as_anybody_saw_it_asleep() {
         let row = measured.row("nanosleep").unwrap();
         announce(&format!("{hooks}, {}; seen asleep for {seen:?}", told(row)));
         assert_eq!(row["count"], 1);
-        assert!(seen > Duration::ZERO);
         assert!(u128::from(ns(row, "blocked_ns")) >= seen.as_nanos(), "{seen:?}: {row:#}");
     }
 }
@@ -271,25 +274,13 @@ fn the_scheduler_says_the_same() {
         return skipped("this kernel's scheduler keeps no account");
     }
     for hooks in seeing_hooks() {
-        // On the small machines a second more or less is nobody's fault, nor worth three runs.
-        let runs = if emulated() { 1 } else { 3 };
-        let mut apart: Vec<(f64, f64)> =
-            (0..runs).map(|_| apart_over_five_seconds(&hooks)).collect();
-        // A thread can lose its CPU on the way out of a call, which is no part of it, and kernels that
-        // preempt lazily, as those with these hooks do, take it away there for preference.
-        if emulated() || hooks == "perf" {
-            continue;
-        }
-        apart.sort_by(|one, other| one.0.total_cmp(&other.0));
-        assert!(apart[runs / 2].0 <= 2.0, "run queue: {apart:?}");
-        apart.sort_by(|one, other| one.1.total_cmp(&other.1));
-        assert!(apart[runs / 2].1 <= 2.0, "on CPU: {apart:?}");
+        agrees_over_five_seconds(&hooks);
     }
 }
 
-/// By how many percent the two accounts are apart, in the run queue and on the CPU, after five seconds of
-/// everything.
-fn apart_over_five_seconds(hooks: &str) -> (f64, f64) {
+/// The two accounts, in the run queue and on the CPU, are at most a fifth apart after five seconds of
+/// everything. How far apart they are is the machine's, and announced: mostly less than a hundredth.
+fn agrees_over_five_seconds(hooks: &str) {
     let (measured, account) = Account::while_measured(&["mixed", "5"], hooks);
     assert_all_known(&measured);
     let sum = |field: &str| -> u64 { measured.rows().map(|row| ns(row, field)).sum() };
@@ -305,9 +296,10 @@ fn apart_over_five_seconds(hooks: &str) -> (f64, f64) {
         pct(on_cpu, cpu),
         pct(told, cpu),
     ));
-    // The threads slept when either was read.
-    assert_eq!(told, cpu);
-    // How far apart the two may be at worst is the machine's.
+    // The programs' clock runs on while the hypervisor has the CPU, and reads a moment later.
+    assert!((cpu - cpu / 20..=cpu + cpu / 20 + stolen).contains(&told), "{told} of {cpu}");
+    // A thread can lose its CPU on the way out of a call, which is no part of it, and kernels that
+    // preempt lazily, as those with perf's hooks do, take it away there for preference.
     let fifth = delay / 5;
     assert!(runq > 0 && runq <= delay + fifth, "{runq} of {delay}");
     assert!(hooks == "perf" || runq >= delay - fifth, "{runq} of {delay}");
@@ -315,8 +307,6 @@ fn apart_over_five_seconds(hooks: &str) -> (f64, f64) {
     // The scheduler takes what the hypervisor took for no use of the CPU.
     assert!(on_cpu <= cpu + cpu / 5 + stolen, "{on_cpu} of {cpu}");
     assert!(blocked > 0);
-    let on_cpu = on_cpu.saturating_sub(stolen.min(on_cpu.saturating_sub(cpu)));
-    (pct(runq.abs_diff(delay), delay), pct(on_cpu.abs_diff(cpu), cpu))
 }
 
 /// What the scheduler says of all threads of a process, ns.
@@ -352,12 +342,9 @@ impl Account {
 
     /// Of process `pid`, once all its threads are asleep: then it stands still.
     fn of(pid: u32) -> Self {
-        let tids: Vec<u32> = std::fs::read_dir(format!("/proc/{pid}/task"))
-            .expect("it runs")
-            .map(|task| task.expect("it runs").file_name().into_string().expect("a number"))
-            .map(|tid| tid.parse().expect("a number"))
-            .collect();
-        eventually("all its threads sleep", || tids.iter().all(|tid| asleep(pid, *tid).is_some()));
+        let tids = threads(pid);
+        let all_sleep = || tids.iter().all(|tid| asleep_in(pid, *tid).is_some());
+        eventually("all its threads sleep", all_sleep);
         let host = std::fs::read_to_string("/proc/stat").expect("it can be read");
         let ticks = host.split_whitespace().nth(8).expect("stolen ticks").parse::<u64>();
         let stolen = ticks.expect("a number") * 10_000_000;
@@ -371,11 +358,4 @@ impl Account {
         }
         sum
     }
-}
-
-/// The call in which a thread is asleep: off its CPU and out of the queue, or the kernel does not
-/// tell. `None` while it runs or could.
-fn asleep(pid: u32, tid: u32) -> Option<String> {
-    let call = std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/syscall")).ok()?;
-    (!call.starts_with("running")).then_some(call)
 }

@@ -3,10 +3,15 @@
 use std::{
     collections::BTreeMap,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
 };
 
-use crate::harness::{Stat, Target, eventually, hooks, installed, skipped};
+use syscost::probe::{Probe, Request};
+
+use crate::{
+    harness::{Stat, Target, choice, eventually, hooks, installed, skipped},
+    running::Running,
+};
 
 /// Calls and errors per syscall.
 type Counts = BTreeMap<String, (u64, u64)>;
@@ -54,7 +59,7 @@ fn a_target_that_strace_traces_as_well_is_counted_exactly() {
         measured.assert_exact();
         assert_eq!(measured.count("getppid"), 2_000, "{hooks}");
         assert_eq!(measured.errors("getpgid"), 200);
-        strace.wait().unwrap();
+        strace.wait();
     }
 }
 
@@ -76,7 +81,7 @@ fn calls_that_a_tracer_takes_away_are_none() {
         assert_eq!(measured.count("out-of-range"), 0);
         assert_eq!(measured.ledger("orphan_exits"), 200);
         assert_eq!(measured.count("getppid"), 2_000);
-        strace.wait().unwrap();
+        strace.wait();
     }
 }
 
@@ -87,7 +92,7 @@ fn by_strace() -> Counts {
     let mut strace = attach_strace(&target, &report);
     target.work();
     target.end();
-    strace.wait().unwrap();
+    strace.wait();
     // "% time  seconds  usecs/call  calls  errors  syscall", where errors may be blank.
     std::fs::read_to_string(report)
         .unwrap()
@@ -103,20 +108,20 @@ fn by_strace() -> Counts {
 }
 
 /// Attaches `strace -c` to all five threads of a target.
-fn attach_strace(target: &Target, report: &Path) -> Child {
+fn attach_strace(target: &Target, report: &Path) -> Running {
     attach_strace_with(target, report, &[])
 }
 
-fn attach_strace_with(target: &Target, report: &Path, args: &[&str]) -> Child {
-    let strace = Command::new("strace")
-        .args(["-c", "-f", "-o"])
-        .arg(report)
-        .args(args)
-        .args(["-p", &target.pid().to_string()])
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+fn attach_strace_with(target: &Target, report: &Path, args: &[&str]) -> Running {
+    let strace = Running::start(
+        Command::new("strace")
+            .args(["-c", "-f", "-o"])
+            .arg(report)
+            .args(args)
+            .args(["-p", &target.pid().to_string()])
+            .stdin(Stdio::null())
+            .stderr(Stdio::null()),
+    );
     eventually("strace is attached to all five threads", || {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", target.pid())).unwrap();
         let traced = tasks
@@ -125,4 +130,18 @@ fn attach_strace_with(target: &Target, report: &Path, args: &[&str]) -> Child {
         traced.count() == 5
     });
     strace
+}
+
+#[test]
+fn other_programs_at_the_same_hooks_are_counted() {
+    let target = Target::start(&["busy"]);
+    for hooks in hooks() {
+        let request = Request { hooks: choice(&hooks), ..Request::process(std::process::id()) };
+        let other = Probe::attach(&request).expect("it attaches");
+        let measured = Stat::attach(target.pid(), &["--hooks", &hooks]).stop();
+        let tracers = measured.0["other_tracers"].as_u64().expect("root may list them");
+        // Its two, and those of anybody else.
+        assert!(tracers >= 2, "{hooks}: {tracers}");
+        drop(other);
+    }
 }

@@ -25,77 +25,10 @@ use crate::harness::{
     Stat, Target, assert_nothing_left, await_unloaded, capabilities, hooks, programs_of,
     programs_with, run, syscost,
 };
+use crate::users::{CAP_BPF, CAP_PERFMON, Everybodys, become_user};
 
-const CAP_PERFMON: u64 = 1 << 38;
-const CAP_BPF: u64 = 1 << 39;
-
-const NOBODY: u32 = 65_534;
+pub(crate) const NOBODY: u32 = 65_534;
 const SOMEBODY: u32 = 65_533;
-
-/// The programs where every user can start them: a build folder may be its owner's alone.
-struct Everybodys {
-    folder: TempDir,
-}
-
-impl Everybodys {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        for program in [env!("CARGO_BIN_EXE_syscost"), env!("CARGO_BIN_EXE_syscost-target")] {
-            let name = Path::new(program).file_name().unwrap();
-            fs::copy(program, folder.path().join(name)).unwrap();
-        }
-        Self { folder }
-    }
-
-    fn syscost(&self, uid: u32, capabilities: u64) -> Command {
-        self.command("syscost", uid, capabilities)
-    }
-
-    /// A program started by `uid` with exactly these capabilities, by way of the ambient set.
-    fn command(&self, program: &str, uid: u32, capabilities: u64) -> Command {
-        let mut command = Command::new(self.folder.path().join(program));
-        become_user(&mut command, uid, capabilities);
-        command
-    }
-
-    fn target(&self, uid: u32, mode: &[&str]) -> Target {
-        let mut target = Target::spawn_by(&mut self.command("syscost-target", uid, 0), mode);
-        assert_eq!(target.line(), "ready");
-        target
-    }
-}
-
-fn become_user(command: &mut Command, uid: u32, capabilities: u64) {
-    // SAFETY: only system calls between fork and exec.
-    unsafe {
-        command.pre_exec(move || {
-            let has = |capability: u32| capabilities & 1 << capability != 0;
-            let check = |result: libc::c_long| match result {
-                -1 => Err(std::io::Error::last_os_error()),
-                _ => Ok(()),
-            };
-            for capability in (0..64).filter(|capability| !has(*capability)) {
-                // Those that the kernel does not know cannot be dropped.
-                libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0);
-            }
-            check(libc::prctl(libc::PR_SET_KEEPCAPS, 1, 0, 0, 0).into())?;
-            check(libc::setgroups(0, std::ptr::null()).into())?;
-            check(libc::setresgid(uid, uid, uid).into())?;
-            check(libc::setresuid(uid, uid, uid).into())?;
-            // _LINUX_CAPABILITY_VERSION_3 of this thread; effective, permitted, inheritable, twice.
-            let header = [0x2008_0522_u32, 0];
-            let (low, high) = (capabilities as u32, (capabilities >> 32) as u32);
-            let data = [low, low, low, high, high, high];
-            check(libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()))?;
-            for capability in (0..64).filter(|capability| has(*capability)) {
-                let raise = libc::PR_CAP_AMBIENT_RAISE;
-                check(libc::prctl(libc::PR_CAP_AMBIENT, raise, capability, 0, 0).into())?;
-            }
-            Ok(())
-        });
-    }
-}
 
 #[test]
 fn cap_bpf_and_cap_perfmon_are_enough() {
@@ -205,7 +138,7 @@ fn hide_processes(command: &mut Command) {
 fn a_process_that_proc_hides_stays_visible_without_capabilities() {
     let everybodys = Everybodys::new();
     let mut target = everybodys.target(NOBODY, &["calls", "4", "100"]);
-    let mut syscost = syscost();
+    let mut syscost = everybodys.own_syscost();
     hide_processes(&mut syscost);
     let stat = Stat::attach_by(&mut syscost, target.pid(), &[]);
     assert_nothing_left(stat.pid());
@@ -223,7 +156,7 @@ fn a_process_that_proc_hides_takes_another_capability_and_that_is_said() {
     let target = everybodys.target(SOMEBODY, &["calls", "1", "1"]);
     // The mount comes first: it takes what is given up then.
     let hidden = || {
-        let mut command = Command::new(everybodys.folder.path().join("syscost"));
+        let mut command = everybodys.own_syscost();
         hide_processes(&mut command);
         become_user(&mut command, NOBODY, two);
         command

@@ -4,17 +4,23 @@ use std::{
     fs,
     os::unix::{fs::symlink, process::CommandExt},
     path::PathBuf,
-    process::Command,
+    process::{Command, Stdio},
 };
 
-use nix::sys::signal::{Signal, kill};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
 use crate::{
     cgroup::Cgroup,
     harness::{
-        Measured, Stat, Target, hooks, installed, newborn_exits, run, skipped, syscost,
-        task_storage,
+        CALIBRATION, Measured, Stat, Target, hooks, installed, newborn_exits, run, seeing_hooks,
+        skipped, syscost, task_storage,
     },
+    running::Running,
+    threads::threads,
+    users::{CAP_BPF, CAP_PERFMON, Everybodys},
 };
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_syscost-target");
@@ -100,12 +106,8 @@ fn several_processes_and_no_other() {
 }
 
 fn workers(target: &Target) -> Vec<u32> {
-    let mut tids: Vec<u32> = fs::read_dir(format!("/proc/{}/task", target.pid()))
-        .unwrap()
-        .map(|task| task.unwrap().file_name().to_str().unwrap().parse().unwrap())
-        .filter(|tid| *tid != target.pid())
-        .collect();
-    tids.sort_unstable();
+    let mut tids = threads(target.pid());
+    tids.retain(|tid| *tid != target.pid());
     tids
 }
 
@@ -124,6 +126,24 @@ fn one_thread_of_many() {
         assert_eq!(measured.count("getpgid"), 50);
         assert_eq!(measured.0["target"]["kind"], "thread");
         assert_eq!(measured.0["target_exited"], true);
+    }
+}
+
+#[test]
+fn of_a_thread_that_is_not_the_first_latencies_are_divided() {
+    for hooks in seeing_hooks() {
+        let mut target = Target::start(&["naps", "1", "10", "50000"]);
+        let tid = workers(&target)[0].to_string();
+        let stat = Stat::start(&["-t", &tid, "--hooks", &hooks]);
+        target.work();
+        let measured = stat.finish();
+        target.end();
+        measured.assert_exact();
+        let row = measured.row("nanosleep").unwrap();
+        let number = |field: &str| row[field].as_u64().unwrap();
+        assert_eq!((number("count"), number("parts_known")), (10, 10), "{hooks}");
+        // It slept: hardly any of that is time on a CPU.
+        assert!(number("blocked_ns") * 2 > number("total_ns"), "{row:#}");
     }
 }
 
@@ -158,9 +178,7 @@ impl Named {
     }
 
     fn start(&self, mode: &[&str]) -> Target {
-        let mut target = Target::spawn_by(&mut Command::new(&self.path), mode);
-        assert_eq!(target.line(), "ready");
-        target
+        Target::start_by(&mut Command::new(&self.path), mode)
     }
 }
 
@@ -187,13 +205,47 @@ fn every_process_of_a_name_also_later_ones_and_after_exec() {
 }
 
 #[test]
+fn what_nobody_is_is_said_at_once_and_waited_for() {
+    let name = format!("none{}", std::process::id());
+    let pattern = format!("{name}*");
+    let none: [(&[&str], &str, &str); 4] = [
+        (&["--comm", &name], "no process is called none", "no_process"),
+        (&["--comm", &pattern], "names are compared whole", "no_process"),
+        (&["--uid", "54322"], "user 54322 has no processes", "no_process"),
+        (&["-a", "-e", "none"], "leaves out every call", "no_kinds"),
+    ];
+    for (args, said, kind) in none {
+        let ended = run(syscost().args(["stat", "--json", "-d", "20ms"]).args(args));
+        assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+        let (before, _) = ended.stderr.split_once("syscost: attached to").expect("attached");
+        assert!(before.contains(said), "{before}");
+        let measured = Measured(serde_json::from_str(&ended.stdout).unwrap());
+        assert_eq!(measured.0["why_empty"]["kind"], kind, "{args:?}");
+        assert!(measured.0["why_empty"]["text"].as_str().unwrap().contains(said));
+    }
+}
+
+#[test]
+fn a_name_that_somebody_has_later_is_no_longer_one_that_nobody_has() {
+    let named = Named::new("later");
+    let stat = Stat::start(&["--comm", &named.name]);
+    let mut target = named.start(&["calls", "1", "10"]);
+    target.work();
+    target.end();
+    let measured = stat.stop();
+    measured.assert_exact();
+    assert_eq!(measured.count("getppid"), 10);
+    assert!(measured.0["why_empty"].is_null());
+}
+
+#[test]
 fn every_process_of_a_user() {
     const UID: u32 = 54_321;
+    let everybodys = Everybodys::new();
     for hooks in hooks() {
         let mut other = Target::start(&["calls", "1", "7"]);
         let stat = Stat::start(&["--uid", &UID.to_string(), "--hooks", &hooks]);
-        let mut target = Target::spawn_by(Command::new(PROGRAM).uid(UID), &["calls", "2", "100"]);
-        assert_eq!(target.line(), "ready");
+        let mut target = everybodys.target(UID, &["calls", "2", "100"]);
         other.work();
         target.work();
         [other, target].into_iter().for_each(Target::end);
@@ -249,19 +301,31 @@ fn the_whole_host_without_the_tracer() {
     }
 }
 
+/// Among all processes of a user there is the tracer, when he started it himself.
 #[test]
 fn the_tracer_measures_itself_only_when_asked() {
-    for hooks in hooks() {
-        // Nobody else reads the statistics of BPF programs here.
-        let stat =
-            Stat::start(&["-a", "-e", "bpf", "-d", "500ms", "-i", "100ms", "--hooks", &hooks]);
-        let last = stat.finish_intervals().pop().unwrap();
-        assert_eq!(last.ledger("enters"), 0, "{hooks}");
+    const UID: u32 = 54_322;
+    let everybodys = Everybodys::new();
+    // What perf's tracepoints are called is root's to know.
+    for hooks in hooks().into_iter().filter(|hooks| hooks != "perf") {
+        let mut tracer = everybodys.syscost(UID, CAP_BPF | CAP_PERFMON);
+        let args = ["--uid", &UID.to_string(), "-i", "50ms", "--hooks", &hooks];
+        let mut stat = Stat::start_by(&mut tracer, &args);
+        let mut target = everybodys.target(UID, &["calls", "1", "100"]);
+        target.work();
+        target.end();
+        // What the tracer does for the first is over in the second.
+        let mut intervals = vec![stat.interval(), stat.interval()];
+        kill(stat.pid(), Signal::SIGINT).unwrap();
+        intervals.extend(stat.finish_intervals());
+        let count = |name| intervals.iter().map(|interval| interval.count(name)).sum::<u64>();
+        assert_eq!(count("getppid"), 100, "{hooks}");
+        assert_eq!(count("bpf"), 0, "{hooks}");
     }
 }
 
 /// `syscost stat … -- syscost-target MODE`, to its end.
-fn command(args: &[&str], mode: &[&str]) -> (Measured, crate::harness::Ended) {
+fn command(args: &[&str], mode: &[&str]) -> (Measured, crate::running::Ended) {
     let file = tempfile::NamedTempFile::new().unwrap();
     let ended = run(syscost()
         .args(["stat", "--json", "-o", file.path().to_str().unwrap()])
@@ -324,32 +388,28 @@ fn what_the_terminal_would_send_reaches_the_command() {
                 Ok(())
             });
         }
-        let mut child = child
-            .args([
-                "stat",
-                "--",
-                "sh",
-                "-c",
-                "trap 'echo got it; exit 5' INT TERM; echo up; sleep 20 & wait",
-            ])
-            .stdin(std::process::Stdio::null())
-            .stdout(std::process::Stdio::piped())
-            .stderr(std::process::Stdio::null())
-            // Not in the foreground of any terminal.
-            .process_group(0)
-            .spawn()
-            .unwrap();
-        let mut stdout = std::io::BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        std::io::BufRead::read_line(&mut stdout, &mut line).unwrap();
-        assert_eq!(line, "up\n");
-        kill(nix::unistd::Pid::from_raw(child.id() as i32), signal).unwrap();
-        line.clear();
-        std::io::BufRead::read_line(&mut stdout, &mut line).unwrap();
-        assert_eq!(line, "got it\n");
+        let mut stat = Running::start(
+            child
+                .args([
+                    "stat",
+                    "--",
+                    "sh",
+                    "-c",
+                    "trap 'echo got it; exit 5' INT TERM; echo up; sleep 20 & wait",
+                ])
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                // Not in the foreground of any terminal.
+                .process_group(0),
+        );
+        let tracer = Pid::from_raw(stat.pid() as i32);
+        assert_eq!(stat.line("the command's first line").as_deref(), Some("up"));
+        kill(tracer, signal).unwrap();
+        assert_eq!(stat.line("the command's answer").as_deref(), Some("got it"));
         // The sleep that it left behind is followed as well; a second signal is for us.
-        kill(nix::unistd::Pid::from_raw(child.id() as i32), signal).unwrap();
-        assert_eq!(child.wait().unwrap().code(), Some(5), "{signal}");
+        kill(tracer, signal).unwrap();
+        assert_eq!(stat.wait().code(), Some(5), "{signal}");
     }
 }
 
@@ -363,9 +423,11 @@ fn inside_a_pid_namespace_its_pids_are_given_and_shown() {
         return skipped("no unshare");
     }
     let syscost = env!("CARGO_BIN_EXE_syscost");
-    for hooks in hooks() {
+    // Children to come, and children that exist.
+    let modes = [("herd 5 20", 5 * 40), ("elders 2 3 20", 13 * 20)];
+    for (hooks, (mode, count)) in hooks().iter().flat_map(|hooks| modes.map(|mode| (hooks, mode))) {
         let script = format!(
-            "mkfifo $D/in; {PROGRAM} herd 5 20 <$D/in >$D/out & pid=$!; exec 3>$D/in; \
+            "mkfifo $D/in; {PROGRAM} {mode} <$D/in >$D/out & pid=$!; exec 3>$D/in; \
              until grep -q ready $D/out; do sleep 0.05; done; \
              {syscost} stat --json -f -p $pid --hooks {hooks} >$D/json 2>$D/err 3>&- & tracer=$!; \
              until grep -q attached $D/err; do sleep 0.05; kill -0 $tracer || exit 1; done; \
@@ -375,13 +437,14 @@ fn inside_a_pid_namespace_its_pids_are_given_and_shown() {
         let folder = tempfile::tempdir().unwrap();
         let ended = run(Command::new("unshare")
             .args(["--pid", "--fork", "--mount-proc", "sh", "-c", &script])
+            .envs([CALIBRATION])
             .env("D", folder.path()));
         let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap_or_default();
         let said = format!("{}{}{}", ended.stdout, ended.stderr, read("err"));
         assert!(ended.status.success(), "{said}");
         let measured = Measured(serde_json::from_str(&read("json")).expect(&said));
         measured.assert_exact();
-        assert_eq!(measured.count("getppid"), 5 * 40, "{hooks}");
+        assert_eq!(measured.count("getppid"), count, "{hooks} {mode}");
         let pid: u64 = ended.stdout.trim().parse().unwrap();
         assert!(pid < 100, "a PID of the namespace");
         assert_eq!(measured.0["pid"], pid);

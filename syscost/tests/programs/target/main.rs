@@ -18,14 +18,23 @@ use std::{
     time::Duration,
 };
 
+mod abandoned;
+mod burn;
 mod families;
+mod identity;
 mod moves;
 mod parts;
+mod ring;
 mod seccomp;
 mod signals;
+mod theft;
+
+use parts::wait_until_in;
 
 fn main() {
-    let args: Vec<String> = env::args().skip(1).collect();
+    // The program may be called anything.
+    let args: Vec<String> =
+        env::args_os().skip(1).map(|arg| arg.into_string().expect("text")).collect();
     let mode = args.first().expect("a mode").as_str();
     let number = |index: usize| -> u64 {
         args.get(index + 1).and_then(|arg| arg.parse().ok()).expect("a number")
@@ -34,12 +43,31 @@ fn main() {
         "calls" => calls(number(0), number(1), false),
         "jostle" => calls(number(0), number(1), true),
         "churn" => churn(number(0), number(1)),
+        "spin" => spin(number(0)),
+        "named" => named(number(0), number(1)),
+        "renamed" => renamed(number(0)),
         "forks" => forks(number(0), number(1)),
         "vforks" => vforks(number(0)),
         "denied" => seccomp::denied(number(0)),
         "supervised" => seccomp::supervised(number(0), number(1)),
         "reuse" => families::reuse(number(0), number(1)),
+        "exec-by-thread" => identity::exec_by_thread(number(0)),
+        "leader-leaves" => identity::leader_leaves(),
+        "toggle" => identity::toggle(&args[1], number(1)),
+        "fork-as" => identity::fork_as(&args[1], number(1)),
+        "into-cgroup" => identity::into_cgroup(&args[1], number(1)),
+        "pid-heir" => families::pid_heir(number(0)),
+        "tid-heir" => families::tid_heir(number(0)),
+        "elders" => families::elders(number(0), number(1), number(2)),
+        "swarm" => families::swarm(number(0), number(1)),
+        "abandoned" => abandoned::abandoned(number(0), &args[2], &args[3]),
+        "exec-in-handler" => abandoned::exec_in_handler("calls"),
+        "exit-in-handler" => abandoned::exit_in_handler(&args[1] == "all"),
+        #[cfg(target_arch = "x86_64")]
+        "bare-returns" => abandoned::bare_returns(number(0)),
+        "odd-register" => abandoned::odd_register(number(0)),
         "nested" => signals::nested(number(0)),
+        "stacked" => signals::stacked(number(0)),
         "crowd" => crowd(number(0), number(1)),
         "sleep" => sleep(number(0), number(1)),
         "blocked" => blocked(),
@@ -53,11 +81,13 @@ fn main() {
         "herd" => families::herd(number(0), number(1)),
         "exec-as" => families::exec_as(&args[1], number(1)),
         "interrupted" => signals::interrupted(number(0), args[2].as_str(), number(2)),
-        "nap" => sleep(1, number(0)),
+        "nap" => signals::nap(),
+        "handled" => signals::handled(&args[1]),
         "busy" => busy(),
+        "two-kinds" => two_kinds(),
         "hot-then-cool" => hot_then_cool(),
         "hop" => moves::hop(number(0)),
-        "moved" => moves::moved(number(0), number(1)),
+        "moved" => moves::moved(number(0)),
         "zeros" => parts::zeros(number(0)),
         "contended" => parts::contended(number(0)),
         "hand-over" => parts::hand_over(number(0)),
@@ -65,6 +95,14 @@ fn main() {
         "user-faults" => parts::user_faults(number(0), number(1)),
         "mixed" => parts::mixed(number(0)),
         "naps" => parts::naps(number(0), number(1), number(2)),
+        "steal" => theft::steal(number(0)),
+        "dumpable" => theft::dumpable(),
+        "burn" => burn::family(number(0), number(1), number(2)),
+        "burn-again" => burn::again(number(0), number(1)),
+        "burn-then-exit" => burn::then_exit(number(0)),
+        "burn-across-exec" => burn::across_exec(number(0)),
+        "burn-at-once" => burn::at_once(number(0)),
+        "ring" => ring::nops(number(0), number(1)),
         "panicking-screen" => panicking_screen(),
         _ => panic!("no mode {mode}"),
     }
@@ -114,6 +152,71 @@ fn churn(threads: u64, each: u64) {
         thread::spawn(move || (0..each).for_each(|_| getppid())).join().expect("a worker");
     }
     done();
+}
+
+/// `threads` threads make calls as fast as they can until a line on stdin, every fourth of which fails; then
+/// says how many each has made of either kind.
+fn spin(threads: u64) {
+    let ended = Arc::new(AtomicU64::new(0));
+    ready();
+    let workers: Vec<_> = (0..threads)
+        .map(|_| {
+            let ended = Arc::clone(&ended);
+            thread::spawn(move || {
+                let mut rounds = 0_u64;
+                while ended.load(SeqCst) == 0 {
+                    (0..3).for_each(|_| getppid());
+                    fail();
+                    rounds += 1;
+                }
+                rounds
+            })
+        })
+        .collect();
+    done();
+    wait_for_line();
+    ended.store(1, SeqCst);
+    let rounds: u64 = workers.into_iter().map(|worker| worker.join().expect("a worker")).sum();
+    say(&format!("{} {rounds}", 3 * rounds));
+    done();
+}
+
+/// `threads` threads with names of their own, `thread-0` and so on, there until "done", make `each` calls each.
+fn named(threads: u64, each: u64) {
+    ready();
+    let all_have_called = Arc::new(Barrier::new(threads as usize + 1));
+    let workers: Vec<_> = (0..threads)
+        .map(|index| {
+            let all_have_called = Arc::clone(&all_have_called);
+            let work = move || {
+                (0..each).for_each(|_| getppid());
+                all_have_called.wait();
+                wait_for_ever();
+            };
+            thread::Builder::new().name(format!("thread-{index}")).spawn(work).expect("a thread")
+        })
+        .collect();
+    all_have_called.wait();
+    drop(workers);
+    done();
+}
+
+/// Makes `each` calls under the name "first", as many under "second", and as many under "first" again.
+fn renamed(each: u64) {
+    take_name(c"first");
+    ready();
+    for name in [c"second", c"first", c"last"] {
+        (0..each).for_each(|_| getppid());
+        done();
+        wait_for_line();
+        take_name(name);
+    }
+    done();
+}
+
+fn take_name(name: &std::ffi::CStr) {
+    // SAFETY: the kernel reads a string that ends.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
 }
 
 /// `children` processes are forked and waited for; each makes `each` calls, which are not ours.
@@ -232,10 +335,8 @@ fn sleep_for(time: Duration) {
 /// Three threads are blocked in `ppoll` before "ready", and stay.
 fn blocked() {
     for _ in 0..3 {
-        thread::spawn(wait_for_ever);
+        wait_until_in(parts::spawn(wait_for_ever), libc::SYS_ppoll);
     }
-    // Long enough for them to get there; being late would fail the test, not pass it.
-    thread::sleep(Duration::from_millis(300));
     ready();
     done();
 }
@@ -244,9 +345,8 @@ fn blocked() {
 fn dying(threads: u64) {
     ready();
     for _ in 0..threads {
-        thread::spawn(wait_for_ever);
+        wait_until_in(parts::spawn(wait_for_ever), libc::SYS_ppoll);
     }
-    thread::sleep(Duration::from_millis(300));
     done();
 }
 
@@ -299,7 +399,12 @@ fn exec_from_thread() {
 #[expect(clippy::zombie_processes, reason = "that is what this mode is for")]
 fn zombie() {
     let child = Command::new("true").spawn().expect("true starts");
-    thread::sleep(Duration::from_millis(300));
+    // SAFETY: waits for our own child, and leaves it as it is.
+    let ended = unsafe {
+        let mut about = std::mem::zeroed();
+        libc::waitid(libc::P_PID, child.id(), &raw mut about, libc::WEXITED | libc::WNOWAIT)
+    };
+    assert_eq!(ended, 0);
     say(&child.id().to_string());
     done();
 }
@@ -307,7 +412,10 @@ fn zombie() {
 /// The first thread ends; another one goes on, makes `each` calls, and ends the process.
 fn leaderless(each: u64) {
     thread::spawn(move || {
-        thread::sleep(Duration::from_millis(300));
+        // "PID (NAME) STATE …" of the first thread.
+        while !std::fs::read_to_string("/proc/self/stat").expect("our own").contains(") Z ") {
+            thread::yield_now();
+        }
         ready();
         (0..each).for_each(|_| getppid());
         done();
@@ -330,6 +438,9 @@ fn busy() {
 /// Makes calls as fast as it can until a line on stdin, then a hundred a second until another; says how
 /// many it has made.
 fn hot_then_cool() {
+    // What the calls cost is measured against one CPU, so this needs most of one, also on a busy machine.
+    // SAFETY: takes integers. Where it is refused, the budget may take longer to be exceeded.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -20) };
     let phase = Arc::new(AtomicU64::new(0));
     ready();
     let listener = {
@@ -383,6 +494,21 @@ fn fail() {
     // SAFETY: takes an integer and touches no memory.
     let result = unsafe { libc::syscall(libc::SYS_getpgid, i32::MAX) };
     assert_eq!(result, -1);
+}
+
+/// A thread makes calls of two kinds, one after the other, until the process ends. They fail at once, and each
+/// kind has arguments of its own.
+fn two_kinds() {
+    thread::spawn(|| {
+        loop {
+            // SAFETY: there is no such file.
+            unsafe {
+                libc::syscall(libc::SYS_lseek, -1, 0x5eec, 0);
+                libc::syscall(libc::SYS_fchmod, -1, 0xc0de, 1);
+            }
+        }
+    });
+    ready();
 }
 
 fn ready() {

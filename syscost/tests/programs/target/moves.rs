@@ -1,12 +1,10 @@
 //! Threads that go from CPU to CPU, in their calls and between them.
 
-use std::time::Duration;
-
 use crate::{
     done, getppid,
     parts::{
         Which::{First, Last},
-        Zeros, pin, pipe, read_byte, spawn, wait_until_in, write_byte,
+        pin, pipe, read_byte, spawn, wait_until_in, write_byte,
     },
     ready, wait_for_line,
 };
@@ -24,25 +22,73 @@ pub(crate) fn hop(times: u64) {
     done();
 }
 
-/// `rounds` times, when it is told to: a thread makes one long call that waits for nothing. When this
-/// one is told to go on, it makes `times` short ones, on the CPU where that thread came in.
-pub(crate) fn moved(rounds: u64, times: u64) {
+/// Each time it is told to, a thread makes one long call that waits for nothing, which goes on for as
+/// long as it may. Told to go on, the first thread makes `times` short calls on the CPU where the other
+/// one came in. Told to go on again, it ends the long one.
+pub(crate) fn moved(times: u64) {
     pin(Last);
-    for _ in 0..rounds {
-        let begin = pipe();
-        // It inherits the CPU.
-        let reader = spawn(move || {
-            let zeros = Zeros::of(Duration::from_secs(1));
+    let mut computing = Computing::new();
+    let begin = pipe();
+    let other = spawn(move || {
+        loop {
+            pin(Last);
+            // Nothing takes the CPU away from it before it has been told to leave. Where a kernel
+            // refuses that, it may take another attempt.
+            schedule(libc::SCHED_FIFO, 1);
             read_byte(begin.0);
-            zeros.read();
-        });
-        wait_until_in(reader, libc::SYS_read);
+            computing.until_a_signal_comes();
+        }
+    });
+    loop {
+        wait_until_in(other, libc::SYS_read);
+        // The next line is read when the long call has left this CPU.
         ready();
         write_byte(begin.1);
-        ready();
+        wait_for_line();
         (0..times).for_each(|_| getppid());
         done();
-        // The next reader makes calls of its own before it is ready.
         wait_for_line();
+        // SAFETY: a thread of ours that does not end.
+        unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), other, libc::SIGUSR1) };
+        done();
+    }
+}
+
+fn schedule(policy: i32, priority: i32) {
+    let parameters = libc::sched_param { sched_priority: priority };
+    // SAFETY: the kernel reads parameters that live.
+    unsafe { libc::sched_setscheduler(0, policy, &raw const parameters) };
+}
+
+/// A call that computes in the kernel and waits for nothing: two gigabytes of random bytes, over and over
+/// into the same memory. Takes seconds on a fast machine, and longer where everything does; a signal ends
+/// it before.
+struct Computing {
+    fd: i32,
+    bytes: Vec<u8>,
+}
+
+impl Computing {
+    fn new() -> Self {
+        extern "C" fn nothing(_signal: i32) {}
+        // SAFETY: the path lives, and the handler does nothing.
+        let fd = unsafe {
+            libc::signal(libc::SIGUSR1, nothing as extern "C" fn(i32) as libc::sighandler_t);
+            libc::open(c"/dev/urandom".as_ptr(), libc::O_RDONLY)
+        };
+        assert!(fd >= 0, "{}", std::io::Error::last_os_error());
+        Self { fd, bytes: vec![0; 2 << 20] }
+    }
+
+    fn until_a_signal_comes(&mut self) {
+        let part =
+            libc::iovec { iov_base: self.bytes.as_mut_ptr().cast(), iov_len: self.bytes.len() };
+        // As many as there may be (UIO_MAXIOV).
+        let parts = [part; 1024];
+        // SAFETY: all that the kernel writes to lives.
+        let read = unsafe { libc::syscall(libc::SYS_readv, self.fd, parts.as_ptr(), parts.len()) };
+        assert!(read > 0, "{}", std::io::Error::last_os_error());
+        // The kernel reads a page less than 2 GiB at most (MAX_RW_COUNT).
+        assert!(read < (1 << 31) - 4096, "no signal came before the end");
     }
 }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{done, getppid, ready};
+use crate::{done, getppid, ready, sleep_for};
 
 /// How often the handler has run.
 static HANDLED: AtomicU64 = AtomicU64::new(0);
@@ -49,6 +49,54 @@ pub(crate) fn interrupted(times: u64, how: &str, ms: u64) {
     done();
 }
 
+/// Sleeps in one `nanosleep` until a signal (SIGUSR1) ends it.
+pub(crate) fn nap() {
+    handle(libc::SIGUSR1, plain, false);
+    ready();
+    sleep_for(Duration::from_secs(3600));
+    done();
+}
+
+/// Reads a line from stdin in one `readv`, unless a signal (SIGUSR1) comes first: its handler reads a
+/// line in a `read`. `how` says what follows: "restart" (SA_RESTART), "late" (the same, after 1,500
+/// `getppid`), "fork" (the same in two processes: the handler forks), "retry" (the call fails with EINTR, and the
+/// program makes it again).
+pub(crate) fn handled(how: &str) {
+    let handler = match how {
+        "late" => reading_at_length,
+        "fork" => reading_and_forking,
+        _ => reading as extern "C" fn(i32),
+    };
+    handle(libc::SIGUSR1, handler, how != "retry");
+    ready();
+    let process = std::process::id();
+    while readv(libc::STDIN_FILENO) == -1 {}
+    if std::process::id() != process {
+        // SAFETY: ends the child without any cleanup.
+        unsafe { libc::_exit(0) };
+    }
+    done();
+}
+
+extern "C" fn reading(_signal: i32) {
+    let mut line = [0_u8; 2];
+    // SAFETY: the kernel writes two bytes, which live.
+    let read =
+        unsafe { libc::read(libc::STDIN_FILENO, line.as_mut_ptr().cast(), size_of_val(&line)) };
+    assert_eq!(read, 2);
+}
+
+extern "C" fn reading_and_forking(signal: i32) {
+    reading(signal);
+    // SAFETY: there is one thread.
+    assert_ne!(unsafe { libc::fork() }, -1);
+}
+
+extern "C" fn reading_at_length(signal: i32) {
+    reading(signal);
+    (0..1500).for_each(|_| getppid());
+}
+
 /// Blocks in one `readv`; `times` signals interrupt it, and in each handler another signal
 /// interrupts a `readv` of the handler's own. All of them return in the end, with their bytes.
 pub(crate) fn nested(times: u64) {
@@ -85,6 +133,49 @@ pub(crate) fn nested(times: u64) {
     done();
 }
 
+/// Most interrupted calls on top of each other.
+const MOST: usize = 8;
+static PIPES: [AtomicI32; MOST + 1] = [const { AtomicI32::new(-1) }; MOST + 1];
+
+/// Blocks in a `readv`, which a signal interrupts, whose handler blocks in one, and so on: `depth`
+/// interrupted calls on top of each other. Then each gets its byte, the innermost first.
+pub(crate) fn stacked(depth: u64) {
+    let depth = usize::try_from(depth).expect("a small number");
+    let mut inputs = Vec::new();
+    for pipe_of in &PIPES[..=depth] {
+        let (output, input) = pipe();
+        pipe_of.store(output, SeqCst);
+        inputs.push(input);
+    }
+    for level in 0..depth {
+        handle(libc::SIGRTMIN() + level as i32, one_more, true);
+    }
+    // SAFETY: takes nothing.
+    let reader = unsafe { libc::gettid() };
+    ready();
+    let helper = thread::spawn(move || {
+        for (level, pipe_of) in PIPES.iter().enumerate().take(depth) {
+            wait_until_in_readv_of(reader, pipe_of.load(SeqCst));
+            let signal = libc::SIGRTMIN() + level as i32;
+            // SAFETY: the thread lives until the last byte is written.
+            unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), reader, signal) };
+        }
+        for level in (0..=depth).rev() {
+            wait_until_in_readv_of(reader, PIPES[level].load(SeqCst));
+            // SAFETY: writes one byte that lives.
+            unsafe { libc::write(inputs[level], c"x".as_ptr().cast(), 1) };
+        }
+    });
+    while readv(PIPES[0].load(SeqCst)) != 1 {}
+    helper.join().expect("the helper");
+    done();
+}
+
+extern "C" fn one_more(signal: i32) {
+    let level = (signal - libc::SIGRTMIN()) as usize + 1;
+    assert_eq!(readv(PIPES[level].load(SeqCst)), 1);
+}
+
 extern "C" fn blocking(_signal: i32) {
     assert_eq!(readv(EMPTY.load(SeqCst)), 1);
 }
@@ -101,9 +192,9 @@ extern "C" fn same(signal: i32) {
 
 /// By number, so that it is `readv` and nothing else.
 fn readv(fd: i32) -> i64 {
-    let mut byte = 0u8;
-    let vector = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
-    // SAFETY: the kernel writes one byte, which lives.
+    let mut bytes = [0u8; 2];
+    let vector = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+    // SAFETY: the kernel writes two bytes at most, which live.
     unsafe { libc::syscall(libc::SYS_readv, fd, &raw const vector, 1) }
 }
 
