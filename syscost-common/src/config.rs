@@ -2,6 +2,11 @@
 //!
 //! They are frozen read-only data: the verifier sees constants and drops the code they switch off.
 
+/// `sizeof(struct upid)` (include/linux/pid.h): an int, padding, a pointer.
+pub const UPID_BYTES: u32 = 16;
+/// The offset of that pointer, `upid.ns`.
+pub const UPID_NAMESPACE: u32 = 8;
+
 /// Offsets (bytes) of kernel structs' members, read from the kernel's BTF; all 0 without.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -30,6 +35,8 @@ pub struct Offsets {
     pub pid_level: u32,
     /// `pid.numbers`: a `struct upid` for each level.
     pub pid_numbers: u32,
+    /// `pid_namespace.ns.inum`: the inode number that `/proc/PID/ns/pid` has.
+    pub pid_ns_number: u32,
     /// `task_struct.cgroups`.
     pub task_cgroups: u32,
     /// `css_set.dfl_cgrp`: the cgroup of the unified hierarchy.
@@ -90,6 +97,7 @@ impl Offsets {
         task_thread_pid: 0,
         pid_level: 0,
         pid_numbers: 0,
+        pid_ns_number: 0,
         task_cgroups: 0,
         css_set_cgroup: 0,
         cgroup_kn: 0,

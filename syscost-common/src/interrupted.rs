@@ -12,8 +12,8 @@ use crate::{detail::Knobs, off_cpu::OffCpu};
 /// interrupted it, and so on), and one more. A power of two.
 pub const MAX_INTERRUPTED: u32 = 4;
 
-/// After so many further enters without an `rt_sigreturn` to it, an interrupted call is assumed to be
-/// abandoned. Handlers make few calls; a thread with a pending interrupted call is not cached.
+/// After so many further enters without an `rt_sigreturn` to it, an interrupted call is taken for
+/// abandoned, which is a guess. Handlers make few calls; a thread with an interrupted call is not cached.
 pub const MAX_ENTERS_IN_HANDLER: u64 = 1000;
 
 /// How many threads without task storage can have interrupted calls at the same time.
@@ -27,9 +27,9 @@ pub const MAX_UNSEEN_RETURNS: u32 = 3;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Interrupted {
-    /// When it was first entered, ns of CLOCK_MONOTONIC; 0 when that was not seen. Such a call is not
-    /// recorded, and neither is what it goes on with: all that counts of it is
-    /// [`Counter::OpenAtAttach`](crate::ledger::Counter::OpenAtAttach).
+    /// When it was first entered, ns of CLOCK_MONOTONIC; 0 when that was not seen, or another call of a
+    /// sample stands for it. Such a call is not recorded, and neither is what it goes on with: all that counts
+    /// of one that was not seen is [`Counter::OpenAtAttach`](crate::ledger::Counter::OpenAtAttach).
     pub entered_at: u64,
     /// When it left the kernel, ns of CLOCK_MONOTONIC.
     pub left_at: u64,
@@ -40,7 +40,7 @@ pub struct Interrupted {
     /// The thread's alternate signal stack at that moment: lowest address and size in bytes; a size
     /// of 0 for none, [`UNKNOWN_STACK`] where it cannot be read.
     pub signal_stack: [u64; 2],
-    /// The settings when it was first entered. Of one that was not seen, how often it is counted as
+    /// The settings when it was first entered. Of one that is not recorded, how often it is counted as
     /// open at attach already.
     pub knobs: Knobs,
     /// The thread's time off the CPU when it was first entered.
@@ -49,7 +49,8 @@ pub struct Interrupted {
     pub off_at_leaving: OffCpu,
     /// Its arguments, as the registers held them.
     pub args: [u64; 6],
-    /// Its kind, see [`crate::kind`].
+    /// Its kind, see [`crate::kind`]. Of one that is not recorded, what becomes of
+    /// [`OpenCall::origin`](crate::open_call::OpenCall::origin) when it goes on.
     pub kind: u32,
     /// Once it has ended: with which errno, 0 for none, or [`ABANDONED`].
     pub errno: u32,
@@ -64,7 +65,7 @@ pub const ABANDONED: u32 = u32::MAX;
 pub const UNKNOWN_STACK: u64 = u64::MAX;
 
 impl Interrupted {
-    /// Whether the call was seen to be entered.
+    /// Whether the call was seen to be entered, and is recorded when it ends.
     #[inline(always)]
     pub const fn was_seen(&self) -> bool {
         self.entered_at != 0
@@ -76,13 +77,13 @@ impl Interrupted {
         if self.knobs.one_in == 0 { 1 } else { self.knobs.one_in }
     }
 
-    /// Whether a thread whose stack pointer is `stack_pointer` has left the frame of this call for
-    /// good. A handler runs below that frame, or on the signal stack. `None`: it cannot be told.
+    /// How a thread whose stack pointer is `stack_pointer` has left the frame of this call. A handler runs
+    /// below that frame, or on the signal stack. `None`: it cannot be told.
     #[inline(always)]
-    pub const fn is_abandoned_at(&self, stack_pointer: u64) -> Option<bool> {
+    pub const fn is_abandoned_at(&self, stack_pointer: u64) -> Option<Jump> {
         let [lowest, bytes] = self.signal_stack;
         if stack_pointer == self.stack_pointer {
-            return Some(true);
+            return Some(Jump::SameFrame);
         }
         if bytes == UNKNOWN_STACK {
             return None;
@@ -91,12 +92,32 @@ impl Interrupted {
         let was_there = is_on(lowest, bytes, self.stack_pointer);
         if is_there != was_there {
             // From the signal stack back to another one; or a handler that runs there.
-            return Some(was_there);
+            return Some(if was_there { Jump::Near } else { Jump::None });
         }
         // A signal frame holds all registers: no handler's own frame is as close as this.
-        Some(stack_pointer.wrapping_add(MIN_SIGNAL_FRAME) > self.stack_pointer)
+        if stack_pointer.wrapping_add(MIN_SIGNAL_FRAME) <= self.stack_pointer {
+            return Some(Jump::None);
+        }
+        let is_near = stack_pointer < self.stack_pointer.wrapping_add(FAR);
+        Some(if is_near { Jump::Near } else { Jump::Far })
     }
 }
+
+/// How a thread has left the frame of an interrupted call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Jump {
+    /// Not at all: it is in a handler.
+    None,
+    /// It is in the very same frame again: for good.
+    SameFrame,
+    /// Up its stack, as far as one can tell.
+    Near,
+    /// So far that it may be on another stack, and the handler can still return.
+    Far,
+}
+
+/// Up to here, in bytes, frames lie on the same stack: whoever has several gives each more than that.
+const FAR: u64 = 32 * 1024;
 
 /// A signal frame is larger than this (bytes): `struct rt_sigframe` of x86-64 and arm64 holds a
 /// `ucontext` and a `siginfo` of 128 bytes.
@@ -125,7 +146,7 @@ pub struct InterruptedCalls {
 const _: () = assert!(size_of::<InterruptedCalls>() == 592);
 
 /// Which entries of [`InterruptedCalls`] are in use, and for what: three sets of
-/// [`MAX_INTERRUPTED`] bits each. A word of zeroes is none.
+/// [`MAX_INTERRUPTED`] bits each, and a flag. A word of zeroes is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct Entries(pub u32);
@@ -136,6 +157,9 @@ impl Entries {
     const ALL: u32 = (1 << MAX_INTERRUPTED) - 1;
     const ENDED: u32 = MAX_INTERRUPTED;
     const ASSUMED: u32 = 2 * MAX_INTERRUPTED;
+    /// Set beside them once so many calls have been made since that no more proof of what is assumed is
+    /// looked for.
+    const SETTLED: u32 = 1 << (3 * MAX_INTERRUPTED);
 
     /// The calls whose end is not known yet.
     #[inline(always)]
@@ -156,16 +180,30 @@ impl Entries {
         self.0 >> Self::ASSUMED & Self::ALL
     }
 
-    /// Whether a call is open in a wider sense: interrupted, and not recorded.
+    /// Whether each call of the thread has to be looked at: one is interrupted and not recorded, or what was
+    /// assumed of one may still be proved.
     #[inline(always)]
     pub const fn any_open(self) -> bool {
-        (self.pending() | self.ended()) != 0
+        let is_settled = self.0 & Self::SETTLED != 0;
+        (self.pending() | self.ended()) != 0 || (self.assumed() != 0 && !is_settled)
+    }
+
+    /// With nothing more to be looked for.
+    #[inline(always)]
+    pub const fn settled(self) -> Self {
+        Self::of(self.0 | Self::SETTLED)
+    }
+
+    /// The flag alone is none.
+    #[inline(always)]
+    const fn of(bits: u32) -> Self {
+        Self(if bits == Self::SETTLED { 0 } else { bits })
     }
 
     /// With entry `index` used for a call whose end is not known yet.
     #[inline(always)]
     pub const fn with_pending(self, index: u32) -> Self {
-        Self(self.without(index).0 | 1 << index)
+        Self(self.without(index).0 & !Self::SETTLED | 1 << index)
     }
 
     /// With entry `index` used for a call that has ended and has to be recorded. `assumed`: whether
@@ -180,20 +218,22 @@ impl Entries {
     /// With entry `index` recorded; it stays known if its end was only assumed.
     #[inline(always)]
     pub const fn with_recorded(self, index: u32) -> Self {
-        Self(self.0 & !(1 << index | 1 << index << Self::ENDED))
+        Self::of(self.0 & !(1 << index | 1 << index << Self::ENDED))
     }
 
     /// With the end of entry `index` no longer remembered as assumed.
     #[inline(always)]
     pub const fn without_assumption(self, index: u32) -> Self {
-        Self(self.0 & !(1 << index << Self::ASSUMED))
+        let left = self.0 & !(1 << index << Self::ASSUMED);
+        Self::of(left)
     }
 
     /// Without entry `index`.
     #[inline(always)]
     pub const fn without(self, index: u32) -> Self {
         let bit = 1 << index;
-        Self(self.0 & !(bit | bit << Self::ENDED | bit << Self::ASSUMED))
+        let left = self.0 & !(bit | bit << Self::ENDED | bit << Self::ASSUMED);
+        Self::of(left)
     }
 }
 
@@ -210,34 +250,39 @@ mod tests {
     #[test]
     fn a_handler_runs_below_the_frame_and_anything_above_has_left_it() {
         let call = call(100 * PAGE, [0, 0]);
-        assert_eq!(call.is_abandoned_at(99 * PAGE), Some(false), "in a handler, or deeper");
-        assert_eq!(call.is_abandoned_at(100 * PAGE), Some(true), "the same frame again");
-        assert_eq!(call.is_abandoned_at(100 * PAGE - 16), Some(true), "no room for a signal frame");
-        assert_eq!(call.is_abandoned_at(101 * PAGE), Some(true));
+        assert_eq!(call.is_abandoned_at(99 * PAGE), Some(Jump::None), "in a handler, or deeper");
+        assert_eq!(call.is_abandoned_at(100 * PAGE), Some(Jump::SameFrame));
+        let too_close = call.is_abandoned_at(100 * PAGE - 16);
+        assert_eq!(too_close, Some(Jump::Near), "no room for a signal frame");
+        assert_eq!(call.is_abandoned_at(101 * PAGE), Some(Jump::Near));
+        assert_eq!(call.is_abandoned_at(107 * PAGE), Some(Jump::Near));
+        assert_eq!(call.is_abandoned_at(108 * PAGE), Some(Jump::Far), "maybe another stack");
     }
 
     #[test]
     fn a_handler_on_the_signal_stack_has_left_nothing_wherever_that_is() {
         for lowest in [10 * PAGE, 1000 * PAGE] {
             let call = call(100 * PAGE, [lowest, 2 * PAGE]);
-            assert_eq!(call.is_abandoned_at(lowest + PAGE), Some(false));
-            assert_eq!(call.is_abandoned_at(lowest + 2 * PAGE), Some(false), "its highest address");
-            assert_eq!(call.is_abandoned_at(101 * PAGE), Some(true));
+            assert_eq!(call.is_abandoned_at(lowest + PAGE), Some(Jump::None));
+            let highest = call.is_abandoned_at(lowest + 2 * PAGE);
+            assert_eq!(highest, Some(Jump::None), "its highest address");
+            assert_eq!(call.is_abandoned_at(101 * PAGE), Some(Jump::Near));
         }
     }
 
     #[test]
     fn a_handlers_call_on_the_signal_stack_is_left_by_leaving_that_stack() {
         let call = call(11 * PAGE, [10 * PAGE, 2 * PAGE]);
-        assert_eq!(call.is_abandoned_at(100 * PAGE), Some(true));
-        assert_eq!(call.is_abandoned_at(10 * PAGE + 100), Some(false), "a handler in a handler");
-        assert_eq!(call.is_abandoned_at(11 * PAGE + 500), Some(true));
+        assert_eq!(call.is_abandoned_at(100 * PAGE), Some(Jump::Near));
+        let deeper = call.is_abandoned_at(10 * PAGE + 100);
+        assert_eq!(deeper, Some(Jump::None), "a handler in a handler");
+        assert_eq!(call.is_abandoned_at(11 * PAGE + 500), Some(Jump::Near));
     }
 
     #[test]
     fn where_the_signal_stack_is_not_known_only_the_same_frame_tells() {
         let call = call(100 * PAGE, [0, UNKNOWN_STACK]);
-        assert_eq!(call.is_abandoned_at(100 * PAGE), Some(true));
+        assert_eq!(call.is_abandoned_at(100 * PAGE), Some(Jump::SameFrame));
         assert_eq!(call.is_abandoned_at(101 * PAGE), None);
     }
 
@@ -250,7 +295,13 @@ mod tests {
         assert!(assumed.any_open());
         let recorded = assumed.with_recorded(2);
         assert_eq!((recorded.pending(), recorded.ended(), recorded.assumed()), (0, 0, 4));
-        assert!(!recorded.any_open());
+        assert!(recorded.any_open(), "a handler may return to it yet");
+        let settled = recorded.settled();
+        assert!(!settled.any_open() && settled.assumed() == 4);
+        assert_eq!(settled.with_pending(1), recorded.with_pending(1));
+        assert_eq!((settled.without(2), Entries::NONE.settled()), (Entries::NONE, Entries::NONE));
+        assert_eq!(settled.without_assumption(2), Entries::NONE);
+        assert_eq!(pending.with_ended(2, false).settled().with_recorded(2), Entries::NONE);
         assert_eq!(recorded.with_pending(2), pending);
         assert_eq!(pending.with_ended(2, false).with_recorded(2), Entries::NONE);
         assert_eq!(recorded.with_pending(0).without(2), Entries::NONE.with_pending(0));

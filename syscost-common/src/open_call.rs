@@ -12,7 +12,8 @@ use crate::{
 #[derive(Clone, Copy, Default)]
 #[repr(C)]
 pub struct OpenCall {
-    /// When the open call was entered, ns of CLOCK_MONOTONIC; 0 when no call is open.
+    /// When the open call was entered, ns of CLOCK_MONOTONIC; 0 when no call is open. May have
+    /// [`RETURNED_LATE`] set.
     pub entered_at: u64,
     /// The open call's kind, see [`crate::kind`]. Kept from enter, for at exit the register that
     /// held the number may have changed.
@@ -59,6 +60,10 @@ pub const ORIGIN_LEFT_OUT: u32 = 3;
 /// Has entered a call that another one of a sample stands for: its exit counts nowhere.
 pub const ORIGIN_SAMPLED_OUT: u32 = 4;
 
+/// Set in [`OpenCall::entered_at`] when the call has returned and nothing was recorded any more: it was open
+/// when the measurement ended. CLOCK_MONOTONIC takes 292 years to get there.
+pub const RETURNED_LATE: u64 = 1 << 63;
+
 /// How many threads the hash by tid has room for, on kernels without task storage.
 pub const MAX_OPEN_BY_TID: u32 = 16384;
 
@@ -83,7 +88,8 @@ const _: () = assert!(size_of::<ThreadIds>() == 24);
 pub struct InFlight {
     /// The thread.
     pub ids: ThreadIds,
-    /// When it was entered, ns of CLOCK_MONOTONIC; 0 when that was before attaching.
+    /// When it was entered, ns of CLOCK_MONOTONIC; 0 when that was before attaching. May have
+    /// [`RETURNED_LATE`] set.
     pub entered_at: u64,
     /// Its arguments, as the registers hold them.
     pub args: [u64; 6],
@@ -94,8 +100,9 @@ pub struct InFlight {
     /// 1 for an interrupted call: the thread is in a signal handler, which runs before the call
     /// goes on.
     pub interrupted: u32,
-    /// Explicit padding: kernel memory holds nothing undefined.
-    pub reserved: u32,
+    /// 1 for a call that another one of a sample stands for: when it was entered is not known, and
+    /// `entered_at` is 0.
+    pub sampled_out: u32,
 }
 
 const _: () = assert!(size_of::<InFlight>() == 96);

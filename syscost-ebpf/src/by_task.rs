@@ -66,8 +66,8 @@ impl Threads for ByTask {
     }
 
     #[inline(always)]
-    fn pid_level(&self) -> u32 {
-        task::level_of(self.0)
+    fn is_in_shown_namespace(&self) -> bool {
+        task::is_in_shown_namespace(self.0)
     }
 
     #[inline(always)]

@@ -10,6 +10,7 @@ use aya_ebpf::{
 };
 use syscost_common::{
     comm::{self, Comm},
+    config::{UPID_BYTES, UPID_NAMESPACE},
     cpu::Seat,
     interrupted::{InterruptedCalls, MAX_INTERRUPTED_BY_TID, UNKNOWN_STACK},
     ledger::Counter,
@@ -20,7 +21,7 @@ use crate::{
     frozen::frozen,
     kind,
     ledger::{self, Here},
-    maps::OFFSETS,
+    maps::{OFFSETS, SCOPE},
     scope,
     threads::Threads,
 };
@@ -104,9 +105,16 @@ impl Threads for ByTid {
     }
 
     #[inline(always)]
-    fn pid_level(&self) -> u32 {
+    fn is_in_shown_namespace(&self) -> bool {
         let pid: *const u8 = read(self.task(), frozen!(OFFSETS.task_thread_pid));
-        read(pid, frozen!(OFFSETS.pid_level))
+        let level: u32 = read(pid, frozen!(OFFSETS.pid_level));
+        if level != frozen!(SCOPE.pid_level) {
+            return false;
+        }
+        let at = frozen!(OFFSETS.pid_numbers) + level * UPID_BYTES + UPID_NAMESPACE;
+        let namespace: *const u8 = read(pid, at);
+        let number: u32 = read(namespace, frozen!(OFFSETS.pid_ns_number));
+        u64::from(number) == frozen!(SCOPE.pid_ns_ino)
     }
 
     #[inline(always)]

@@ -30,15 +30,18 @@ const PF_KTHREAD: u32 = 0x20_0000;
 #[inline(always)]
 pub(crate) fn on_switch(here: Here, prev: &ByTask, next: &ByTask) {
     let time = of(here);
+    // One moment for both, so that nothing is left out in between.
+    let mut at = 0;
     if time.task != prev.address() {
         came_unseen(here, prev.0);
     } else if time.since != 0 {
-        end(time);
+        at = now();
+        end(time, at);
     }
     time.task = next.address();
     let whose = whose(next.0);
     if whose != NOBODY {
-        begin(time, whose);
+        begin(time, whose, if at == 0 { now() } else { at });
     }
 }
 
@@ -55,22 +58,24 @@ pub(crate) fn on_enter(here: Here, is_in_scope: bool) {
 #[inline(never)]
 fn change(here: Here, is_in_scope: bool) {
     let time = of(here);
-    // While context switches are not seen, `time` is of whatever ran here before. Where programs are
-    // preempted, the thread could be switched out in the middle of this.
-    let is_followed = detail::sees_switches(here.knobs().detail) && PREEMPTED.load() == 0;
+    // While context switches are not seen, `time` is of whatever ran here before.
+    let is_followed = detail::sees_switches(here.knobs().detail);
     if !is_followed || time.task != task::current() as u64 {
         return;
     }
+    if PREEMPTED.load() != 0 {
+        // The thread could be switched out in the middle of this.
+        return here.count(Counter::SlicesMissed);
+    }
     if is_in_scope {
-        begin(time, THREADS);
+        begin(time, THREADS, now());
     } else {
-        end(time);
+        end(time, now());
     }
 }
 
 #[inline(always)]
-fn begin(time: &mut CpuTime, whose: u32) {
-    let now = now();
+fn begin(time: &mut CpuTime, whose: u32, now: u64) {
     time.since = now;
     time.of = whose;
     let sum = sum(time, whose);
@@ -79,8 +84,7 @@ fn begin(time: &mut CpuTime, whose: u32) {
 }
 
 #[inline(always)]
-fn end(time: &mut CpuTime) {
-    let now = now();
+fn end(time: &mut CpuTime, now: u64) {
     time.since = 0;
     time.ended_at = now;
     let sum = sum(time, time.of);

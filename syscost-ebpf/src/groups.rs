@@ -76,6 +76,9 @@ pub(crate) fn keep(task: *mut task_struct, call: &mut OpenCall) {
         add(group, &totals);
     }
     note(Death { mark, group, reserved: 0 });
+    // Not before the death is there, also where stores may be seen in another order.
+    // SAFETY: as above. Adds nothing.
+    unsafe { exchange::fetch_add64(&raw mut call.totals.mark, 0) };
     ledger::count(Counter::GroupMovesDone);
 }
 

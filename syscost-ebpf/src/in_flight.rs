@@ -11,7 +11,7 @@ use syscost_common::{
     interrupted::{Entries, MAX_INTERRUPTED, UNKNOWN_STACK},
     kind::{AbiClass, unpack},
     ledger::Counter,
-    open_call::{InFlight, ORIGIN_UNKNOWN, OpenCall},
+    open_call::{InFlight, ORIGIN_SAMPLED_OUT, ORIGIN_UNKNOWN, OpenCall},
 };
 
 use crate::{
@@ -43,15 +43,17 @@ pub(crate) fn on_task(ctx: *mut Context) {
         if call.interrupted.pending() != 0 {
             write_interrupted(meta, &thread, call, record.runnable);
         }
+        record.sampled_out = u32::from(call.origin == ORIGIN_SAMPLED_OUT);
         // Between two calls.
-        if record.entered_at == 0 && call.origin != ORIGIN_UNKNOWN {
+        if record.entered_at == 0 && !is_unseen(call.origin) {
             return;
         }
     }
     if record.entered_at == 0 {
         // Not seen, so in a call since before attaching, or busy without any. A thread that waits was
         // brought there by a call or by a page fault, which leaves no number.
-        if record.runnable != 0 || !scope_of::contains(&thread) {
+        let may_be_busy = record.runnable != 0 && record.sampled_out == 0;
+        if may_be_busy || !scope_of::contains(&thread) {
             return;
         }
         // Threads of the kernel's own, io_uring's workers among them, came in by no call: what was saved
@@ -63,7 +65,7 @@ pub(crate) fn on_task(ctx: *mut Context) {
         if thread.open_call().is_none() {
             find_interrupted(&thread, regs, nr);
         }
-        if nr < 0 {
+        if nr < 0 || has_returned(regs) {
             return;
         }
         record.kind = kind::of_call(nr as u32, task::is_in_compat_call(task));
@@ -90,7 +92,7 @@ pub(crate) fn on_task(ctx: *mut Context) {
             }
             if entered_at != 0 {
                 record.kind = kind;
-            } else if call.origin != ORIGIN_UNKNOWN {
+            } else if !is_unseen(call.origin) {
                 return;
             }
         }
@@ -100,6 +102,12 @@ pub(crate) fn on_task(ctx: *mut Context) {
     record.ids = task::shown_ids(task);
     // SAFETY: plain integers without padding.
     unsafe { write(meta, (&raw const record).cast(), size_of::<InFlight>()) };
+}
+
+/// Whether a thread of this origin may be in a call though none is open.
+#[inline(always)]
+fn is_unseen(origin: u32) -> bool {
+    matches!(origin, ORIGIN_UNKNOWN | ORIGIN_SAMPLED_OUT)
 }
 
 /// Of `thread`, which does not run, nothing has been seen yet: notes that it is in an interrupted call, if
@@ -124,8 +132,25 @@ fn find_interrupted(thread: &ByTask, regs: *const pt_regs, nr: i32) {
     if call.origin == ORIGIN_UNKNOWN && call.entered_at == 0 && call.interrupted == Entries::NONE {
         let place = (read(regs, frozen!(MACHINE.regs_stack_pointer)), behind);
         // Whatever its signal stack is: only the very same place is looked for.
-        interrupted::keep_unseen(call, kept, place, [0, UNKNOWN_STACK]);
+        interrupted::keep_unseen(call, kept, place, [0, UNKNOWN_STACK], ORIGIN_UNKNOWN);
+        barrier(call);
+        if task::is_runnable(thread.0) {
+            // It may have written there itself meanwhile.
+            ledger::count(Counter::RestartsGuessed);
+        }
     }
+}
+
+/// Whether `regs`, of a thread that does not run, show that its call has a result: it was stopped, or went to
+/// sleep, on its way out. x86 puts ENOSYS there for as long as there is none (PUSH_AND_CLEAR_REGS in
+/// arch/x86/entry/entry_64.S). On other machines the register is an argument's as well.
+#[inline(always)]
+fn has_returned(regs: *const pt_regs) -> bool {
+    const ENOSYS: i64 = 38;
+    let result = read(regs, frozen!(MACHINE.regs_result)) as i64;
+    frozen!(MACHINE.stops_at_the_call) == 0
+        && result != -ENOSYS
+        && !interrupted::is_interruption(result)
 }
 
 /// Lets no reading before it be done after it, nor the other way round, on any machine.
@@ -157,7 +182,7 @@ fn write_interrupted(meta: *const Meta, thread: &ByTask, open: &mut OpenCall, ru
             runnable,
             kind: call.kind,
             interrupted: 1,
-            reserved: 0,
+            sampled_out: 0,
         };
         // Taken up again, ended, or replaced meanwhile: it is listed as open, or not at all.
         barrier(open);

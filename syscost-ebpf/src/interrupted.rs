@@ -14,16 +14,15 @@
 //!
 //! So an enter is a restart only if no handler has run since the call, or the `rt_sigreturn` to it,
 //! left the kernel. Abandoned calls are found by the stack pointers of later calls, by a successful
-//! exec, and when their thread dies. What has ended is recorded at the thread's next enter, so that the
-//! verifier has one place to follow that from.
+//! exec, and when their thread dies. What has ended is recorded before the program that has found out ends.
 //!
 //! All of this is rare and out of line, so that it does not crowd the registers of the hot path.
 
 use aya_ebpf::bindings::pt_regs;
 use syscost_common::{
     interrupted::{
-        ABANDONED, Entries, Interrupted, InterruptedCalls, MAX_ENTERS_IN_HANDLER, MAX_INTERRUPTED,
-        MAX_UNSEEN_RETURNS,
+        ABANDONED, Entries, Interrupted, InterruptedCalls, Jump, MAX_ENTERS_IN_HANDLER,
+        MAX_INTERRUPTED, MAX_UNSEEN_RETURNS,
     },
     kind::{AbiClass, NRS_PER_ABI, pack, unpack},
     ledger::Counter,
@@ -86,7 +85,7 @@ pub(crate) fn interrupt<T: Threads>(
     entry.knobs = call.knobs;
     entry.off_before = call.off_before;
     entry.off_at_leaving = call.off;
-    entry.kind = call.kind;
+    entry.kind = if entered_at == 0 { ORIGIN_UNKNOWN } else { call.kind };
     let is_compat = matches!(unpack(call.kind), Some((AbiClass::Compat, _)));
     for arg in 0..6 {
         entry.args[arg] = if is_compat {
@@ -110,11 +109,16 @@ fn keep(
     (stack_pointer, instruction_pointer): (u64, u64),
     signal_stack: [u64; 2],
 ) -> u32 {
+    confirm(call, kept, stack_pointer);
     let entries = load(call);
     let unused = !(entries.pending() | entries.ended());
     // Rather one that is not remembered at all.
     let forgotten = unused & !entries.assumed() & ALL;
     let index = choose(kept, first_of(if forgotten != 0 { forgotten } else { unused }));
+    if forgotten == 0 {
+        // Should a handler return to it yet, nobody will know.
+        ledger::count_by(Counter::RestartsGuessed, kept.calls[index as usize].weight_of_guess());
+    }
     let entry = &mut kept.calls[index as usize];
     entry.stack_pointer = stack_pointer;
     entry.instruction_pointer = instruction_pointer;
@@ -125,20 +129,33 @@ fn keep(
     index
 }
 
-/// A call that was interrupted before it could be seen may be taken up again by the very next enter: it is
-/// the one at `place`.
+/// A call that is not recorded has left the kernel, interrupted: another one of a sample stands for it.
+#[inline(never)]
+pub(crate) fn interrupt_unrecorded<T: Threads>(call: &mut OpenCall, regs: *const pt_regs) {
+    let thread = T::current();
+    // As if it had ended: should it be taken up again, that is a call of its own.
+    let Some(kept) = thread.interrupted_or_new() else {
+        return ledger::count(Counter::OpenCallsFull);
+    };
+    keep_unseen(call, kept, place::<T>(regs), thread.signal_stack(), ORIGIN_SAMPLED_OUT);
+}
+
+/// A call that is not recorded was interrupted, and may be taken up again by the very next enter: it is the one
+/// at `place`. `origin`: see [`Interrupted::kind`].
 #[inline(always)]
 pub(crate) fn keep_unseen(
     call: &mut OpenCall,
     kept: &mut InterruptedCalls,
     place: (u64, u64),
     signal_stack: [u64; 2],
+    origin: u32,
 ) {
     let index = keep(call, kept, place, signal_stack);
     let entry = &mut kept.calls[index as usize];
     entry.entered_at = 0;
     entry.left_at = 0;
     entry.knobs.one_in = 0;
+    entry.kind = origin;
     if load(call).pending() == ALL {
         end_oldest(call, kept);
     }
@@ -197,40 +214,92 @@ pub(crate) fn resume<T: Threads>(call: &mut OpenCall, kind: u32, regs: *const pt
     call.may_restart = 0;
     let thread = T::current();
     let Some(kept) = thread.interrupted() else { return false };
-    let (stack_pointer, instruction_pointer) = place::<T>(regs);
+    let place = place::<T>(regs);
     if expected != 0 {
         let index = (expected - 1) & (MAX_INTERRUPTED - 1);
         let entry = &kept.calls[index as usize];
-        let is_there = entry.stack_pointer == stack_pointer
-            && entry.instruction_pointer == instruction_pointer;
-        if !entry.was_seen() {
-            store(call, load(call).without(index));
-            if is_there {
-                // Counted when it ends.
-                let Some(here) = Here::find() else { return false };
-                here.uncount(Counter::OpenAtAttach, entry.knobs.one_in);
-                if call.unseen_returns > MAX_UNSEEN_RETURNS {
-                    here.count(Counter::RestartsGuessed);
-                }
-                call.kind = kind;
-                call.origin = ORIGIN_UNKNOWN;
-                call.entered_at = 0;
-                return true;
+        if is_at(entry, place) && (goes_on_as(entry, kind)) {
+            if !entry.was_seen() && call.unseen_returns > MAX_UNSEEN_RETURNS {
+                ledger::count(Counter::RestartsGuessed);
             }
-        } else if is_there && (entry.kind == kind || is_restart_syscall(kind)) {
-            ledger::count_by(Counter::Restarts, entry.knobs.one_in);
-            call.kind = entry.kind;
-            call.knobs = entry.knobs;
-            call.off_before = entry.off_before;
-            call.entered_at = entry.entered_at;
-            store(call, load(call).without(index));
+            take_up(call, kept, index, kind);
             return true;
         }
+        if !entry.was_seen() {
+            store(call, load(call).without(index));
+        }
     }
-    find_abandoned(call, kept, stack_pointer);
+    if is_restart_syscall(kind) && restart_late(call, kept, place, kind) {
+        return true;
+    }
+    find_abandoned(call, kept, place.0);
     kept.enters += 1;
     if kept.enters > MAX_ENTERS_IN_HANDLER {
         abandon_all(call, kept, true);
+        store(call, load(call).settled());
+    }
+    false
+}
+
+/// Whether an interrupted call is the one that was made at `place`.
+#[inline(always)]
+fn is_at(entry: &Interrupted, (stack_pointer, instruction_pointer): (u64, u64)) -> bool {
+    entry.stack_pointer == stack_pointer && entry.instruction_pointer == instruction_pointer
+}
+
+/// Whether a call of `kind` may be what an interrupted one goes on with.
+#[inline(always)]
+fn goes_on_as(entry: &Interrupted, kind: u32) -> bool {
+    !entry.was_seen() || entry.kind == kind || is_restart_syscall(kind)
+}
+
+/// The pending call in entry `index` is entered again, as one of `kind`.
+#[inline(always)]
+fn take_up(call: &mut OpenCall, kept: &InterruptedCalls, index: u32, kind: u32) {
+    let entry = &kept.calls[index as usize];
+    if entry.was_seen() {
+        ledger::count_by(Counter::Restarts, entry.knobs.one_in);
+        call.kind = entry.kind;
+        call.knobs = entry.knobs;
+        call.off_before = entry.off_before;
+    } else {
+        // Counted when it ends, if it is.
+        ledger::uncount(Counter::OpenAtAttach, entry.knobs.one_in);
+        call.kind = kind;
+        call.origin = entry.kind;
+    }
+    call.entered_at = entry.entered_at;
+    store(call, load(call).without(index));
+}
+
+/// `restart_syscall` is entered at `place`, though other calls have been since the one at `place` was
+/// interrupted, and no handler's return: a debugger has let the thread call a function and put its registers
+/// back (gdb's `call`), or the program makes the call itself. Takes it for the former; an estimate.
+#[inline(always)]
+fn restart_late(
+    call: &mut OpenCall,
+    kept: &mut InterruptedCalls,
+    place: (u64, u64),
+    kind: u32,
+) -> bool {
+    for index in 0..MAX_INTERRUPTED {
+        let entries = load(call);
+        let entry = &kept.calls[index as usize];
+        let is_known = (entries.pending() | entries.assumed()) & 1 << index != 0;
+        if !is_known || !is_at(entry, place) {
+            continue;
+        }
+        ledger::count_by(Counter::RestartsGuessed, entry.weight_of_guess());
+        if entries.pending() & 1 << index != 0 {
+            take_up(call, kept, index, kind);
+        } else {
+            // It is recorded already, or about to be.
+            store(call, entries.without_assumption(index));
+            call.kind = kind;
+            call.origin = ORIGIN_LEFT_OUT;
+            call.entered_at = 0;
+        }
+        return true;
     }
     false
 }
@@ -241,24 +310,22 @@ pub(crate) fn resume<T: Threads>(call: &mut OpenCall, kind: u32, regs: *const pt
 pub(crate) fn leave_scope<T: Threads>(call: &mut OpenCall) {
     let thread = T::current();
     if let Some(kept) = thread.interrupted() {
-        for index in 0..MAX_INTERRUPTED {
-            if load(call).pending() & 1 << index != 0 {
-                let weight = kept.calls[index as usize].weight_of_guess();
-                ledger::count_by(Counter::RestartsGuessed, weight);
-            }
-        }
         abandon_all(call, kept, true);
     }
 }
 
-/// Takes all interrupted calls of a thread for abandoned. `assumed`: a handler may return to them all the
+/// Takes all interrupted calls of a thread for abandoned. `guessed`: a handler may return to them all the
 /// same.
 #[inline(always)]
-fn abandon_all(call: &mut OpenCall, kept: &mut InterruptedCalls, assumed: bool) {
+fn abandon_all(call: &mut OpenCall, kept: &mut InterruptedCalls, guessed: bool) {
     call.may_restart = 0;
     for index in 0..MAX_INTERRUPTED {
         if load(call).pending() & 1 << index != 0 {
-            end(call, kept, index, ABANDONED, assumed);
+            if guessed {
+                let weight = kept.calls[index as usize].weight_of_guess();
+                ledger::count_by(Counter::RestartsGuessed, weight);
+            }
+            end(call, kept, index, ABANDONED, false);
         }
     }
 }
@@ -279,15 +346,28 @@ fn find_abandoned(call: &mut OpenCall, kept: &mut InterruptedCalls, stack_pointe
         if entries.pending() & 1 << index != 0 {
             // Programs with several stacks may be on another one than it seems, where a handler has
             // switched to it: then the handler can still return.
-            if let Some(true) = entry.is_abandoned_at(stack_pointer) {
-                let assumed = entry.stack_pointer != stack_pointer;
-                end(call, kept, index, ABANDONED, assumed);
+            match entry.is_abandoned_at(stack_pointer) {
+                Some(Jump::SameFrame) => end(call, kept, index, ABANDONED, false),
+                Some(Jump::Near) => end(call, kept, index, ABANDONED, true),
+                Some(Jump::Far) => {
+                    ledger::count_by(Counter::RestartsGuessed, entry.weight_of_guess());
+                    end(call, kept, index, ABANDONED, false);
+                }
+                Some(Jump::None) | None => {}
             }
-        } else if entries.assumed() & 1 << index != 0
-            && entries.ended() & 1 << index == 0
-            && entry.stack_pointer == stack_pointer
-        {
-            // The same frame again: the assumption was right.
+        }
+    }
+    confirm(call, kept, stack_pointer);
+}
+
+/// The thread makes a call from the frame at `stack_pointer`: of a call in the same frame, which was assumed to
+/// be abandoned and is recorded, the assumption was right.
+#[inline(always)]
+fn confirm(call: &mut OpenCall, kept: &InterruptedCalls, stack_pointer: u64) {
+    for index in 0..MAX_INTERRUPTED {
+        let entries = load(call);
+        let is_assumed = entries.assumed() & !entries.ended() & 1 << index != 0;
+        if is_assumed && kept.calls[index as usize].stack_pointer == stack_pointer {
             store(call, entries.without(index));
         }
     }
@@ -314,12 +394,16 @@ pub(crate) fn before_exit<T: Threads>(call: &mut OpenCall, ret: i64, regs: *cons
     }
     let (stack_pointer, instruction_pointer) = place::<T>(regs);
     if is_sigreturn {
+        // The register of a 32-bit program has 32 bits.
+        let is_compat = matches!(unpack(call.kind), Some((AbiClass::Compat, _)));
+        let ret = if is_compat { i64::from(ret as i32) } else { ret };
         handler_returned(call, kept, ret, stack_pointer, instruction_pointer);
         if began_unseen && call.may_restart == 0 {
             // If it returns to a call, that was interrupted unseen.
             call.unseen_returns = call.unseen_returns.saturating_add(1);
             let behind = instruction_pointer + u64::from(frozen!(MACHINE.syscall_bytes));
-            keep_unseen(call, kept, (stack_pointer, behind), thread.signal_stack());
+            let place = (stack_pointer, behind);
+            keep_unseen(call, kept, place, thread.signal_stack(), ORIGIN_UNKNOWN);
         }
     }
     if call.may_restart == 0 {
@@ -404,6 +488,21 @@ pub(crate) fn record_one<T: Threads, R: Raise>(call: &mut OpenCall) {
     let index = choose(kept, first_of(load(call).ended()));
     store(call, load(call).with_recorded(index));
     record::<R>(call, &kept.calls[index as usize]);
+}
+
+/// The running thread has not been let into a call (seccomp, a tracer), which has the result `ret`. If that was an
+/// interrupted one to go on, it has ended.
+#[inline(never)]
+pub(crate) fn denied<T: Threads, R: Raise>(call: &mut OpenCall, ret: i64, regs: *const pt_regs) {
+    let expected = call.may_restart;
+    call.may_restart = 0;
+    let thread = T::current();
+    let Some(kept) = thread.interrupted() else { return };
+    let index = expected.wrapping_sub(1) & (MAX_INTERRUPTED - 1);
+    if expected != 0 && is_at(&kept.calls[index as usize], place::<T>(regs)) {
+        end(call, kept, index, record::errno(ret) as u32, false);
+        record_one::<T, R>(call);
+    }
 }
 
 /// The running thread dies, with `call` kept of it.

@@ -108,3 +108,11 @@ pub(crate) fn count_by(counter: Counter, by: u32) {
         here.count_by(counter, by);
     }
 }
+
+/// Takes `by` from `counter`, see [`Here::uncount`].
+#[inline(always)]
+pub(crate) fn uncount(counter: Counter, by: u32) {
+    if let Some(here) = Here::find() {
+        here.uncount(counter, by);
+    }
+}

@@ -19,10 +19,9 @@ pub(crate) fn contains<T: Threads>(thread: &T) -> bool {
         PROCESSES => is_target(thread.tgid()),
         THREADS => is_target_thread(thread),
         _ if thread.tgid() == frozen!(SCOPE.not_tgid) => false,
-        // The iterator sees the reader's PID namespace and those in it; only its own counts.
-        _ if frozen!(SCOPE.pid_level) != 0 && thread.pid_level() != frozen!(SCOPE.pid_level) => {
-            false
-        }
+        // An iterator sees the reader's PID namespace and those in it, other hooks see all; only its own
+        // counts.
+        _ if frozen!(SCOPE.pid_level) != 0 && !thread.is_in_shown_namespace() => false,
         COMM => thread.process_comm() == [frozen!(SCOPE.comm[0]), frozen!(SCOPE.comm[1])],
         CGROUP => {
             thread.ancestor_cgroup_id(frozen!(SCOPE.cgroup_level)) == frozen!(SCOPE.cgroup_id)

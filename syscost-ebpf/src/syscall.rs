@@ -11,6 +11,7 @@ use syscost_common::{
     off_cpu::OffCpu,
     open_call::{
         ORIGIN_LEFT_OUT, ORIGIN_NEWBORN, ORIGIN_SAMPLED_OUT, ORIGIN_SEEN, ORIGIN_UNKNOWN, OpenCall,
+        RETURNED_LATE,
     },
 };
 
@@ -95,6 +96,10 @@ fn enter<T: Threads, R: Raise, G: Regs>(ctx: &impl EbpfContext, regs: G, nr: u64
     thread.get_up(call, here);
     let mut knobs = here.knobs();
     if detail::is_stopped(knobs) {
+        if call.entered_at == 0 {
+            // Whatever it is in now is not the call that it was in at attach.
+            call.origin = ORIGIN_SEEN;
+        }
         return;
     }
     if call.entered_at != 0 {
@@ -164,6 +169,9 @@ fn continues_uncounted(origin: u32) -> bool {
 fn enter_outside<T: Threads>(thread: &T, here: Here) {
     let Some(call) = thread.open_call() else { return };
     thread.get_up(call, here);
+    if detail::is_stopped(here.knobs()) {
+        return;
+    }
     if call.entered_at != 0 {
         here.count_by(Counter::ExitsMissed, call.knobs.one_in);
         call.entered_at = 0;
@@ -311,6 +319,9 @@ fn exit<T: Threads, R: Raise, G: Regs>(ctx: &impl EbpfContext, regs: G, ret: u64
         && (is_open || call.origin == ORIGIN_LEFT_OUT)
     {
         interrupted::before_exit::<T>(call, ret as i64, regs.get());
+        if call.interrupted.ended() != 0 {
+            interrupted::record_one::<T, R>(call);
+        }
     }
     if entered_at == 0 {
         let origin = call.origin;
@@ -321,11 +332,18 @@ fn exit<T: Threads, R: Raise, G: Regs>(ctx: &impl EbpfContext, regs: G, ret: u64
                     return interrupted::interrupt::<T>(call, 0, now, regs.get());
                 }
                 // Kept for what it may go on with.
-                ORIGIN_LEFT_OUT | ORIGIN_SAMPLED_OUT => return,
+                ORIGIN_LEFT_OUT => return,
+                ORIGIN_SAMPLED_OUT => {
+                    call.origin = ORIGIN_SEEN;
+                    return interrupted::interrupt_unrecorded::<T>(call, regs.get());
+                }
                 _ => {}
             }
         }
         call.origin = ORIGIN_SEEN;
+        if call.may_restart != 0 {
+            interrupted::denied::<T, R>(call, ret as i64, regs.get());
+        }
         return here.count(match origin {
             ORIGIN_SAMPLED_OUT | ORIGIN_LEFT_OUT => return,
             ORIGIN_NEWBORN => Counter::NewbornExits,
@@ -356,11 +374,15 @@ fn exit<T: Threads, R: Raise, G: Regs>(ctx: &impl EbpfContext, regs: G, ret: u64
     record::call::<Either<R>>(here, finished, Some(&mut call.totals), cell);
 }
 
-/// The measurement is over, and the account of its calls closed: this one was open then. Whoever lists
-/// the open calls now does not find it, since its arguments are gone.
+/// The measurement is over, and the account of its calls closed: this one was open then. Its arguments are
+/// gone.
 fn close_unrecorded(open: Option<&mut OpenCall>) {
     if let Some(call) = open {
-        call.entered_at = 0;
+        if call.entered_at == 0 {
+            call.origin = ORIGIN_SEEN;
+        } else {
+            call.entered_at |= RETURNED_LATE;
+        }
     }
 }
 
@@ -421,17 +443,15 @@ fn stands_for_others(knobs: Knobs) -> bool {
     unsafe { bpf_get_prandom_u32() & (knobs.one_in - 1) == 0 }
 }
 
-/// Whether the thread's call is not measured; spares it the clock.
+/// Whether the thread's call is not measured and has ended; spares it the clock.
 #[inline(always)]
 fn was_sampled_out<T: Threads>(thread: &T, ret: i64) -> bool {
     let Some(call) = thread.open_call() else { return false };
-    if call.entered_at != 0 || call.origin != ORIGIN_SAMPLED_OUT {
+    let was = call.entered_at == 0 && call.origin == ORIGIN_SAMPLED_OUT;
+    if !was || interrupted::is_interruption(ret) {
         return false;
     }
-    // Kept for what it may go on with.
-    if !interrupted::is_interruption(ret) {
-        call.origin = ORIGIN_SEEN;
-    }
+    call.origin = ORIGIN_SEEN;
     true
 }
 

@@ -6,6 +6,7 @@ use aya_ebpf::{
 };
 use syscost_common::{
     comm::{self, Comm},
+    config::{UPID_BYTES, UPID_NAMESPACE},
     open_call::ThreadIds,
 };
 
@@ -14,9 +15,6 @@ use crate::{
     kind,
     maps::{OFFSETS, SCOPE},
 };
-
-/// `sizeof(struct upid)` (include/linux/pid.h): an int, padding, a pointer.
-const UPID_BYTES: u32 = 16;
 
 /// The running task.
 #[inline(always)]
@@ -142,6 +140,20 @@ pub(crate) fn id_at(task: *mut task_struct, level: u32) -> u32 {
     // The array has an entry for each level, which its type does not say.
     // SAFETY: the helper checks the address.
     unsafe { bpf_probe_read_kernel(pid.wrapping_add(at as usize).cast::<u32>()) }.unwrap_or(0)
+}
+
+/// Whether `task` lives in the PID namespace that ids are shown of, which is not the root one.
+#[inline(always)]
+pub(crate) fn is_in_shown_namespace(task: *mut task_struct) -> bool {
+    let level = frozen!(SCOPE.pid_level);
+    if level_of(task) != level {
+        return false;
+    }
+    let pid = pointer(task.cast(), frozen!(OFFSETS.task_thread_pid));
+    let at = frozen!(OFFSETS.pid_numbers) + level * UPID_BYTES + UPID_NAMESPACE;
+    let namespace = probe_read::<u64>(pid, at) as *const u8;
+    let number: u32 = probe_read(namespace, frozen!(OFFSETS.pid_ns_number));
+    u64::from(number) == frozen!(SCOPE.pid_ns_ino)
 }
 
 /// How deep the PID namespace is that `task` lives in; 0 for the root one.

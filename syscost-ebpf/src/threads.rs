@@ -28,8 +28,9 @@ pub(crate) trait Threads: Sized {
     /// Its real uid, in the root user namespace.
     fn uid(&self) -> u32;
 
-    /// How deep its PID namespace lies; 0 for the root one.
-    fn pid_level(&self) -> u32;
+    /// Whether it lives in the PID namespace that [`SCOPE`](crate::maps::SCOPE) names, which is not the root
+    /// one.
+    fn is_in_shown_namespace(&self) -> bool;
 
     /// The id of the cgroup at depth `level` that it is in or below; 0 if it is not that deep.
     fn ancestor_cgroup_id(&self, level: u32) -> u64;
