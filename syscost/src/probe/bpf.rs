@@ -12,6 +12,7 @@ use aya_obj::generated::{
     bpf_attach_type, bpf_attr, bpf_cmd, bpf_map_type, bpf_prog_info, bpf_prog_type,
 };
 
+use super::interruption;
 use crate::sample::SkippedRuns;
 
 /// How many times the kernel skipped a program.
@@ -123,7 +124,10 @@ pub(super) fn load_raw_tracepoint(instructions: &[u64]) -> io::Result<OwnedFd> {
     program.license = license.as_ptr() as u64;
     // SAFETY: the kernel reads so many instructions of eight bytes and the text, which outlive the call; what
     // it returns is a descriptor opened for us.
-    unsafe { call(bpf_cmd::BPF_PROG_LOAD, &mut attr).map(|fd| OwnedFd::from_raw_fd(fd)) }
+    let load = || unsafe { call(bpf_cmd::BPF_PROG_LOAD, &mut attr) };
+    let fd = interruption::retried_if(load, interruption::may_be)?;
+    // SAFETY: as above.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Attaches a program to a raw tracepoint until what is returned is dropped.

@@ -16,7 +16,7 @@ use syscost_common::{
 
 use super::{
     bpf::{self, Tasks},
-    load, maps, monotonic_ns,
+    interruption, load, maps, monotonic_ns,
 };
 use crate::{reading::Reading, sample::CpuSample};
 
@@ -167,7 +167,8 @@ impl CpuTimes {
 /// Loads the iterator that notes which task in scope is running where.
 pub(super) fn load_iterator(ebpf: &mut Ebpf, btf: &Btf) -> Result<()> {
     let program: &mut Iter = load::typed(ebpf, "running_tasks")?;
-    program.load("task", btf).context("cannot load the iterator over running tasks")
+    interruption::retried(|| program.load("task", btf))
+        .context("cannot load the iterator over running tasks")
 }
 
 /// Runs that iterator, which is loaded, and unloads it.

@@ -155,7 +155,7 @@ pub fn children_of(parents: &[u32]) -> usize {
     let stats = pids().unwrap_or_default().into_iter();
     stats
         .filter_map(|pid| read_stat(&format!("/proc/{pid}/stat")))
-        .filter(|stat| !stat.is_zombie && parents.contains(&stat.ppid))
+        .filter(|stat| stat.state != b'Z' && parents.contains(&stat.ppid))
         .count()
 }
 
@@ -209,13 +209,14 @@ pub(super) fn leader_has_ended(tgid: u32) -> bool {
 
 /// Part of a `stat` of proc(5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stat {
-    is_zombie: bool,
-    ppid: u32,
+pub(super) struct Stat {
+    /// `R`, `S`, `T`, `Z` and so on.
+    pub(super) state: u8,
+    pub(super) ppid: u32,
     flags: u32,
 }
 
-fn read_stat(path: &str) -> Option<Stat> {
+pub(super) fn read_stat(path: &str) -> Option<Stat> {
     stat(&fs::read(path).ok()?)
 }
 
@@ -225,10 +226,10 @@ fn stat(bytes: &[u8]) -> Option<Stat> {
     let text = std::str::from_utf8(&bytes[end + 1..]).ok()?;
     // state, ppid, pgrp, session, tty_nr, tpgid, flags
     let mut fields = text.split_ascii_whitespace();
-    let is_zombie = fields.next()? == "Z";
+    let state = *fields.next()?.as_bytes().first()?;
     let ppid = fields.next()?.parse().ok()?;
     let flags = fields.nth(4)?.parse().ok()?;
-    Some(Stat { is_zombie, ppid, flags })
+    Some(Stat { state, ppid, flags })
 }
 
 #[cfg(test)]
@@ -238,7 +239,7 @@ mod tests {
     #[test]
     fn a_stat_is_read_behind_any_name() {
         let line = b"12 (a) b \xff( c) S 7 12 12 0 -1 4194560 0 0\n";
-        assert_eq!(stat(line), Some(Stat { is_zombie: false, ppid: 7, flags: 4_194_560 }));
+        assert_eq!(stat(line), Some(Stat { state: b'S', ppid: 7, flags: 4_194_560 }));
         assert_eq!(stat(b"12 (a"), None);
     }
 

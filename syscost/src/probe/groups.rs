@@ -99,7 +99,8 @@ impl Groups {
     /// The calls of each group so far.
     pub(super) fn read(&mut self) -> Result<GroupsSample> {
         match &self.settled {
-            None => self.advance()?,
+            // If not, they stay as the reading before found them.
+            None => drop(self.advance()?),
             Some(settled) => settled.clone().map_err(Error::msg)?,
         }
         let sums = self.tally.sums().iter().filter(|(_, sum)| sum.totals.calls > 0);
@@ -111,11 +112,17 @@ impl Groups {
     /// Reads for the last time: no call is recorded any more, and the iterator is about to go. If that
     /// fails, [`Groups::read`] says so.
     pub(super) fn settle(&mut self) {
-        self.settled = Some(self.advance().map_err(|error| format!("{error:#}")));
+        let advanced = self.advance().and_then(|all| {
+            all.context(
+                "threads were dying faster than they can be listed: some calls are in no group",
+            )
+        });
+        self.settled = Some(advanced.map_err(|error| format!("{error:#}")));
     }
 
-    /// Lists the threads, then finds out which of them have died since: those are in their group.
-    fn advance(&mut self) -> Result<()> {
+    /// Lists the threads, then finds out which of them have died since: those are in their group. `None`:
+    /// that could not be told.
+    fn advance(&mut self) -> Result<Option<()>> {
         for _ in 0..TRIES {
             let before = self.death_count.read(0);
             let threads: Vec<ThreadTotals> =
@@ -131,13 +138,13 @@ impl Groups {
                         all_deaths: !self.forgot,
                     });
                     self.forgot = false;
-                    return Ok(());
+                    return Ok(Some(()));
                 }
                 self.forgot = true;
             }
             self.tally.pass_over(&threads);
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Brings `dead` up to date. `None`: there was no moment to do so.

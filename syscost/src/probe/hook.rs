@@ -16,7 +16,7 @@ use aya::{
     },
 };
 
-use super::{load, memory};
+use super::{interruption, load, memory};
 
 /// A program of an object, and where it goes.
 #[derive(Clone, Copy)]
@@ -101,10 +101,18 @@ impl Hook {
     fn load(&self, program: &mut Program, btf: Option<&Btf>) -> Result<()> {
         let btf = || btf.context("no BTF to load with");
         match (self.way, program) {
-            (Way::Btf, Program::BtfTracePoint(program)) => program.load(self.tracepoint, btf()?),
-            (Way::Raw, Program::RawTracePoint(program)) => program.load(),
-            (Way::Perf(_), Program::TracePoint(program)) => program.load(),
-            (Way::Iterator, Program::Iter(program)) => program.load(self.tracepoint, btf()?),
+            (Way::Btf, Program::BtfTracePoint(program)) => {
+                let btf = btf()?;
+                interruption::retried(|| program.load(self.tracepoint, btf))
+            }
+            (Way::Raw, Program::RawTracePoint(program)) => interruption::retried(|| program.load()),
+            (Way::Perf(_), Program::TracePoint(program)) => {
+                interruption::retried(|| program.load())
+            }
+            (Way::Iterator, Program::Iter(program)) => {
+                let btf = btf()?;
+                interruption::retried(|| program.load(self.tracepoint, btf))
+            }
             _ => Err(ProgramError::UnexpectedProgramType),
         }
         .with_context(|| format!("cannot load the program for `{}`", self.tracepoint))

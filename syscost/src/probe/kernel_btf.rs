@@ -67,6 +67,8 @@ fn offsets(btf: &Btf<'_>) -> Result<Offsets> {
     let thread_info = Struct::find(btf, "thread_info", &["flags"])?;
     let signal = Struct::find(btf, "signal_struct", &["live"])?;
     let pid = Struct::find(btf, "pid", &["level", "numbers"])?;
+    let namespace = Struct::find(btf, "pid_namespace", &["ns", "level"])?;
+    let common = Struct::find(btf, "ns_common", &["inum"])?;
     let cred = Struct::find(btf, "cred", &["uid", "euid"])?;
     let css_set = Struct::find(btf, "css_set", &["dfl_cgrp"])?;
     let cgroup = Struct::find(btf, "cgroup", &["kn", "level"])?;
@@ -88,6 +90,7 @@ fn offsets(btf: &Btf<'_>) -> Result<Offsets> {
         task_thread_pid: task.offset(&["thread_pid"])?,
         pid_level: pid.offset(&["level"])?,
         pid_numbers: pid.offset(&["numbers"])?,
+        pid_ns_number: namespace.offset(&["ns"])? + common.offset(&["inum"])?,
         task_cgroups: task.offset(&["cgroups"])?,
         css_set_cgroup: css_set.offset(&["dfl_cgrp"])?,
         cgroup_kn: cgroup.offset(&["kn"])?,

@@ -15,6 +15,7 @@ mod fold;
 mod grace;
 mod groups;
 mod hook;
+mod interruption;
 mod kernel_btf;
 mod load;
 mod maps;
@@ -30,6 +31,7 @@ mod targets;
 
 use std::{
     cell::RefCell,
+    collections::HashSet,
     os::fd::{AsFd, OwnedFd},
 };
 
@@ -39,7 +41,11 @@ use aya::{
     programs::{Iter, Program, ProgramFd},
 };
 use syscost_common::{
-    group::MAX_GROUPS, kind, ledger::Counter, open_call::InFlight, scope::MAX_TARGETS,
+    group::MAX_GROUPS,
+    kind,
+    ledger::Counter,
+    open_call::{InFlight, RETURNED_LATE},
+    scope::MAX_TARGETS,
 };
 
 use crate::{
@@ -58,6 +64,7 @@ use diagnostics::Diagnostics;
 use grace::GracePeriod;
 use groups::Groups;
 use hook::{Attached, Hook};
+use interruption::BlockedSignals;
 use kernel_btf::KernelBtf;
 use load::Told;
 use maps::Maps;
@@ -69,6 +76,7 @@ pub(crate) use clock::monotonic_ns;
 pub use cost::{CostMeasurement, ProgramCost};
 pub use family::{PF_EXITING, children_of, lives, pids};
 pub use maps::map_bytes_at_most;
+pub use namespace::is_root as is_in_root_namespace;
 pub use scope::{Scope, ThreadId};
 pub use targets::IsThere;
 
@@ -100,6 +108,8 @@ pub enum Hooks {
     Raw {
         /// Why not BTF tracepoints.
         because: String,
+        /// Whether these were asked for.
+        forced: bool,
         /// Whether 32-bit calls are told from native ones, which takes kernel BTF.
         tells_abi: bool,
     },
@@ -167,6 +177,9 @@ pub struct Probe {
     other_tracers: Option<u32>,
     /// The iterator over open calls, where there can be one.
     open_calls: Option<OwnedFd>,
+    /// Of the calls that were open when recording stopped: thread and begin of those that no program was
+    /// recording at that moment. `None` until the programs are detached.
+    unrecorded: Option<HashSet<(u32, u64)>>,
     /// Threads that were stopped in a call at attach and whose registers were not read: see
     /// [`stopped::in_calls`].
     stopped_in_calls: u64,
@@ -201,6 +214,7 @@ impl Probe {
 
     fn attach_hooks(request: &Request, is_there: IsThere<'_>) -> Result<Self> {
         preflight::require_privileges()?;
+        let _blocked = BlockedSignals::all();
         lift_memlock_limit();
         let kernel = KernelBtf::read();
         let namespace = Namespace::own(&kernel)?;
@@ -251,8 +265,9 @@ impl Probe {
             if old { anyhow!("no task storage for tracing programs before 5.11") } else { error }
         })?;
         let btf = attachable_btf(&around.kernel)?;
-        // Fork first, so that every thread born from here on is known to be; exit before enter,
-        // so that no enter stays without its exit.
+        // Thread exit before fork, so that each child that is taken in is taken out when it ends; fork before
+        // calls, so that every thread born from then on is known to be; exit before enter, so that no
+        // enter stays without its exit.
         let fork = if preemption::programs().preempted {
             Hook::btf("wakeup_new", "sched_wakeup_new")
         } else {
@@ -267,20 +282,20 @@ impl Probe {
             // Only BTF tracepoints hand over tasks that do not run. These run with interrupts off, so
             // that nothing preempts them.
             Hooks::Perf => vec![
+                Hook::perf("exit_perf", "sched", "sched_process_exit"),
                 fork,
                 wakeup,
                 switch,
                 signal,
-                Hook::perf("exit_perf", "sched", "sched_process_exit"),
                 Hook::perf("sys_exit_perf", "raw_syscalls", "sys_exit"),
                 Hook::perf("sys_enter_perf", "raw_syscalls", "sys_enter"),
             ],
             _ => vec![
+                Hook::btf("process_exit", "sched_process_exit"),
                 fork,
                 wakeup,
                 switch,
                 signal,
-                Hook::btf("process_exit", "sched_process_exit"),
                 Hook::btf("sys_exit", "sys_exit"),
                 Hook::btf("sys_enter", "sys_enter"),
             ],
@@ -308,13 +323,18 @@ impl Probe {
             Scope::Thread(thread) => Tasks::OfProcess(thread.tgid),
             _ => Tasks::All,
         };
-        let open_calls = load::typed::<Iter>(&mut ebpf, "open_calls")
-            .ok()
-            .and_then(|program| bpf::link_task_iterator(program.fd().ok()?.as_fd(), tasks).ok());
+        let open_calls = match load::typed::<Iter>(&mut ebpf, "open_calls")?.fd() {
+            Ok(program) => Some(
+                bpf::link_task_iterator(program.as_fd(), tasks)
+                    .context("cannot link the iterator over open calls")?,
+            ),
+            Err(_) => None,
+        };
         let mut groups = None;
         if told.request.group_by != GroupBy::Syscall {
             let program: &mut Iter = load::typed(&mut ebpf, "thread_totals")?;
-            program.load("task", &btf).context("cannot load the iterator over threads")?;
+            interruption::retried(|| program.load("task", &btf))
+                .context("cannot load the iterator over threads")?;
             let Request { group_by, room, .. } = told.request;
             let cpus = possible_cpus()?;
             groups = Some(Groups::open(&mut ebpf, *group_by, room.groups, cpus, tasks)?);
@@ -322,12 +342,15 @@ impl Probe {
         // Without it, CPU time is known from each CPU's first context switch on.
         let _ = cpu_time::load_iterator(&mut ebpf, &btf);
         drop(btf);
+        let scope = &told.request.scope;
+        let stopped_before =
+            if open_calls.is_none() { stopped::in_calls(scope) } else { HashSet::new() };
         let (links, targets) = around.attach(programs, &mut ebpf, told)?;
         // The first reading finds the calls that were interrupted unseen.
         let was_read = open_calls
             .as_ref()
             .is_some_and(|link| bpf::run_iterator::<InFlight>(link.as_fd()).is_ok());
-        let stopped_in_calls = if was_read { 0 } else { stopped::in_calls(&told.request.scope) };
+        let stopped_in_calls = if was_read { 0 } else { stopped_in_calls(scope, &stopped_before) };
         let mut probe = Self::attached(ebpf, links, targets, diagnostics, hooks)?;
         let mut cpu_times = CpuTimes::open(&probe.ebpf, possible_cpus()?)?;
         cpu_times.begin(&mut probe.ebpf, tasks);
@@ -348,19 +371,22 @@ impl Probe {
         let sys_exit =
             if preemption::programs().exchange { "sys_exit_cmpxchg" } else { "sys_exit" };
         let mut programs = vec![
+            Hook::raw("process_exit", "sched_process_exit"),
             Hook::raw("process_exec", "sched_process_exec"),
             Hook::raw("signal_deliver", "signal_deliver"),
-            Hook::raw("process_exit", "sched_process_exit"),
             Hook::raw(sys_exit, "sys_exit"),
             Hook::raw("sys_enter", "sys_enter"),
         ];
         if told.offsets.is_some() {
-            programs.insert(0, Hook::raw("process_fork", "sched_process_fork"));
+            programs.insert(1, Hook::raw("process_fork", "sched_process_fork"));
         }
         hook::load_all(&mut ebpf, &programs, None).into_iter().collect::<Result<()>>()?;
+        let scope = &told.request.scope;
+        let stopped_before = stopped::in_calls(scope);
         let (links, targets) = around.attach(programs, &mut ebpf, told)?;
-        let hooks = Hooks::Raw { because, tells_abi: told.offsets.is_some() };
-        let stopped_in_calls = stopped::in_calls(&told.request.scope);
+        let forced = told.request.hooks == HookChoice::Raw;
+        let hooks = Hooks::Raw { because, forced, tells_abi: told.offsets.is_some() };
+        let stopped_in_calls = stopped_in_calls(scope, &stopped_before);
         let probe = Self::attached(ebpf, links, targets, diagnostics, hooks)?;
         Ok(Self { stopped_in_calls, ..probe })
     }
@@ -389,6 +415,7 @@ impl Probe {
             cpu_times: None,
             other_tracers: None,
             open_calls: None,
+            unrecorded: None,
             stopped_in_calls: 0,
             groups: None,
             final_misses: None,
@@ -441,6 +468,7 @@ impl Probe {
         close_last(&mut self.links, all);
         self.grace_period.wait();
         self.maps.read_anew();
+        self.unrecorded = self.list_open_calls().map(|records| unrecorded(&records));
         self.open_calls = None;
         let misses = self.program_misses();
         self.final_misses.get_or_insert(misses);
@@ -479,13 +507,13 @@ impl Probe {
         {
             cpu_times.resume();
         }
-        self.detail.set(level, &mut self.ebpf, &mut self.links)?;
         if let Some(cpu_times) = &mut self.cpu_times
             && !after
         {
+            // What runs on after that is not known: too little rather than too much.
             cpu_times.pause();
         }
-        Ok(())
+        self.detail.set(level, &mut self.ebpf, &mut self.links)
     }
 
     /// How many other BPF programs were at the hooks where calls are measured, just before these were
@@ -539,8 +567,23 @@ impl Probe {
     /// The calls that are open now, in no particular order; `None` where this kernel cannot list
     /// them, and once the programs are detached.
     pub fn open_calls(&self) -> Option<Vec<OpenCallSample>> {
-        let records: Vec<InFlight> = bpf::run_iterator(self.open_calls.as_ref()?.as_fd()).ok()?;
+        let records = self.list_open_calls()?;
         Some(records.iter().filter_map(OpenCallSample::from_record).collect())
+    }
+
+    fn list_open_calls(&self) -> Option<Vec<InFlight>> {
+        bpf::run_iterator(self.open_calls.as_ref()?.as_fd()).ok()
+    }
+
+    /// Whether `call`, listed after [`Probe::stop`], was open then, and is not among what was recorded: its
+    /// program may have begun to record it just before. Known once the programs are detached.
+    pub fn was_open_at_end(&self, call: &OpenCallSample) -> bool {
+        match (&self.unrecorded, call.entered_at_ns) {
+            (Some(unrecorded), Some(entered_at)) => {
+                unrecorded.contains(&(call.thread.tid, entered_at))
+            }
+            _ => true,
+        }
     }
 
     /// The calls by who made them; `None` where that was not asked for.
@@ -613,8 +656,24 @@ impl Around<'_> {
 // SAFETY: integers only.
 unsafe impl bpf::Record for InFlight {}
 
+/// How many threads were stopped in a call `before` the probes were attached, or are now: they may have gone
+/// on, or been stopped, meanwhile.
+fn stopped_in_calls(scope: &Scope, before: &HashSet<u32>) -> u64 {
+    stopped::in_calls(scope).union(before).count() as u64
+}
+
+/// Thread and begin of the calls in `records` that were seen to begin.
+fn unrecorded(records: &[InFlight]) -> HashSet<(u32, u64)> {
+    let seen = records.iter().filter(|record| record.entered_at != 0);
+    seen.map(|record| (record.ids.tid, record.entered_at & !RETURNED_LATE)).collect()
+}
+
 impl OpenCallSample {
+    /// `None` for a call that has returned, or of a number that there is not.
     fn from_record(record: &InFlight) -> Option<Self> {
+        if record.entered_at & RETURNED_LATE != 0 {
+            return None;
+        }
         let (abi, nr) = kind::unpack(record.kind)?;
         Some(Self {
             thread: ThreadName {
@@ -625,6 +684,7 @@ impl OpenCallSample {
             abi,
             nr,
             entered_at_ns: (record.entered_at != 0).then_some(record.entered_at),
+            sampled_out: record.sampled_out != 0,
             args: record.args,
             runnable: record.runnable != 0,
             interrupted: record.interrupted != 0,

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, anyhow};
 use aya::programs::Iter;
 use syscost_common::{config::Offsets, scope::TaskIds};
 
-use super::{bpf, kernel_btf::KernelBtf, load};
+use super::{bpf, interruption, kernel_btf::KernelBtf, load};
 
 /// The inode of the root PID namespace (PROC_PID_INIT_INO, include/linux/proc_ns.h).
 const ROOT_INODE: u64 = 0xEFFF_FFFC;
@@ -39,7 +39,7 @@ pub(super) struct Namespace {
 unsafe impl bpf::Record for TaskIds {}
 
 /// Whether this process lives in the root PID namespace.
-pub(super) fn is_root() -> bool {
+pub fn is_root() -> bool {
     fs::metadata(OWN).is_ok_and(|own| own.ino() == ROOT_INODE)
 }
 
@@ -96,6 +96,7 @@ fn list(offsets: Offsets, kernel: &KernelBtf) -> Result<OwnedFd> {
     let mut ebpf = load::smallest(offsets)?;
     let btf = super::attachable_btf(kernel)?;
     let program: &mut Iter = load::typed(&mut ebpf, "task_ids")?;
-    program.load("task", &btf).context("cannot load the iterator over tasks")?;
+    interruption::retried(|| program.load("task", &btf))
+        .context("cannot load the iterator over tasks")?;
     Ok(bpf::link_task_iterator(program.fd()?.as_fd(), bpf::Tasks::All)?)
 }

@@ -50,14 +50,18 @@ fn try_out(kernel: &KernelBtf) -> Programs {
     let exchange = bpf::load_raw_tracepoint(&exchanging());
     let counts = kernel.counts.as_ref().map_err(|why| anyhow!("{why:#}"));
     let preempted = counts.and_then(|counts| is_preempted(*counts));
-    // What could not be asked now, for want of privileges, may be later.
-    let may_ask = exchange.as_ref().err().is_none_or(|why| why.raw_os_error() != Some(libc::EPERM));
-    let exchange = exchange.is_ok();
+    // What could not be asked now, for want of privileges, memory or descriptors, may be later.
+    let refused = [libc::EINVAL, ENOTSUPP, libc::EOPNOTSUPP];
+    let is_refused =
+        |why: &std::io::Error| why.raw_os_error().is_some_and(|errno| refused.contains(&errno));
+    let may_ask = exchange.as_ref().err().is_none_or(is_refused);
+    // Where it turns out not to be so, loading the programs says so.
+    let exchange = exchange.is_ok() || !may_ask;
     let programs = match preempted {
         Ok(preempted) => Programs { preempted, exchange, untried: None },
         Err(why) => Programs {
             // Tracepoints kept preemption off for years after compare-exchange came.
-            preempted: (exchange || !may_ask) && may_preempt(),
+            preempted: exchange && may_preempt(),
             exchange,
             untried: Some(format!("{why:#}")),
         },
@@ -67,6 +71,9 @@ fn try_out(kernel: &KernelBtf) -> Programs {
     }
     programs
 }
+
+/// What the kernel says for what the JIT cannot do (include/linux/errno.h).
+const ENOTSUPP: i32 = 524;
 
 /// Whether the kernel was built to preempt itself, as its version says (init/Makefile).
 fn may_preempt() -> bool {

@@ -240,7 +240,7 @@ fn trial(choice: HookChoice) -> Vec<Finding> {
              in task storage"
                 .to_owned(),
         ),
-        Hooks::Raw { because, tells_abi } => {
+        Hooks::Raw { because, tells_abi, .. } => {
             let abi = if *tells_abi { "" } else { "; 32-bit calls are not told from 64-bit ones" };
             Finding::limited(
                 "hooks",

@@ -1,34 +1,42 @@
 //! Threads that are stopped in the middle of an interrupted call when the probes are attached.
 
-use std::fs;
+use std::{collections::HashSet, fs};
 
-use super::{family::pids, scope::Scope};
+use super::{
+    family::{pids, read_stat},
+    scope::{Scope, ThreadId},
+};
 
-/// How many threads of `scope` may be stopped in a call. The kernel makes that call anew when they go on,
-/// which cannot be told from one of the program's own, unless the iterator over threads notes it. Where
-/// a scope is not given by PIDs, those of the whole host. 0 when `/proc` cannot be read.
-pub(super) fn in_calls(scope: &Scope) -> u64 {
-    let pids = match scope {
-        Scope::Process(pid) => vec![*pid],
-        Scope::Processes { tgids, follow: false } => tgids.clone(),
-        _ => pids().unwrap_or_default(),
+/// Which threads of `scope` may be stopped in a call. The kernel makes that call anew when they go on,
+/// which cannot be told from one of the program's own, unless the iterator over threads notes it. Of a cgroup,
+/// those of the whole host. None when `/proc` cannot be read.
+pub(super) fn in_calls(scope: &Scope) -> HashSet<u32> {
+    let threads = match scope {
+        Scope::Process(pid) => threads_of(*pid),
+        Scope::Processes { tgids, follow: false } => of_all(tgids.clone()),
+        Scope::Thread(thread) => vec![*thread],
+        Scope::Threads(threads) => threads.clone(),
+        _ => of_all(pids().unwrap_or_default()),
     };
-    pids.into_iter().map(of_process).sum()
+    let counts = |thread: &ThreadId| is_stopped_in_call(*thread) && may_contain(scope, thread.tgid);
+    threads.into_iter().filter(counts).map(|thread| thread.tid).collect()
 }
 
-fn of_process(pid: u32) -> u64 {
-    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return 0 };
-    let is_counted = |thread: &fs::DirEntry| {
-        let read = |file: &str| fs::read(thread.path().join(file)).unwrap_or_default();
-        is_stopped(&read("stat")) && may_be_in_call(&read("syscall"))
-    };
-    threads.flatten().filter(is_counted).count() as u64
+fn of_all(tgids: Vec<u32>) -> Vec<ThreadId> {
+    tgids.into_iter().flat_map(threads_of).collect()
 }
 
-/// The state of a thread follows its name in parentheses, which may hold anything: T or t.
-fn is_stopped(stat: &[u8]) -> bool {
-    let end = stat.iter().rposition(|byte| *byte == b')');
-    end.is_some_and(|end| stat[end..].starts_with(b") T") || stat[end..].starts_with(b") t"))
+fn threads_of(tgid: u32) -> Vec<ThreadId> {
+    let Ok(threads) = fs::read_dir(format!("/proc/{tgid}/task")) else { return Vec::new() };
+    let tids = threads.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    tids.map(|tid| ThreadId { tid, tgid }).collect()
+}
+
+fn is_stopped_in_call(ThreadId { tid, tgid }: ThreadId) -> bool {
+    let thread = format!("/proc/{tgid}/task/{tid}");
+    let is_stopped =
+        read_stat(&format!("{thread}/stat")).is_some_and(|stat| matches!(stat.state, b'T' | b't'));
+    is_stopped && may_be_in_call(&fs::read(format!("{thread}/syscall")).unwrap_or_default())
 }
 
 /// x86 tells -1 outside calls. arm64 also does of an interrupted call, see `do_signal` of
@@ -37,15 +45,49 @@ fn may_be_in_call(syscall: &[u8]) -> bool {
     !(cfg!(target_arch = "x86_64") && syscall.starts_with(b"-1"))
 }
 
+/// Whether the process `tgid` is in `scope`, as far as `/proc` tells.
+fn may_contain(scope: &Scope, tgid: u32) -> bool {
+    match scope {
+        Scope::Processes { tgids, follow: true } => descends_from(tgids, tgid),
+        Scope::Comm(name) => fs::read(format!("/proc/{tgid}/comm"))
+            .is_ok_and(|comm| comm.strip_suffix(b"\n") == Some(name.as_bytes())),
+        Scope::User(uid) => fs::read_to_string(format!("/proc/{tgid}/status"))
+            .map_or(true, |status| real_uid(&status).is_none_or(|real| real == *uid)),
+        _ => true,
+    }
+}
+
+/// Whether the process is one of `ancestors`, or a child of theirs to any depth.
+fn descends_from(ancestors: &[u32], mut tgid: u32) -> bool {
+    while tgid != 0 && !ancestors.contains(&tgid) {
+        let Some(stat) = read_stat(&format!("/proc/{tgid}/stat")) else { return false };
+        tgid = stat.ppid;
+    }
+    tgid != 0
+}
+
+/// The first number of the line `Uid:` of proc_pid_status(5).
+fn real_uid(status: &str) -> Option<u32> {
+    let uids = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    uids.split_ascii_whitespace().next()?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_state_is_what_follows_the_name_whatever_that_is() {
-        assert!(is_stopped(b"12 (sh) T 1 12"));
-        assert!(is_stopped(b"12 (a) S (b) t 1 12"));
-        assert!(!is_stopped(b"12 (a) T (b) S 1 12"));
-        assert!(!is_stopped(b""));
+    fn a_scope_has_its_own_processes_and_no_others() {
+        let (own, parent) = (std::process::id(), std::os::unix::process::parent_id());
+        assert!(descends_from(&[own], own) && descends_from(&[parent], own));
+        assert!(!descends_from(&[own], parent) && !descends_from(&[], own));
+        let uid = real_uid("Name:\tsh\nUid:\t7\t8\t9\t10\n");
+        assert_eq!(uid, Some(7));
+        let comm = fs::read_to_string("/proc/self/comm").unwrap().trim_end().to_owned();
+        assert!(may_contain(&Scope::Comm(comm.clone()), own));
+        assert!(!may_contain(&Scope::Comm(format!("{comm}x")), own));
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        let uid = real_uid(&status).unwrap();
+        assert!(may_contain(&Scope::User(uid), own) && !may_contain(&Scope::User(uid + 1), own));
     }
 }
