@@ -147,8 +147,10 @@ pub struct OpenCallSample {
     pub abi: AbiClass,
     /// Its number within the ABI.
     pub nr: u32,
-    /// When it was entered, ns of CLOCK_MONOTONIC; `None` when that was before attaching.
+    /// When it was entered, ns of CLOCK_MONOTONIC; `None` when that was before attaching, or is not known.
     pub entered_at_ns: Option<u64>,
+    /// Whether another call of a sample stands for it: when it was entered is not known.
+    pub sampled_out: bool,
     /// Its arguments, as the registers held them.
     pub args: [u64; 6],
     /// Whether the thread could run, rather than waited.

@@ -150,7 +150,7 @@ pub static COLUMNS: &[Column] = &[
         field: "error_pct",
         title: "ERR%",
         help: "calls that returned an error, percent",
-        get: |_, row| Value::Pct(Reading::Exact(row.sum().error_pct())),
+        get: |basis, row| Value::Pct(basis.figure(row.sum().error_pct())),
         descending: true,
     },
     Column {
@@ -225,7 +225,7 @@ pub static COLUMNS: &[Column] = &[
         field: "time_pct",
         title: "TIME%",
         help: "sum of latencies, percent of that of all rows",
-        get: |basis, row| Value::Pct(Reading::Exact(basis.time_pct(row.sum().total_ns))),
+        get: |basis, row| Value::Pct(basis.figure(basis.time_pct(row.sum().total_ns))),
         descending: true,
     },
     Column {
@@ -265,7 +265,7 @@ pub static COLUMNS: &[Column] = &[
         field: "mean_ns",
         title: "MEAN",
         help: "mean latency",
-        get: |_, row| Value::Ns(Reading::Exact(row.sum().mean_ns())),
+        get: |basis, row| Value::Ns(basis.figure(row.sum().mean_ns())),
         descending: true,
     },
     Column {
@@ -274,7 +274,7 @@ pub static COLUMNS: &[Column] = &[
         field: "min_ns",
         title: "MIN",
         help: "shortest latency",
-        get: |_, row| Value::Ns(latency(row, |latency| Reading::Exact(latency.min_ns()))),
+        get: |basis, row| Value::Ns(latency(row, |latency| basis.figure(latency.min_ns()))),
         descending: true,
     },
     quantile_column(
@@ -283,7 +283,7 @@ pub static COLUMNS: &[Column] = &[
         "p50_ns",
         "P50",
         "half of the calls took at most this",
-        |_, row| quantile(row, 0.5),
+        |basis, row| quantile(basis, row, 0.5),
     ),
     quantile_column(
         Key::P90,
@@ -291,7 +291,7 @@ pub static COLUMNS: &[Column] = &[
         "p90_ns",
         "P90",
         "90 % of the calls took at most this",
-        |_, row| quantile(row, 0.9),
+        |basis, row| quantile(basis, row, 0.9),
     ),
     quantile_column(
         Key::P99,
@@ -299,7 +299,7 @@ pub static COLUMNS: &[Column] = &[
         "p99_ns",
         "P99",
         "99 % of the calls took at most this",
-        |_, row| quantile(row, 0.99),
+        |basis, row| quantile(basis, row, 0.99),
     ),
     quantile_column(
         Key::P999,
@@ -307,7 +307,7 @@ pub static COLUMNS: &[Column] = &[
         "p999_ns",
         "P99.9",
         "99.9 % of the calls took at most this",
-        |_, row| quantile(row, 0.999),
+        |basis, row| quantile(basis, row, 0.999),
     ),
     Column {
         key: Key::Max,
@@ -332,9 +332,9 @@ const fn quantile_column(
     Column { key, id, field, title, help, get, descending: true }
 }
 
-fn quantile(row: &dyn Counted, quantile: f64) -> Value {
+fn quantile(basis: &Basis, row: &dyn Counted, quantile: f64) -> Value {
     Value::Ns(latency(row, |latency| {
-        latency.quantile_ns(quantile).map_or(Reading::NotCollected, Reading::Exact)
+        latency.quantile_ns(quantile).map_or(Reading::NotCollected, |ns| basis.figure(ns))
     }))
 }
 

@@ -101,6 +101,11 @@ impl Basis {
         self.trust.reading(value)
     }
 
+    /// A mean, a share or a percentile of calls: an estimate where some stand for others.
+    pub fn figure<T>(&self, value: T) -> Reading<T> {
+        if self.trust.sampled { Reading::Estimated(value) } else { Reading::Exact(value) }
+    }
+
     /// One part of the latencies that `sum` adds up, ns.
     pub fn part(&self, of: PartOf, sum: Total) -> Reading<u64> {
         self.trust.part(of, sum.parts.calls, sum.calls, sum.parts.get(of))

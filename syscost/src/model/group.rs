@@ -27,8 +27,8 @@ pub struct Groups {
     /// All rows taken together.
     pub total: Total,
     /// Calls since attaching that are in the syscalls and not in a group yet: those that ended while the
-    /// sample was read.
-    pub behind: u64,
+    /// sample was read. Below 0: calls that are in a group and were still being recorded in their syscall.
+    pub behind: i64,
 }
 
 /// One group in one window.
@@ -71,7 +71,7 @@ impl Groups {
             })
             .collect();
         let grouped: u64 = sample.groups.iter().map(|group| group.calls).sum();
-        let behind = finished.saturating_sub(grouped);
+        let behind = finished.wrapping_sub(grouped) as i64;
         Self { by: sample.by, total: Total::of(&rows), behind, rows }
     }
 }
@@ -172,6 +172,8 @@ mod tests {
         assert_eq!(groups.total, total(24));
         let since_attach = Groups::new(&now, None, 43);
         assert_eq!((since_attach.total.calls, since_attach.behind), (41, 2));
+        let recording = Groups::new(&now, None, 40);
+        assert_eq!((recording.total.calls, recording.behind), (41, -1));
     }
 
     #[test]

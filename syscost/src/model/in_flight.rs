@@ -22,7 +22,8 @@ pub struct InFlight {
     pub abi: Abi,
     /// Its number within the ABI.
     pub nr: u32,
-    /// How long it has been open, ns. At least the time attached, when it began before that.
+    /// How long it has been open, ns. At least the time attached, when it began before that; not collected
+    /// of a call that another one of a sample stands for.
     pub age_ns: Reading<u64>,
     /// Its arguments, as the registers hold them.
     pub args: [u64; 6],
@@ -62,6 +63,7 @@ impl InFlight {
             nr: call.nr,
             age_ns: match call.entered_at_ns {
                 Some(at_ns) => Reading::Exact(sample.at_ns.saturating_sub(at_ns)),
+                None if call.sampled_out => Reading::NotCollected,
                 None => Reading::Partial(sample.at_ns.saturating_sub(sample.attached_at_ns)),
             },
             args: call.args,
@@ -98,6 +100,19 @@ impl InFlight {
 mod tests {
     use super::*;
     use crate::view::fixture;
+
+    #[test]
+    fn the_age_of_a_call_that_another_one_stands_for_is_not_known() {
+        let mut sample = fixture::nginx();
+        let calls = sample.open_calls.as_mut().unwrap();
+        calls.truncate(2);
+        (calls[0].entered_at_ns, calls[0].sampled_out) = (None, true);
+        (calls[1].entered_at_ns, calls[1].sampled_out) = (None, false);
+        let ages: Vec<_> =
+            InFlight::of(&sample).unwrap().into_iter().map(|call| call.age_ns).collect();
+        let attached_ns = sample.at_ns - sample.attached_at_ns;
+        assert_eq!(ages, [Reading::Partial(attached_ns), Reading::NotCollected]);
+    }
 
     #[test]
     fn a_call_entered_after_the_sample_was_not_open_then() {

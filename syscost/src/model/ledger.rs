@@ -112,7 +112,7 @@ impl Loss {
             Self::SlotsFull(n) => format!("{n} calls share the row \"(other)\""),
             Self::Wrapped(n) => format!("{n} calls gone in counters that wrapped"),
             Self::RestartsGuessed(n) => {
-                format!("{n} interrupted calls may count as two")
+                format!("{n} ends of interrupted calls guessed")
             }
             Self::Recording(n) => format!("{n} calls read while they were being recorded"),
             Self::TargetsFull(n) => format!("{n} children not followed for want of room"),

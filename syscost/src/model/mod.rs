@@ -120,7 +120,9 @@ impl Model {
         let finished = finished(sample);
         let total = Total::of(&rows);
         let mut ledger = Ledger::new(&sample.ledger, finished);
-        ledger.recording += sample.groups.as_ref().map_or(0, |groups| groups.recording);
+        ledger.recording = recording(sample);
+        // What was read of them in part is missing in the window before, and too much in this one.
+        ledger.recording += before.map_or(0, recording);
         // Those that the filter leaves out are there already.
         ledger.io_uring_calls += sample
             .kinds
@@ -225,6 +227,11 @@ fn cpu_since(
         // What was not seen before this window does not matter to it.
         _ => Reading::exact_if(sample.cpu.unseen == before.cpu.unseen, ns),
     }
+}
+
+/// Calls that were read in part.
+fn recording(sample: &Sample) -> u64 {
+    sample.ledger.recording + sample.groups.as_ref().map_or(0, |groups| groups.recording)
 }
 
 /// All calls since attaching that were recorded in a syscall of the sample.

@@ -8,11 +8,13 @@ use tokio::{
     time::sleep,
 };
 
-use super::{Source, emptiness::Emptiness};
+use super::{Last, Source, emptiness::Emptiness};
 use crate::{
     probe::{CostMeasurement, Hooks, Probe, ProgramCost, Request},
     reading::Reading,
-    sample::{Calibrated, CostSample, Detail, GroupKey, GroupsSample, Sample},
+    sample::{
+        Calibrated, CostSample, CpuSample, Detail, GroupKey, GroupsSample, OpenCallSample, Sample,
+    },
     target::{CpuClock, Process, Target, cgroup::Cgroups},
 };
 
@@ -86,15 +88,11 @@ impl Live {
         self.began_at_ns = crate::probe::monotonic_ns();
     }
 
-    /// `exited`: whether the target has. `is_last`: nothing is measured any more.
-    fn read(&mut self, exited: bool, is_last: bool) -> Result<Sample> {
-        // Before the open calls are listed: of those, the ones that had been entered by then were
-        // open then.
-        let at_ns = crate::probe::monotonic_ns();
-        let open_calls = self.probe.open_calls();
-        let groups = self.probe.groups()?;
+    /// Reads all that is not given. `exited`: whether the target has. `is_last`: nothing is measured any more.
+    fn read(&mut self, given: Given, exited: bool, is_last: bool) -> Sample {
+        let Given { at_ns, open_calls, groups } = given;
         let (_, kinds, ledger) = self.probe.snapshot();
-        let cpu = self.probe.cpu_time().unwrap_or_else(|| self.cpu.sample());
+        let cpu = self.cpu_time();
         let read_ns = crate::probe::monotonic_ns().saturating_sub(at_ns);
         let groups = groups.map(|groups| self.name(groups));
         let mut subject = self.target.subject(self.only.clone(), exited);
@@ -103,7 +101,7 @@ impl Live {
             subject.threads = left.map_or(Reading::NotCollected, Reading::Exact);
         }
         subject.why_empty = self.emptiness.why(&self.target, &ledger, at_ns, is_last);
-        Ok(Sample {
+        Sample {
             at_ns,
             read_ns,
             attached_at_ns: self.began_at_ns,
@@ -118,7 +116,12 @@ impl Live {
             other_tracers: self.probe.other_tracers(),
             calibrated: self.calibrated,
             cost: self.cost,
-        })
+        }
+    }
+
+    fn cpu_time(&mut self) -> CpuSample {
+        let cpu_time = self.probe.cpu_time();
+        cpu_time.unwrap_or_else(|| self.cpu.sample(|| self.probe.targets_left()))
     }
 
     /// Gives cgroups their paths, which the kernel's programs do not know.
@@ -142,6 +145,14 @@ impl Live {
     }
 }
 
+/// What is read first, and before the calls: whatever is in it, those have as well.
+struct Given {
+    /// When that was begun, ns of CLOCK_MONOTONIC.
+    at_ns: u64,
+    open_calls: Option<Vec<OpenCallSample>>,
+    groups: Option<GroupsSample>,
+}
+
 /// Something that becomes readable when `process` exits.
 fn hold(process: &Process) -> Result<AsyncFd<OwnedFd>> {
     let fd = process.pidfd().try_clone_to_owned()?;
@@ -153,7 +164,14 @@ impl Source for Live {
     fn sample(&mut self) -> Result<Sample> {
         match &self.finished {
             Some(sample) => Ok(sample.clone()),
-            None => self.read(false, false),
+            None => {
+                // Before the open calls are listed: of those, the ones that had been entered by then
+                // were open then.
+                let at_ns = crate::probe::monotonic_ns();
+                let open_calls = self.probe.open_calls();
+                let groups = self.probe.groups()?;
+                Ok(self.read(Given { at_ns, open_calls, groups }, false, false))
+            }
         }
     }
 
@@ -192,23 +210,30 @@ impl Source for Live {
         Ok(run_pct)
     }
 
-    fn finish(&mut self) -> Result<Sample> {
+    fn finish(&mut self) -> Result<Last> {
         if let Some(sample) = &self.finished {
-            return Ok(sample.clone());
+            return Ok(Last { sample: sample.clone(), error: None });
         }
         // The window ends here; what follows takes up to 100 ms.
         let at_ns = self.probe.stop();
         // What is open can be listed only while the programs are there. They go at once then: until
         // then every process on the host pays for them.
-        let open_calls = self.probe.open_calls();
-        let cpu = self.probe.cpu_time().unwrap_or_else(|| self.cpu.sample());
+        let mut open_calls = self.probe.open_calls();
+        let cpu = self.cpu_time();
         let detail = self.probe.detail();
         self.cost_began = None;
         self.probe.detach();
+        if let Some(calls) = &mut open_calls {
+            calls.retain(|call| self.probe.was_open_at_end(call));
+        }
         let exited = self.is_over();
-        let sample =
-            Sample { at_ns, read_ns: 0, open_calls, cpu, detail, ..self.read(exited, true)? };
+        let (groups, error) = match self.probe.groups() {
+            Ok(groups) => (groups, None),
+            Err(error) => (None, Some(error)),
+        };
+        let given = Given { at_ns, open_calls, groups };
+        let sample = Sample { read_ns: 0, cpu, detail, ..self.read(given, exited, true) };
         self.finished = Some(sample.clone());
-        Ok(sample)
+        Ok(Last { sample, error })
     }
 }

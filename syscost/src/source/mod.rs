@@ -3,7 +3,7 @@
 mod emptiness;
 mod live;
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 
 use crate::sample::{Detail, Sample};
 pub use live::Live;
@@ -31,5 +31,16 @@ pub trait Source {
     fn end_cost(&mut self, budget_pct: Option<f64>) -> Result<f64>;
 
     /// Stops measuring, and says what had happened by then. Later samples are the same.
-    fn finish(&mut self) -> Result<Sample>;
+    ///
+    /// # Errors
+    /// When nothing can be said.
+    fn finish(&mut self) -> Result<Last>;
+}
+
+/// What had happened when the measurement ended.
+pub struct Last {
+    /// All that is known.
+    pub sample: Sample,
+    /// Why something that was asked for is not in it; to be told once it is shown.
+    pub error: Option<Error>,
 }

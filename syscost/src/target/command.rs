@@ -51,6 +51,9 @@ pub enum SpawnError {
     /// There is one, which may not be executed.
     #[error("{0}: not executable; is it a program, and may you run it?")]
     NotExecutable(String),
+    /// It is one with other files in it.
+    #[error("{0}: a directory; which program in it is to be run?")]
+    Directory(String),
     /// The child could not be made.
     #[error("cannot start {0}: {1}")]
     Failed(String, #[source] io::Error),
@@ -61,7 +64,7 @@ impl SpawnError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::NotFound(_) | Self::NoSuchFile(_) => exit::NOT_FOUND,
-            Self::NotExecutable(_) => exit::NOT_EXECUTABLE,
+            Self::NotExecutable(_) | Self::Directory(_) => exit::NOT_EXECUTABLE,
             Self::Failed(..) => exit::TRACING_FAILED,
         }
     }
@@ -256,6 +259,7 @@ fn find(name: &OsStr) -> Result<PathBuf, SpawnError> {
         let path = Path::new(name);
         return match (path.exists(), is_executable(path)) {
             (_, true) => Ok(path.to_owned()),
+            _ if path.is_dir() => Err(SpawnError::Directory(shown())),
             (true, false) => Err(SpawnError::NotExecutable(shown())),
             (false, false) => Err(SpawnError::NoSuchFile(shown())),
         };

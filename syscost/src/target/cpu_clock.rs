@@ -38,7 +38,8 @@ enum Of {
     /// another one may have its PID.
     Clock(ClockId, OwnedFd),
     /// A thread's `schedstat`. A thread's clock can be read by threads of the same process only.
-    Thread(File),
+    /// `is_first`: whether it is the first one of its process.
+    Thread { schedstat: File, is_first: bool },
     /// A cgroup's `cpu.stat`.
     Cgroup(File),
     /// `/proc/stat`.
@@ -55,10 +56,19 @@ impl CpuClock {
         Self { parts }
     }
 
-    /// What has been used since then.
-    pub fn sample(&mut self) -> CpuSample {
+    /// What has been used since then. `targets_left`: how many of the processes or threads that were given
+    /// live; asked afterwards.
+    pub fn sample(&mut self, targets_left: impl FnOnce() -> u64) -> CpuSample {
         let Some(parts) = &mut self.parts else { return CpuSample::UNKNOWN };
-        let used_ns = parts.iter_mut().map(Part::passed_ns).sum();
+        let now: Vec<_> = parts.iter_mut().map(|part| part.of.now_ns()).collect();
+        // The account of a first thread becomes that of the thread that execs in its place (de_thread,
+        // fs/exec.c), and nothing in it tells.
+        let any_ended = targets_left() < parts.len() as u64;
+        for (part, now) in parts.iter_mut().zip(now) {
+            let may_be_anothers = any_ended && matches!(part.of, Of::Thread { is_first: true, .. });
+            part.advance(now.filter(|_| !may_be_anothers));
+        }
+        let used_ns = parts.iter().map(|part| part.last_ns - part.began_ns).sum();
         let gone = parts.iter().filter(|part| part.gone).count();
         CpuSample {
             used_ns: Reading::exact_if(gone == 0, used_ns),
@@ -76,7 +86,8 @@ fn parts(target: &Target) -> Option<Vec<Of>> {
     };
     let thread = |thread: &Thread| {
         let path = format!("/proc/{}/task/{}/schedstat", thread.process.pid, thread.tid);
-        Some(Of::Thread(File::open(path).ok()?))
+        let is_first = thread.tid == thread.process.pid;
+        Some(Of::Thread { schedstat: File::open(path).ok()?, is_first })
     };
     match target {
         // Of those that are followed, nobody adds it up once they are gone.
@@ -97,12 +108,12 @@ impl Part {
         Some(Self { of, began_ns, last_ns: began_ns, gone: false })
     }
 
-    fn passed_ns(&mut self) -> u64 {
-        match self.of.now_ns() {
-            Some(now_ns) => self.last_ns = now_ns.max(self.last_ns),
-            None => self.gone = true,
+    /// `now_ns`: what its account says; `None` if there is none any more.
+    fn advance(&mut self, now_ns: Option<u64>) {
+        match now_ns {
+            Some(now_ns) if !self.gone => self.last_ns = now_ns.max(self.last_ns),
+            _ => self.gone = true,
         }
-        self.last_ns - self.began_ns
     }
 }
 
@@ -117,7 +128,9 @@ impl Of {
                 alive.then(|| now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64)
             }
             // Its first number (fs/proc/base.c, proc_pid_schedstat).
-            Self::Thread(file) => read(file)?.split_whitespace().next()?.parse().ok(),
+            Self::Thread { schedstat, .. } => {
+                read(schedstat)?.split_whitespace().next()?.parse().ok()
+            }
             Self::Cgroup(file) => usage_ns(&read(file)?),
             Self::Host(file) => busy_ns(&read(file)?, ticks_per_sec()?),
         }
@@ -167,14 +180,14 @@ mod tests {
         let begin = used();
         while used() - begin < 5_000_000 {}
         let least = used() - begin;
-        let passed = clock.sample().used_ns.value().unwrap();
+        let passed = clock.sample(|| 1).used_ns.value().unwrap();
         assert!((least..=used()).contains(&passed), "{least} {passed}");
     }
 
     #[test]
     fn who_has_no_account_is_not_collected() {
         let mut clock = CpuClock::start(&Target::Comm("nobody".to_owned()));
-        assert_eq!(clock.sample(), CpuSample::UNKNOWN);
+        assert_eq!(clock.sample(|| 0), CpuSample::UNKNOWN);
     }
 
     #[test]

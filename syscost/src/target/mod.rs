@@ -15,13 +15,13 @@ mod stat;
 pub mod thread;
 pub mod user;
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::LazyLock};
 
 use anyhow::Result;
 
 use crate::{
     decode::printable::external,
-    probe::Scope,
+    probe::{Scope, is_in_root_namespace},
     reading::Reading,
     sample::{Subject, SubjectKind},
 };
@@ -148,9 +148,15 @@ impl Target {
 
     /// What it is and how it stands now. `only` says which of its calls are recorded.
     pub fn subject(&mut self, only: Option<String>, exited: bool) -> Subject {
+        // What is not given by ids is looked for in the own PID namespace only.
+        let (host, within) = if *IS_IN_ROOT_NAMESPACE {
+            ("whole host", "")
+        } else {
+            ("this PID namespace", " in this PID namespace")
+        };
         let mut subject = Subject {
             kind: SubjectKind::Host,
-            name: "whole host".to_owned(),
+            name: host.to_owned(),
             detail: "all processes".to_owned(),
             pid: None,
             threads: Reading::NotCollected,
@@ -170,31 +176,34 @@ impl Target {
             Self::Comm(name) => {
                 subject.kind = SubjectKind::Comm;
                 subject.name = external(name.as_bytes());
-                subject.detail = "every process of that name".to_owned();
+                subject.detail = format!("every process of that name{within}");
             }
             Self::Cgroup(cgroup) => {
                 subject.kind = SubjectKind::Cgroup;
                 subject.name.clone_from(&cgroup.path);
-                subject.detail = "cgroup and those in it".to_owned();
+                subject.detail = format!("cgroup and those in it{within}");
             }
             Self::Container(container) => {
                 let id: String = external(container.id.as_bytes()).chars().take(12).collect();
                 subject.kind = SubjectKind::Container;
                 let name = container.name.as_ref().map(|name| external(name.as_bytes()));
                 subject.name = name.unwrap_or_else(|| id.clone());
-                subject.detail = format!("{} container {id}", container.runtime);
+                subject.detail = format!("{} container {id}{within}", container.runtime);
             }
             Self::User(user) => {
                 subject.kind = SubjectKind::User;
                 let name = user.name.as_ref().map(|name| external(name.as_bytes()));
                 subject.name = name.unwrap_or_else(|| user.uid.to_string());
-                subject.detail = format!("all processes of uid {}", user.uid);
+                subject.detail = format!("all processes of uid {}{within}", user.uid);
             }
             Self::Host => {}
         }
         subject
     }
 }
+
+/// A process does not leave its own.
+static IS_IN_ROOT_NAMESPACE: LazyLock<bool> = LazyLock::new(is_in_root_namespace);
 
 /// Whether a descriptor of process `pid` is a ring of io_uring's.
 fn holds_ring(pid: u32) -> bool {

@@ -46,7 +46,11 @@ impl Process {
             Errno::ESRCH => no_such_process(pid),
             errno => anyhow!(errno).context(format!("cannot hold on to process {tgid}")),
         })?;
-        let file = File::open(format!("/proc/{tgid}/stat")).map_err(|_| no_such_process(pid))?;
+        let path = format!("/proc/{tgid}/stat");
+        let file = File::open(&path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => no_such_process(pid),
+            _ => anyhow!(error).context(format!("cannot open {path}")),
+        })?;
         let stat = Stat::read(&file).map_err(|_| no_such_process(pid))?;
         let comm = &stat.comm;
         if stat.flags & PF_KTHREAD != 0 {

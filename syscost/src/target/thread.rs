@@ -1,6 +1,6 @@
 //! A thread: from the tid a user gives to one that can be measured.
 
-use std::fs::File;
+use std::{fs::File, io::ErrorKind};
 
 use anyhow::{Result, anyhow};
 
@@ -32,8 +32,11 @@ impl Thread {
             return Err(gone());
         }
         let process = Process::resolve(tid)?;
-        let stat =
-            File::open(format!("/proc/{}/task/{tid}/stat", process.pid)).map_err(|_| gone())?;
+        let path = format!("/proc/{}/task/{tid}/stat", process.pid);
+        let stat = File::open(&path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => gone(),
+            _ => anyhow!(error).context(format!("cannot open {path}")),
+        })?;
         let mut thread = Self { tid, process, comm: String::new(), stat };
         thread.comm = thread.stat().ok_or_else(gone)?.comm;
         Ok(thread)
