@@ -1,5 +1,5 @@
-//! The signals that the process was started with ignored, or not, and the limit of its stack: a command that
-//! it runs gets the same, whatever Rust's runtime or this program has changed. And the capabilities that a
+//! Whether the process was started with a stdout; the signals that were ignored, or not, and the limits of its
+//! stack and its open files: a command that it runs gets the same, whatever Rust's runtime or this program has changed. And the capabilities that a
 //! thread gets from the one that starts it.
 
 use std::{
@@ -20,6 +20,9 @@ static PIPE: AtomicBool = AtomicBool::new(false);
 /// Whether SIGXFSZ was ignored.
 static FILE_SIZE: AtomicBool = AtomicBool::new(false);
 
+/// Whether stdout was closed. Rust's runtime opens `/dev/null` in its place.
+static NO_STDOUT: AtomicBool = AtomicBool::new(false);
+
 /// Called before Rust's runtime is there.
 #[used]
 #[unsafe(link_section = ".init_array")]
@@ -28,6 +31,14 @@ static BEFORE_MAIN: extern "C" fn() = before_main;
 extern "C" fn before_main() {
     PIPE.store(is_ignored(SIGPIPE), Relaxed);
     FILE_SIZE.store(is_ignored(SIGXFSZ), Relaxed);
+    // SAFETY: takes two integers.
+    let flags = unsafe { libc::fcntl(libc::STDOUT_FILENO, libc::F_GETFD) };
+    NO_STDOUT.store(flags == -1, Relaxed);
+}
+
+/// Whether the process was started without a stdout.
+pub fn has_no_stdout() -> bool {
+    NO_STDOUT.load(Relaxed)
 }
 
 /// Lets a write beyond the limit of a file's size fail rather than kill the process.
@@ -64,11 +75,27 @@ pub fn raise_stack_limit() -> Result<()> {
     Ok(())
 }
 
-/// Ignores what was ignored before, and nothing else, and restores the limit of the stack. Makes system calls
-/// only: it is for a child between fork and exec.
+/// The soft and the hard limit of open files before the former was raised.
+static FILES: OnceLock<(u64, u64)> = OnceLock::new();
+
+/// Raises the limit of open files to `needed`. `false`: that is not allowed.
+pub fn raise_open_files(needed: u64) -> bool {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return false };
+    if hard < needed || setrlimit(Resource::RLIMIT_NOFILE, needed, hard).is_err() {
+        return false;
+    }
+    let _ = FILES.set((soft, hard));
+    true
+}
+
+/// Ignores what was ignored before, and nothing else, and restores the limits. Makes system calls only: it is
+/// for a child between fork and exec.
 pub(crate) fn restore() {
-    if let Some((soft, hard)) = STACK.get() {
-        let _ = setrlimit(Resource::RLIMIT_STACK, *soft, *hard);
+    let limits = [(Resource::RLIMIT_STACK, &STACK), (Resource::RLIMIT_NOFILE, &FILES)];
+    for (resource, limit) in limits {
+        if let Some((soft, hard)) = limit.get() {
+            let _ = setrlimit(resource, *soft, *hard);
+        }
     }
     for (signal, was_ignored) in [(SIGPIPE, &PIPE), (SIGXFSZ, &FILE_SIZE)] {
         set(signal, if was_ignored.load(Relaxed) { SIG_IGN } else { SIG_DFL });

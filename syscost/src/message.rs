@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::{decode::printable::printable, writer::Writer};
+use crate::{decode::printable::printable, inherited::has_no_stdout, writer::Writer};
 
 /// How much may wait for a reader of stderr, bytes.
 const ROOM: usize = 64 * 1024;
@@ -61,6 +61,9 @@ pub fn finish() {
 /// # Errors
 /// When it cannot be written for another reason.
 pub fn print(text: &str) -> Result<()> {
+    if has_no_stdout() {
+        return Err(no_stdout()).context("cannot write the output");
+    }
     let mut out = stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
@@ -68,11 +71,19 @@ pub fn print(text: &str) -> Result<()> {
     }
 }
 
-/// Stdout, as a file of our own.
+/// As the kernel says it.
+fn no_stdout() -> io::Error {
+    io::Error::from_raw_os_error(libc::EBADF)
+}
+
+/// Stdout, as a file of our own. If there is none, nothing can be written to it.
 ///
 /// # Errors
 /// When there is no descriptor left.
 pub fn stdout_file() -> io::Result<File> {
+    if has_no_stdout() {
+        return File::open("/dev/null");
+    }
     stdout().as_fd().try_clone_to_owned().map(File::from)
 }
 

@@ -24,6 +24,7 @@ const COMMAND_EXIT_CODES: &str = "\
 EXIT CODES
   0      ok; also when the processes exit or you quit
   1      tracing failed, or the output could not be written
+         and the command has not failed itself
   2      the arguments make no sense
   126    the command cannot be executed
   127    the command was not found

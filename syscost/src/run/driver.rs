@@ -13,7 +13,10 @@ use super::{
     schedule::{Moment, Pace, Schedule},
     signals::Signals,
 };
-use crate::{sample::Sample, source::Source};
+use crate::{
+    sample::Sample,
+    source::{Last, Source},
+};
 
 /// What is done with the samples: printed, or shown on a screen.
 pub(super) trait Program {
@@ -163,7 +166,9 @@ impl<S: Source> Driver<S> {
 
     fn next(&self, schedule: &Schedule) -> Instant {
         let keeping = self.keeper.as_ref().map(Keeper::next);
-        let keeping = keeping.filter(|at| schedule.has_time_for(*at, Keeper::TAKES));
+        // One that is late begins now.
+        let begins = |at: &Instant| (*at).max(Instant::now());
+        let keeping = keeping.filter(|at| schedule.has_time_for(begins(at), Keeper::TAKES));
         keeping.map_or(schedule.next(), |at| at.min(schedule.next()))
     }
 
@@ -193,16 +198,14 @@ impl<S: Source> Driver<S> {
 
     /// Hands the last sample to the program: where the source has none, the latest one.
     fn end<P: Program>(&mut self, program: &mut P) -> Result<()> {
-        let last = match (self.source.finish(), self.latest.take()) {
-            (Ok(last), _) => Ok(last),
-            (Err(error), Some(latest)) => {
-                program.on_end(latest)?;
-                return Err(error);
-            }
-            (Err(error), None) => Err(error),
+        let Last { sample, error } = match (self.source.finish(), self.latest.take()) {
+            (Ok(last), _) => last,
+            (Err(error), Some(sample)) => Last { sample, error: Some(error) },
+            (Err(error), None) => return Err(error),
         };
         program.on_diagnostics(self.source.diagnostics());
-        program.on_end(last?)
+        program.on_end(sample)?;
+        error.map_or(Ok(()), Err)
     }
 }
 
@@ -210,7 +213,7 @@ impl<S: Source> Driver<S> {
 mod tests {
     use std::{future::pending, time::Duration};
 
-    use anyhow::bail;
+    use anyhow::{Error, bail};
 
     use super::*;
     use crate::{run::signals::Signals, sample::Detail, view::fixture};
@@ -220,6 +223,8 @@ mod tests {
         readings: u64,
         fails_at: u64,
         finishes: bool,
+        /// What is said to be missing in the last one.
+        lacks: Option<&'static str>,
     }
 
     impl Failing {
@@ -258,11 +263,12 @@ mod tests {
             Ok(0.0)
         }
 
-        fn finish(&mut self) -> Result<Sample> {
+        fn finish(&mut self) -> Result<Last> {
             if !self.finishes {
                 bail!("nor the last time");
             }
-            Ok(self.read())
+            let error = self.lacks.map(Error::msg);
+            Ok(Last { sample: self.read(), error })
         }
     }
 
@@ -321,7 +327,7 @@ mod tests {
 
     #[test]
     fn an_error_comes_after_what_was_measured_until_then() {
-        let source = Failing { readings: 0, fails_at: 4, finishes: true };
+        let source = Failing { readings: 0, fails_at: 4, finishes: true, lacks: None };
         let (result, log) = run(source, None);
         assert_eq!(result.unwrap_err().to_string(), "the kernel does not tell");
         assert_eq!((log.intervals, log.end), (vec![2, 3], Some(5)));
@@ -329,7 +335,7 @@ mod tests {
 
     #[test]
     fn where_the_source_ends_with_an_error_the_latest_sample_is_the_last_one() {
-        let source = Failing { readings: 0, fails_at: 3, finishes: false };
+        let source = Failing { readings: 0, fails_at: 3, finishes: false, lacks: None };
         let (result, log) = run(source, None);
         assert_eq!(result.unwrap_err().to_string(), "the kernel does not tell");
         assert_eq!((log.intervals, log.end), (vec![2], Some(2)));
@@ -337,9 +343,18 @@ mod tests {
 
     #[test]
     fn the_end_is_the_last_interval() {
-        let source = Failing { readings: 0, fails_at: u64::MAX, finishes: true };
+        let source = Failing { readings: 0, fails_at: u64::MAX, finishes: true, lacks: None };
         let (result, log) = run(source, Some(Duration::from_millis(10)));
         assert_eq!(result.unwrap(), End::Time);
+        assert_eq!((log.intervals, log.end), (vec![], Some(2)));
+    }
+
+    #[test]
+    fn what_is_missing_in_the_last_sample_is_told_after_it() {
+        let lacks = Some("the groups are gone");
+        let source = Failing { readings: 0, fails_at: u64::MAX, finishes: true, lacks };
+        let (result, log) = run(source, Some(Duration::from_millis(10)));
+        assert_eq!(result.unwrap_err().to_string(), "the groups are gone");
         assert_eq!((log.intervals, log.end), (vec![], Some(2)));
     }
 }

@@ -1,26 +1,45 @@
 //! How many files may be open at a time.
 
 use anyhow::{Result, bail};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{Resource, getrlimit};
+
+use crate::{
+    cli::{Plan, TargetPlan},
+    inherited,
+};
 
 /// What attaching takes at most, with room to spare: maps, programs, links, and what is open anyway.
-/// Each process or thread that is given takes a few more.
-const NEEDED: u64 = 96;
+const NEEDED: u64 = 160;
 
-/// Raises the limit as far as it goes, so that nothing is left out for want of a descriptor.
+/// What each process or thread that is given takes: its pidfd, once more to wait for it, what `/proc` says of it,
+/// and of its process, and its CPU time.
+const NEEDED_FOR_EACH: u64 = 5;
+
+/// Raises the limit as far as it takes for `plan`, so that nothing is left out for want of a descriptor.
 ///
 /// # Errors
-/// When that is not enough.
-pub(super) fn raise_limit() -> Result<()> {
+/// When that is more than is allowed.
+pub(super) fn raise_limit(plan: &Plan) -> Result<()> {
+    let needed = NEEDED + NEEDED_FOR_EACH * given(plan);
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return Ok(()) };
-    // A command that is started inherits the limit: it is left alone where it is enough.
-    if soft >= NEEDED {
-        return Ok(());
-    }
-    if hard < NEEDED || setrlimit(Resource::RLIMIT_NOFILE, NEEDED, hard).is_err() {
+    if soft < needed && !inherited::raise_open_files(needed) {
         bail!(
-            "only {hard} files may be open at a time: raise the limit to at least {NEEDED} (ulimit -n {NEEDED})"
+            "only {hard} files may be open at a time: raise the limit to at least {needed} (ulimit -n {needed})"
         );
     }
     Ok(())
+}
+
+/// How many processes or threads are given.
+fn given(plan: &Plan) -> u64 {
+    let target = match plan {
+        Plan::Top(plan) => plan.target.as_ref(),
+        Plan::Stat(plan) => Some(&plan.target),
+        _ => None,
+    };
+    match target {
+        Some(TargetPlan::Processes { pids, .. }) => pids.len() as u64,
+        Some(TargetPlan::Threads(tids)) => tids.len() as u64,
+        _ => 1,
+    }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow};
 use nix::sys::signal::Signal;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 
 use super::{
     attach,
@@ -20,6 +20,7 @@ use super::{
     request,
     schedule::Pace,
     signals::{Signals, exit_code},
+    watch::notes,
 };
 use crate::{
     cli::{ColorChoice, Format, StatPlan, exit},
@@ -50,6 +51,9 @@ pub(super) async fn run(plan: &StatPlan) -> Result<u8> {
         let waiting = if subject.why_empty == Some(WhyEmpty::NoProcess) { "; waiting" } else { "" };
         message::say(format_args!("{why}{waiting}"));
     }
+    for note in notes(&source) {
+        message::say(note);
+    }
     let until = if plan.duration.is_none() { "; Ctrl-C ends it" } else { "" };
     message::say(format_args!("attached to {} ({}){until}", subject.name, subject.detail));
     let mut child = Child::release(command, &mut source)?;
@@ -75,9 +79,10 @@ pub(super) async fn run(plan: &StatPlan) -> Result<u8> {
     let code = child.wait(&mut signals, false).await;
     ended?;
     Ok(match (written, signal) {
-        (Err(_), _) => exit::TRACING_FAILED,
+        // What the command says of itself is never hidden.
+        (Err(_), _) if code == exit::OK => exit::TRACING_FAILED,
         (Ok(()), Some(signal)) if !child.is_there() => exit_code(signal),
-        (Ok(()), _) => code,
+        _ => code,
     })
 }
 
@@ -161,6 +166,9 @@ const ROOM: usize = 256 * 1024;
 /// How long to wait, after a signal, for a reader that does not read.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// The same after a second signal: what is written to a file, or read, takes no longer.
+const LITTLE_PATIENCE: Duration = Duration::from_millis(200);
+
 /// Writes the numbers in the form that was asked for.
 struct Output {
     format: Format,
@@ -214,20 +222,23 @@ impl Output {
         Ok(())
     }
 
-    /// Waits until everything is written. A signal ends the wait; `ended_by` is one that came before.
+    /// Waits until everything is written. After a signal, no longer than the reader reads; `ended_by` is one
+    /// that came before.
     async fn finish(&self, ended_by: Option<Signal>, signals: &mut Signals) -> Result<()> {
-        let mut pending = usize::MAX;
+        let mut patience = ended_by.map(|_| PATIENCE);
+        let (mut pending, mut since) = (usize::MAX, Instant::now());
         while !self.writer.has_failed() && self.writer.pending() > 0 {
-            // As long as it reads it may take its time.
-            let is_stuck = self.writer.pending() == pending;
-            pending = self.writer.pending();
-            if is_stuck && ended_by.is_some() {
+            if self.writer.pending() != pending {
+                (pending, since) = (self.writer.pending(), Instant::now());
+            }
+            let give_up = patience.map(|patience| since + patience);
+            if give_up.is_some_and(|give_up| give_up <= Instant::now()) {
                 return Err(unread(pending));
             }
             tokio::select! {
                 () = self.writer.idle() => {}
-                _ = signals.next() => return Err(unread(self.writer.pending())),
-                () = sleep(PATIENCE) => {}
+                _ = signals.next() => patience = Some(LITTLE_PATIENCE),
+                () = sleep_until(give_up.unwrap_or(Instant::now() + PATIENCE)) => {}
             }
         }
         match self.writer.error() {

@@ -50,6 +50,9 @@ pub(super) fn notes(source: &Live) -> Vec<String> {
         Hooks::Raw { tells_abi: false, .. } => {
             vec!["no kernel BTF: 32-bit calls are shown as 64-bit ones".to_owned()]
         }
+        Hooks::Raw { forced: false, .. } => {
+            vec!["raw hooks, which tell less: see `syscost check`".to_owned()]
+        }
         Hooks::Btf { because: Some(_) } => {
             vec!["calls can be lost here: see `syscost check`".to_owned()]
         }
