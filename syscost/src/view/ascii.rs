@@ -8,7 +8,8 @@ pub fn ascii(character: char) -> char {
         c if c.is_ascii() => c,
         '·' | '•' => '.',
         '–' | '─' => '-',
-        '…' => '~',
+        // As ps and top mark names that are cut.
+        '…' => '+',
         '≈' | '±' => '~',
         '×' => 'x',
         'µ' => 'u',
@@ -43,7 +44,7 @@ mod tests {
 
     #[test]
     fn each_character_has_one_that_stands_for_it() {
-        assert_eq!(text("≈1.9µs – 5 × … größe\n"), "~1.9us - 5 x ~ gr??e\n");
+        assert_eq!(text("≈1.9µs – 5 × … größe\n"), "~1.9us - 5 x + gr??e\n");
         assert_eq!(text("plain ASCII\t"), "plain ASCII\t");
     }
 }

@@ -51,7 +51,7 @@ struct Report<'a> {
     target_exited: bool,
     syscalls_omitted: usize,
     groups_omitted: usize,
-    groups_behind: Option<u64>,
+    groups_behind: Option<i64>,
     read_ns: u64,
     detail: &'static str,
     one_in: u32,

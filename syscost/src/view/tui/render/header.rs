@@ -179,7 +179,7 @@ fn status(ui: &UiState, live: &Live, brevity: Brevity) -> Line<'static> {
         // A paused screen of a process that has exited would not change otherwise either.
         states.truncate(1);
     }
-    match why_inexact(live) {
+    match why_inexact(live, ui.window) {
         None if live.model(ui.window).trust.sampled => {
             let sampled = if brevity.dense { "≈" } else { "≈ SAMPLED" };
             states.push((sampled.to_owned(), theme.alarm));
@@ -187,7 +187,10 @@ fn status(ui: &UiState, live: &Live, brevity: Brevity) -> Line<'static> {
         None if brevity.no_exact => {}
         None => states.push(("EXACT".to_owned(), theme.good)),
         Some(why) if !brevity.no_why => states.push((format!("INEXACT: {why}"), theme.alarm)),
-        Some(_) if brevity.no_exact => states.push((">=".to_owned(), theme.alarm)),
+        Some(_) if brevity.no_exact => {
+            let mark = if live.model(ui.window).trust.guessed { "≈" } else { ">=" };
+            states.push((mark.to_owned(), theme.alarm));
+        }
         Some(_) => states.push(("INEXACT".to_owned(), theme.alarm)),
     }
     let mut line = Line::default();
@@ -201,8 +204,8 @@ fn status(ui: &UiState, live: &Live, brevity: Brevity) -> Line<'static> {
     line
 }
 
-fn why_inexact(live: &Live) -> Option<String> {
-    let losses = live.since_attach.ledger.losses();
+fn why_inexact(live: &Live, window: Window) -> Option<String> {
+    let losses = live.model(window).ledger.losses();
     let why: Vec<String> = losses.into_iter().map(|loss| loss.describe()).collect();
     if why.is_empty() { None } else { Some(why.join(", ")) }
 }
@@ -340,8 +343,9 @@ fn draw_notes(page: &mut Page<'_>, ui: &UiState, live: &Live, y: u16) {
         None => missing::parts(model).map(|why| (why, theme.mark)),
     });
     notes.extend(blind::notes(model).into_iter().map(|note| (note, theme.mark)));
-    if let Some(why) = why_inexact(live).filter(|_| !Identity::fit(page, ui, live).why) {
-        notes.push((format!(">= is a lower bound: {why}"), theme.mark));
+    if let Some(why) = why_inexact(live, ui.window).filter(|_| !Identity::fit(page, ui, live).why) {
+        let mark = if model.trust.guessed { "≈ is an estimate" } else { ">= is a lower bound" };
+        notes.push((format!("{mark}: {why}"), theme.mark));
     }
     notes.extend(live.notes.iter().map(|note| (printable(note).into_owned(), theme.dim)));
     // What has just happened comes before what measuring costs, which there is room for or not.
@@ -381,7 +385,11 @@ fn costs(model: &Model, window: Window, room: usize) -> Vec<String> {
 /// and a short form, both with their spread.
 fn boundary(model: &Model, window: Window) -> Vec<String> {
     let Some(crossing) = model.basis().telling_crossing_ns() else { return Vec::new() };
-    let at_least = if model.ledger.exact() { "" } else { ">=" };
+    let (at_least, mark) = match () {
+        () if model.ledger.guessed() => ("", "≈"),
+        () if model.ledger.exact() => ("", ""),
+        () => (">=", ">="),
+    };
     let (calls, unit) = match window {
         Window::Interval => (model.basis().per_sec(model.total.calls), "/s"),
         Window::SinceAttach => (model.total.calls as f64, ""),
@@ -392,7 +400,7 @@ fn boundary(model: &Model, window: Window) -> Vec<String> {
     };
     let (cost, each) = (format::ns_f64(calls * crossing.median), format::spread(crossing));
     vec![
-        format!("boundary ≈ {at_least}{cost}{unit} ({at_least}{number} × {each})"),
+        format!("boundary ≈ {at_least}{cost}{unit} ({mark}{number} × {each})"),
         format!("boundary ≈ {at_least}{}{unit}", format::spread(crossing.times(calls))),
     ]
 }

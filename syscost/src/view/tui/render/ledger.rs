@@ -59,8 +59,12 @@ fn verdict(theme: &Theme, live: &Live, width: u16) -> Vec<Line<'static>> {
         (text.to_owned(), theme.good)
     } else {
         let why: Vec<String> = losses.into_iter().map(|loss| loss.describe()).collect();
-        let text =
-            format!("Since tracing began: {}. Numbers with >= are lower bounds.", why.join(", "));
+        let marked = if live.since_attach.trust.guessed {
+            "Numbers with ≈ are estimates."
+        } else {
+            "Numbers with >= are lower bounds."
+        };
+        let text = format!("Since tracing began: {}. {marked}", why.join(", "));
         (text, theme.mark)
     };
     wrap(&text, usize::from(width).saturating_sub(2).max(10))
@@ -149,12 +153,17 @@ fn parts(ledger: &Ledger) -> [(&'static str, Vec<Entry>); 4] {
                 loss(
                     "ends guessed",
                     Some(ledger.restarts_guessed),
-                    "interrupted calls that may count as two",
+                    "of interrupted calls: each may count as one too many",
                 ),
                 loss(
                     "not followed",
                     Some(ledger.targets_full),
                     "children: no room for more processes",
+                ),
+                loss(
+                    "read in part",
+                    Some(ledger.recording),
+                    "calls recorded while they were read; the next reading has all of them",
                 ),
                 loss(
                     "wrapped",

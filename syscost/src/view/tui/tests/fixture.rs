@@ -150,6 +150,7 @@ fn open_calls(at_ns: u64) -> Option<Vec<OpenCallSample>> {
         abi: AbiClass::Native,
         nr,
         entered_at_ns: age_ns.map(|age_ns| at_ns - age_ns),
+        sampled_out: false,
         args: [3, 0x7ffd_1234_5678, 512, u64::MAX, 0, 0],
         runnable,
         interrupted: false,
