@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use syscost::{
     filter::Filter,
@@ -20,6 +21,7 @@ use crate::{
         task_storage,
     },
     running::Running,
+    threads::{await_asleep_in, signal},
 };
 
 /// A measurement within a budget, an interval at a time.
@@ -190,6 +192,35 @@ fn calls_sampled_at_several_rates_are_weighted_and_counted() {
         assert_eq!(matched - stood_for + left_out, made, "{hooks}");
         // Some stood for 256.
         assert!(stood_for > 15 * sampled && stood_for % 15 == 0, "{stood_for}, {sampled}");
+    }
+}
+
+/// A call that another one of a sample stands for stays one when it goes on, though sampling has ended.
+#[test]
+fn a_call_that_is_sampled_out_counts_nowhere_when_it_goes_on() {
+    for hooks in seeing_hooks() {
+        let mut target = Target::start(&["handled", "restart"]);
+        let pid = target.pid();
+        let filter = Filter::everything().with_calls("readv").expect("a filter");
+        let request = Request { hooks: choice(&hooks), filter, ..Request::process(pid) };
+        let mut probe = Probe::attach(&request).expect("it attaches");
+        // One of a million is measured: not this one.
+        probe.set_detail(Detail::Sampling(1 << 20)).expect("it is there");
+        target.begin();
+        await_asleep_in(pid, pid, libc::SYS_readv);
+        probe.set_detail(Detail::Full).expect("it is there");
+        signal(&target, Signal::SIGUSR1);
+        await_asleep_in(pid, pid, libc::SYS_read);
+        target.begin();
+        await_asleep_in(pid, pid, libc::SYS_readv);
+        target.begin();
+        assert_eq!(target.line(), "done");
+        probe.detach();
+        assert_eq!(counter(&mut probe, Counter::SampledOut), 1, "{hooks}");
+        assert_eq!(counter(&mut probe, Counter::Matched), 0, "{hooks}");
+        // The `read` that it waited in.
+        assert_eq!(counter(&mut probe, Counter::OpenAtAttach), 1, "{hooks}");
+        target.end();
     }
 }
 

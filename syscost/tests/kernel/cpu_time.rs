@@ -1,6 +1,8 @@
 //! How much CPU time the target used, inside calls and outside: what the kernel's accounts say, for every
 //! kind of target, alive or not.
 
+use std::process::{Command, Stdio};
+
 use syscost::{
     probe::{Probe, Request},
     reading::Reading,
@@ -10,9 +12,11 @@ use syscost::{
 use crate::{
     cgroup::Cgroup,
     harness::{
-        Measured, Stat, Target, announce, choice, emulated, run, seeing_hooks, skipped, syscost,
-        task_storage,
+        CALIBRATION, Measured, Stat, Target, announce, choice, emulated, eventually, installed,
+        run, seeing_hooks, skipped, syscost, task_storage,
     },
+    running::Running,
+    threads::thread_ns,
     users::Everybodys,
 };
 
@@ -75,6 +79,34 @@ fn of_a_process_with_threads_while_it_lives_and_once_it_has_exited() {
             };
             assert_used(&format!("{hooks}, exited: {exits}"), &measured, family, stolen);
         }
+    }
+}
+
+/// A PID namespace beside this one has processes of the same depth, and none of its.
+#[test]
+fn of_no_process_in_another_pid_namespace() {
+    if !installed("unshare") {
+        return skipped("no unshare");
+    }
+    let program = env!("CARGO_BIN_EXE_syscost-target");
+    let namespace = ["--pid", "--fork", "--kill-child", "--mount-proc"];
+    let mut beside = Command::new("unshare");
+    beside.args(namespace).args([program, "burn-at-once", "600000"]);
+    let beside = Running::start(beside.stdin(Stdio::null()));
+    let pid = beside.pid();
+    eventually("it computes beside", || {
+        let child = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        let child = child.ok().and_then(|pids| pids.trim().parse().ok());
+        child.is_some_and(|child| thread_ns(child) > 50_000_000)
+    });
+    for hooks in seeing_hooks() {
+        let syscost = env!("CARGO_BIN_EXE_syscost");
+        let args = ["stat", "--json", "-d", "300ms", "--comm", "syscost-target", "--hooks", &hooks];
+        let mut inside = Command::new("unshare");
+        let ended = run(inside.args(namespace).arg(syscost).args(args).envs([CALIBRATION]));
+        let measured = Measured(serde_json::from_str(&ended.stdout).expect(&ended.stderr));
+        assert_eq!(measured.0["cpu_ns"], 0, "{hooks}: nobody of that name is in there");
+        assert_eq!(measured.rows().count(), 0, "{hooks}");
     }
 }
 
@@ -156,8 +188,7 @@ fn of_all_of_a_name() {
         let name = format!("burner-{}", std::process::id());
         let program = folder.join(&name);
         std::fs::copy(env!("CARGO_BIN_EXE_syscost-target"), &program).expect("a copy");
-        let mut target =
-            Target::spawn_by(&mut std::process::Command::new(&program), &["burn", "1", "1", "150"]);
+        let mut target = Target::spawn_by(&mut Command::new(&program), &["burn", "1", "1", "150"]);
         assert_eq!(target.line(), "ready");
         let stat = Stat::start(&["--comm", &name, "--hooks", &hooks]);
         target.begin();

@@ -67,6 +67,22 @@ fn children_forked_while_attaching_are_measured_once_each() {
     }
 }
 
+/// Whoever is taken in while attaching is taken out when it ends: its PID may be another's soon.
+#[test]
+fn children_that_end_while_attaching_do_not_stay() {
+    let times = if emulated() { 2 } else { 6 };
+    for hooks in hooks().iter().flat_map(|hooks| (0..times).map(move |_| hooks)) {
+        let mut target = Target::start(&["mayflies"]);
+        let stat = Stat::attach(target.pid(), &["--hooks", hooks, "-f"]);
+        target.begin();
+        assert_eq!(target.line(), "done");
+        target.end();
+        let measured = stat.finish();
+        measured.assert_exact();
+        assert_eq!(measured.0["target_exited"], true, "{hooks}");
+    }
+}
+
 #[test]
 fn the_measurement_ends_with_the_last_child_that_existed() {
     for hooks in hooks() {

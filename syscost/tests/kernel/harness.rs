@@ -3,6 +3,7 @@
 
 use std::{
     io::Write,
+    os::unix::process::CommandExt as _,
     path::Path,
     process::{Command, Stdio},
 };
@@ -337,6 +338,14 @@ pub(crate) fn syscost() -> Command {
 pub(crate) fn syscost_at(path: &Path) -> Command {
     let mut command = Command::new(path);
     command.env_remove("NO_COLOR").env(CALIBRATION.0, CALIBRATION.1);
+    // SAFETY: only a system call between fork and exec.
+    unsafe {
+        // As a person starts it, not as nohup has started the tests.
+        command.pre_exec(|| {
+            libc::signal(libc::SIGHUP, libc::SIG_DFL);
+            Ok(())
+        });
+    }
     command
 }
 

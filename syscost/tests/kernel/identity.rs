@@ -56,6 +56,27 @@ fn a_leader_ends_when_another_thread_execs_and_takes_its_tid() {
     }
 }
 
+/// The account of its CPU time that `/proc` has under its tid is the other thread's then.
+#[test]
+fn a_leaders_cpu_time_does_not_become_that_of_the_thread_that_takes_its_tid() {
+    for hooks in hooks() {
+        let mut target = Target::spawn(&["burn-then-exec-by-thread", "300"]);
+        let _tid = target.line();
+        assert_eq!(target.line(), "ready");
+        let stat = Stat::start(&["-t", &target.pid().to_string(), "--hooks", &hooks]);
+        target.begin();
+        assert_eq!(target.line(), "ready");
+        let measured = stat.finish();
+        let cpu_ns = measured.0["cpu_ns"].as_u64().expect("it is known");
+        assert!(cpu_ns < 150_000_000, "{hooks}: {cpu_ns}, of which the leader has next to nothing");
+        if hooks == "raw" {
+            assert_eq!(measured.0["cpu_exact"], false, "read last before its end");
+        }
+        target.work();
+        target.end();
+    }
+}
+
 #[test]
 fn a_leader_that_ends_before_other_threads_ends_the_measurement() {
     for hooks in hooks() {

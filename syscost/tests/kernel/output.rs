@@ -2,8 +2,8 @@
 
 use std::{
     fs::File,
-    io::{BufRead, BufReader, Read, Write},
-    os::fd::AsRawFd,
+    io::{BufRead, BufReader, Write},
+    os::{fd::AsRawFd, unix::process::CommandExt},
     process::{Child, ExitStatus, Stdio},
 };
 
@@ -13,8 +13,9 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::harness::{
-    Measured, Stat, Target, await_unloaded, eventually, programs_of, run, syscost,
+use crate::{
+    harness::{Measured, Stat, Target, await_unloaded, eventually, programs_of, run, syscost},
+    running::Running,
 };
 
 #[test]
@@ -104,6 +105,19 @@ fn output_that_cannot_be_written_is_an_error_unless_its_reader_went_away() {
             assert_eq!(output.status.code(), Some(code), "{args:?}: {stderr}");
             assert_eq!(stderr.contains("cannot write the output"), code == 1, "{stderr}");
         }
+        let mut command = syscost();
+        command.args(args).stdin(Stdio::null()).stdout(Stdio::null());
+        // SAFETY: only a system call between fork and exec.
+        unsafe {
+            command.pre_exec(|| {
+                libc::close(libc::STDOUT_FILENO);
+                Ok(())
+            });
+        }
+        let output = command.output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {stderr}");
+        assert!(stderr.contains("cannot write the output: Bad file descriptor"), "{stderr}");
     }
 }
 
@@ -118,13 +132,16 @@ fn a_command_runs_and_its_status_is_passed_on_where_stderr_takes_nothing() {
 }
 
 /// A measurement of the whole host whose output is not read.
-fn unread(args: &[&str]) -> (Child, File) {
+fn unread(args: &[&str]) -> (Running, File) {
     let (read, write) = nix::unistd::pipe().unwrap();
     // A page, so that it is full soon, also on a slow machine.
     nix::fcntl::fcntl(&write, nix::fcntl::FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
     let mut command = syscost();
     command.args(["stat", "-a", "-i", "10ms", "--json"]).args(args);
-    let child = command.stdin(Stdio::null()).stdout(write).stderr(Stdio::piped()).spawn().unwrap();
+    command.stdin(Stdio::null()).stdout(write).stderr(Stdio::piped());
+    let running = Running::start(&mut command);
+    // Ours of its end.
+    drop(command);
     let read = File::from(read);
     eventually("the pipe is full", || {
         let mut waiting: libc::c_int = 0;
@@ -132,7 +149,7 @@ fn unread(args: &[&str]) -> (Child, File) {
         unsafe { libc::ioctl(read.as_raw_fd(), libc::FIONREAD, &raw mut waiting) };
         waiting >= 4_000
     });
-    (child, read)
+    (running, read)
 }
 
 fn wait(child: &mut Child) -> ExitStatus {
@@ -147,15 +164,13 @@ fn wait(child: &mut Child) -> ExitStatus {
 #[test]
 fn a_reader_that_does_not_read_keeps_no_signal_from_ending_it() {
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-        let (mut child, read) = unread(&[]);
-        let pid = Pid::from_raw(child.id() as i32);
+        let (mut running, read) = unread(&[]);
+        let pid = Pid::from_raw(running.pid() as i32);
         let programs = programs_of(pid);
         kill(pid, signal).unwrap();
         // Nobody pays while the reader is waited for.
         await_unloaded(&programs);
-        let status = wait(&mut child);
-        let mut notes = String::new();
-        child.stderr.take().unwrap().read_to_string(&mut notes).unwrap();
+        let (status, notes) = (running.wait(), running.rest_of_errors());
         assert_eq!(status.code(), Some(1), "{signal}: {notes}");
         assert!(notes.contains("is not being read"), "{notes}");
         drop(read);
@@ -164,9 +179,9 @@ fn a_reader_that_does_not_read_keeps_no_signal_from_ending_it() {
 
 #[test]
 fn a_reader_that_is_late_gets_every_call_in_longer_intervals() {
-    let (mut child, read) = unread(&["-d", "1500ms"]);
+    let (mut running, read) = unread(&["-d", "1500ms"]);
     let lines: Vec<_> = BufReader::new(read).lines().map(Result::unwrap).collect();
-    assert!(wait(&mut child).success());
+    assert!(running.wait().success());
     let windows = lines.iter().map(|line| Measured(serde_json::from_str(line).expect("JSON")));
     let windows: Vec<_> = windows.collect();
     let ns = |one: &Measured, field: &str| one.0[field].as_u64().unwrap();
@@ -209,7 +224,11 @@ fn a_full_disk_is_told_while_the_command_runs() {
     assert!(said.unwrap().unwrap().contains("No space left"));
     assert_eq!(child.try_wait().unwrap(), None, "the command runs");
     child.stdin.take().unwrap().write_all(b"go on\n").unwrap();
-    assert_eq!(wait(&mut child).code(), Some(1));
+    assert_eq!(wait(&mut child).code(), Some(7), "the command's own");
+    // Where the command has nothing to say, that is.
+    let mut command = syscost();
+    command.args(["stat", "--", "true"]).stdin(Stdio::null()).stdout(full()).stderr(Stdio::null());
+    assert_eq!(command.status().unwrap().code(), Some(1));
 }
 
 /// As the caller had it: what is ignored, and what is blocked.

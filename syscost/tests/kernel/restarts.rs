@@ -15,7 +15,7 @@ use syscost_common::{kind::AbiClass, ledger::Counter};
 
 use crate::{
     harness::{Measured, Stat, Target, choice, eventually, hooks, measure, seeing_hooks},
-    threads::{asleep_in, state},
+    threads::{asleep_in, await_asleep_in, signal, state, thread_ns},
 };
 
 const TIMES: u64 = 20;
@@ -153,7 +153,10 @@ fn a_call_that_a_handler_jumps_out_of_is_a_call() {
             for how in ["jump", "jump-mask", "jump-call", "jump-stack"] {
                 let measured = measure(&["abandoned", "20", how, call], &hooks);
                 let context = format!("{hooks} {call} {how}");
-                measured.assert_exact();
+                // That of the last one: a thousand calls deeper in the stack may be its handler's.
+                measured.assert_consistent();
+                assert_eq!(measured.ledger("restarts_guessed"), 1, "{context}");
+                assert_eq!(measured.0["exact"], false, "{context}");
                 assert_eq!(measured.count(call), TIMES, "{context}");
                 assert_eq!(measured.errors(call), 0, "{context}");
                 assert_eq!(measured.ledger("abandoned"), TIMES, "{context}");
@@ -162,7 +165,7 @@ fn a_call_that_a_handler_jumps_out_of_is_a_call() {
                 assert_eq!(measured.count("getpgid"), TIMES, "{context}");
                 let calls_first = matches!(how, "jump-call" | "jump-stack");
                 let first = if calls_first { TIMES } else { 0 };
-                assert_eq!(measured.count("getppid"), 1000 + first, "{context}");
+                assert_eq!(measured.count("getppid"), 1100 + first, "{context}");
             }
         }
     }
@@ -191,7 +194,8 @@ fn the_last_jump_leaves_no_call_in_flight() {
         target.work();
         await_end_of_input(&target);
         let measured = stat.stop();
-        measured.assert_exact();
+        measured.assert_consistent();
+        assert_eq!(measured.ledger("restarts_guessed"), 1, "the last, deeper in the stack");
         assert_eq!(measured.count("nanosleep"), 3, "{hooks}");
         assert_eq!(measured.ledger("in_flight"), 1);
         if let Some(open) = measured.0["in_flight"].as_array() {
@@ -199,6 +203,209 @@ fn the_last_jump_leaves_no_call_in_flight() {
             assert_eq!(names, ["read"], "{hooks}");
         }
         target.end();
+    }
+}
+
+/// It has ended although the thread makes no other call.
+#[test]
+fn a_call_that_failed_with_eintr_counts_at_once() {
+    for hooks in hooks() {
+        let mut target = Target::start(&["interrupted-then-computing"]);
+        let pid = target.pid();
+        let stat = Stat::attach(pid, &["--hooks", &hooks]);
+        target.begin();
+        await_asleep_in(pid, pid, libc::SYS_readv);
+        signal(&target, Signal::SIGUSR1);
+        let before = thread_ns(pid);
+        eventually("it computes", || thread_ns(pid) > before + 100_000_000);
+        let measured = stat.stop();
+        measured.assert_exact();
+        assert_eq!((measured.count("readv"), measured.errors("readv")), (1, 1), "{hooks}");
+        assert_eq!(measured.count("rt_sigreturn"), 1);
+        assert_eq!(measured.ledger("in_flight"), 0);
+        assert_eq!(measured.ledger("interrupted"), 0);
+        signal(&target, Signal::SIGUSR2);
+        assert_eq!(target.line(), "done");
+        target.end();
+    }
+}
+
+/// While its handler runs, a call is open. After a thousand calls that is no longer believed.
+#[test]
+fn a_call_whose_handler_makes_many_calls_is_guessed_to_be_abandoned() {
+    for hooks in hooks() {
+        let mut target = Target::start(&["handled", "late-reading"]);
+        let pid = target.pid();
+        let stat = Stat::attach(pid, &["--hooks", &hooks]);
+        target.begin();
+        await_asleep_in(pid, pid, libc::SYS_readv);
+        signal(&target, Signal::SIGUSR1);
+        await_asleep_in(pid, pid, libc::SYS_read);
+        target.begin();
+        await_asleep_in(pid, pid, libc::SYS_ppoll);
+        let measured = stat.stop();
+        measured.assert_consistent();
+        assert_eq!(measured.count("readv"), 1, "{hooks}: which has not ended");
+        assert_eq!(measured.ledger("restarts_guessed"), 1, "{hooks}");
+        assert_eq!(measured.0["exact"], false);
+        assert_eq!(measured.count("getppid"), 1500);
+        target.begin();
+        await_asleep_in(pid, pid, libc::SYS_readv);
+        target.begin();
+        assert_eq!(target.line(), "done");
+        target.end();
+    }
+}
+
+/// A handler can switch to a stack that lies above, and back: each call that it is assumed to have left is said
+/// to be a guess.
+#[test]
+fn calls_in_coroutines_whose_handlers_switch_away_are_guessed() {
+    for hooks in hooks() {
+        let measured = measure(&["coroutines", "6"], &hooks);
+        measured.assert_consistent();
+        assert_eq!(measured.ledger("restarts_guessed"), 6, "{hooks}");
+        assert_eq!(measured.0["exact"], false, "{hooks}");
+        assert_eq!(measured.count("getppid"), 6);
+    }
+}
+
+/// Handlers that jump, over and over, and others that return to the same place: nothing of it is guessed.
+#[test]
+fn handlers_that_return_after_others_have_jumped_prove_nothing_wrong() {
+    const TIMES: u64 = 200;
+    for hooks in hooks() {
+        let measured = measure(&["jump-and-return", &TIMES.to_string()], &hooks);
+        measured.assert_exact();
+        assert_eq!(measured.count("readv"), 2 * TIMES, "{hooks}");
+        assert_eq!(measured.ledger("abandoned"), TIMES, "{hooks}");
+    }
+}
+
+/// A debugger lets a thread that sleeps make calls, and puts its registers back (gdb's `call`).
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn a_sleep_in_which_a_debugger_makes_calls_is_one_sleep() {
+    // From a frame far below, and from one that no handler's could be as close as.
+    for (hooks, below) in hooks().iter().flat_map(|hooks| [8192, 64].map(|below| (hooks, below))) {
+        let mut target = Target::start(&["nap"]);
+        let pid = target.pid();
+        let stat = Stat::attach(pid, &["--hooks", hooks]);
+        target.begin();
+        await_asleep_in(pid, pid, libc::SYS_nanosleep);
+        debugger::call_getppid(pid, below);
+        await_asleep_in(pid, pid, libc::SYS_restart_syscall);
+        signal(&target, Signal::SIGUSR1);
+        assert_eq!(target.line(), "done");
+        target.end();
+        let measured = stat.finish();
+        measured.assert_consistent();
+        assert_eq!(measured.count("getppid"), 2, "{hooks}: the debugger's and the handler's");
+        assert_eq!(measured.count("nanosleep"), 1, "{hooks} {below}");
+        assert_eq!(measured.count("restart_syscall"), 0, "{hooks} {below}");
+        assert_eq!(measured.ledger("restarts_guessed"), 1, "{hooks} {below}");
+        assert_eq!(measured.0["exact"], false, "{hooks} {below}");
+    }
+}
+
+/// A tracer does not let an interrupted call go on, and says what came of it (`strace --inject`). The next one at
+/// the same place is another one.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn a_call_that_is_denied_when_it_goes_on_has_ended() {
+    for hooks in hooks() {
+        let mut target = Target::start(&["handled", "restart"]);
+        let pid = target.pid();
+        let stat = Stat::attach(pid, &["--hooks", &hooks]);
+        target.begin();
+        await_asleep_in(pid, pid, libc::SYS_readv);
+        debugger::deny(pid);
+        // The program makes it again.
+        await_asleep_in(pid, pid, libc::SYS_readv);
+        target.begin();
+        assert_eq!(target.line(), "done");
+        target.end();
+        let measured = stat.finish();
+        measured.assert_exact();
+        assert_eq!((measured.count("readv"), measured.errors("readv")), (2, 1), "{hooks}");
+        assert_eq!(measured.ledger("restarts"), 0, "{hooks}");
+        assert_eq!(measured.ledger("orphan_exits"), 1, "{hooks}");
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod debugger {
+    //! What a debugger does to a thread that waits in a call.
+
+    use std::{mem::MaybeUninit, ptr::null_mut};
+
+    /// Lets the process `pid`, which has one thread, call `getppid` with its stack pointer moved down by
+    /// `below` bytes, and go on with its own call.
+    pub(super) fn call_getppid(pid: u32, below: u64) {
+        let traced = Traced::stop(pid);
+        let own = traced.registers();
+        let mut call = own;
+        // No call to go on with.
+        call.orig_rax = u64::MAX;
+        call.rax = libc::SYS_getppid as u64;
+        call.rsp -= below;
+        // The `syscall` that it is in.
+        call.rip -= 2;
+        traced.set(call);
+        traced.go_on(libc::PTRACE_SINGLESTEP);
+        traced.set(own);
+        traced.request(libc::PTRACE_DETACH, null_mut());
+    }
+
+    /// Lets the call that the process waits in, when it goes on, fail with EAGAIN instead.
+    pub(super) fn deny(pid: u32) {
+        let traced = Traced::stop(pid);
+        // Until it is about to enter it again.
+        traced.go_on(libc::PTRACE_SYSCALL);
+        let mut registers = traced.registers();
+        registers.orig_rax = u64::MAX;
+        registers.rax = -i64::from(libc::EAGAIN) as u64;
+        traced.set(registers);
+        traced.request(libc::PTRACE_DETACH, null_mut());
+    }
+
+    /// A thread that this one traces.
+    struct Traced(libc::pid_t);
+
+    impl Traced {
+        fn stop(pid: u32) -> Self {
+            let traced = Self(pid as libc::pid_t);
+            traced.request(libc::PTRACE_ATTACH, null_mut());
+            traced.wait();
+            traced
+        }
+
+        fn request(&self, request: libc::c_uint, data: *mut libc::user_regs_struct) {
+            // SAFETY: the thread is traced by this one; `data` is null or a place for its registers.
+            let done = unsafe { libc::ptrace(request, self.0, null_mut::<u8>(), data) };
+            assert_eq!(done, 0, "{request}: {}", std::io::Error::last_os_error());
+        }
+
+        fn wait(&self) {
+            // SAFETY: waits for a thread that this one traces.
+            assert_eq!(unsafe { libc::waitpid(self.0, null_mut(), libc::__WALL) }, self.0);
+        }
+
+        fn go_on(&self, how: libc::c_uint) {
+            self.request(how, null_mut());
+            self.wait();
+        }
+
+        fn registers(&self) -> libc::user_regs_struct {
+            let mut registers = MaybeUninit::uninit();
+            self.request(libc::PTRACE_GETREGS, registers.as_mut_ptr());
+            // SAFETY: the kernel has filled it in.
+            unsafe { registers.assume_init() }
+        }
+
+        fn set(&self, mut registers: libc::user_regs_struct) {
+            self.request(libc::PTRACE_SETREGS, &raw mut registers);
+        }
     }
 }
 

@@ -2,7 +2,23 @@
 
 use std::fs;
 
-use crate::running::eventually;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use crate::{harness::Target, running::eventually};
+
+/// Sends a target a signal.
+pub(crate) fn signal(target: &Target, signal: Signal) {
+    kill(Pid::from_raw(target.pid() as i32), signal).expect("it is there");
+}
+
+/// The CPU time of a process's first thread, ns.
+pub(crate) fn thread_ns(pid: u32) -> u64 {
+    let accounts = fs::read_to_string(format!("/proc/{pid}/schedstat")).expect("it is there");
+    accounts.split(' ').next().and_then(|ns| ns.parse().ok()).expect("a number")
+}
 
 /// The number of the call in which a thread is asleep: off its CPU and out of the queue, or the kernel
 /// does not tell. `None` while it runs or could run.

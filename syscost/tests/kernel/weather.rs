@@ -4,6 +4,7 @@ use std::{
     collections::BTreeSet,
     os::unix::process::CommandExt,
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use nix::{
@@ -13,11 +14,11 @@ use nix::{
 
 use crate::{
     harness::{
-        CALIBRATION, Ended, Stat, Target, await_unloaded, hooks, measure, programs_of,
+        CALIBRATION, Ended, Stat, Target, await_unloaded, eventually, hooks, measure, programs_of,
         programs_with, run, syscost,
     },
     running::Running,
-    threads::threads,
+    threads::{state, threads},
     users::Everybodys,
 };
 
@@ -55,6 +56,7 @@ fn no_such_thread() {
 
 #[test]
 fn no_such_command() {
+    assert_one_line(&run(syscost().args(["stat", "--", "/tmp"])), 126, &["/tmp", "directory"]);
     let by_path = run(syscost().args(["stat", "--", "/nonexistent/command"]));
     assert_one_line(&by_path, 127, &["/nonexistent/command", "no such file"]);
     let by_name = run(syscost().args(["stat", "--", "nonexistent-command"]));
@@ -198,7 +200,7 @@ fn calibrating_measures_all_there_is_and_keeps_it() {
     let mut programs = BTreeSet::new();
     while !calibrate.has_ended() {
         programs.extend(programs_of(Pid::from_raw(calibrate.pid() as i32)));
-        std::thread::sleep(std::time::Duration::from_millis(10));
+        std::thread::sleep(Duration::from_millis(10));
     }
     let (status, said) = (calibrate.wait(), calibrate.rest_of_errors());
     let value: serde_json::Value = serde_json::from_str(&calibrate.rest()).unwrap();
@@ -260,5 +262,34 @@ fn however_it_ends_no_program_stays_attached() {
             assert!(stat.finish().count("getppid") > 0);
         }
         await_unloaded(&programs);
+    }
+}
+
+/// The verifier gives up on a program while a signal is pending for who loads it. That is no reason for lesser hooks.
+#[test]
+fn a_stop_while_it_attaches_changes_nothing() {
+    let target = Target::start(&["blocked"]);
+    let pid = target.pid().to_string();
+    // Raw ones list no open calls, and say that they are.
+    let hooks = |ended: &Ended| {
+        let measured: serde_json::Value = serde_json::from_str(&ended.stdout).expect("JSON");
+        (measured["in_flight"].is_array(), ended.stderr.contains("raw hooks"))
+    };
+    let args = ["stat", "--json", "-d", "100ms", "-p", &pid];
+    let expected = hooks(&run(syscost().args(args)));
+    for time in 0..8 {
+        let mut command = syscost();
+        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut running = Running::start(&mut command);
+        let syscost = running.pid();
+        // While it reads BTF, loads programs, or waits: whenever that is on this machine.
+        std::thread::sleep(Duration::from_millis(20 * time));
+        kill(Pid::from_raw(syscost as i32), Signal::SIGSTOP).unwrap();
+        eventually("it is stopped", || matches!(state(syscost), 'T' | 'Z'));
+        kill(Pid::from_raw(syscost as i32), Signal::SIGCONT).unwrap();
+        let (stdout, stderr) = (running.rest(), running.rest_of_errors());
+        let ended = Ended { status: running.wait(), stdout, stderr };
+        assert!(ended.status.success(), "{}", ended.stderr);
+        assert_eq!(hooks(&ended), expected, "stopped after {time}: {}", ended.stderr);
     }
 }

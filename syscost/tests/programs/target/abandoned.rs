@@ -113,7 +113,7 @@ global_asm!(
 /// - "jump-restart" is "jump", after which the program makes a `restart_syscall`.
 /// - "edit" makes a `getppid`, and returns with a changed result: 0.
 ///
-/// After each jump, one `getpgid` is made from a frame below. At the end, a thousand `getppid` from
+/// After each jump, one `getpgid` is made from a frame below. At the end, 1,100 `getppid` from
 /// there.
 pub(crate) fn abandoned(times: u64, how: &str, call: &str) {
     let (nr, first, second, third) = blocking_call(call);
@@ -140,9 +140,102 @@ pub(crate) fn abandoned(times: u64, how: &str, call: &str) {
         }
         deeper(&mut |()| fail());
     }
-    helper.join().expect("the helper");
-    deeper(&mut |()| (0..1000).for_each(|_| getppid()));
+    // All from there: a call from here would show that the last handler has been left.
+    let mut helper = Some(helper);
+    deeper(&mut |()| {
+        helper.take().expect("once").join().expect("the helper");
+        (0..1100).for_each(|_| getppid());
+    });
     done();
+}
+
+/// Blocks `times` times in a `readv` that a signal's handler jumps out of, and makes a `getpgid` from a frame above;
+/// and as often in one at the same place as before, from which the next handler returns: it fails with EINTR.
+pub(crate) fn jump_and_return(times: u64) {
+    let (nr, first, second, third) = blocking_call("readv");
+    handle(jump_every_other_time, libc::SA_NODEFER);
+    ready();
+    let helper = interrupt(2 * times, nr);
+    for call in 0..2 * times {
+        let mut result = 0;
+        a_little_deeper(&mut || {
+            // SAFETY: as in `abandoned`.
+            result = unsafe { leavable_call(CONTEXT.0.get().cast(), nr, first, second, third) };
+        });
+        let is_left = call % 2 == 0;
+        assert_eq!(result, if is_left { -1 } else { -i64::from(libc::EINTR) });
+        if is_left {
+            fail();
+        }
+    }
+    helper.join().expect("the helper");
+    done();
+}
+
+extern "C" fn jump_every_other_time(
+    signal: i32,
+    info: *mut libc::siginfo_t,
+    context: *mut libc::ucontext_t,
+) {
+    if HANDLED.load(SeqCst).is_multiple_of(2) {
+        jump(signal, info, context);
+    }
+    count_only(signal, info, context);
+}
+
+/// Where the first stack goes on, and where each coroutine does.
+static MAIN: Coroutine = Coroutine(UnsafeCell::new(MaybeUninit::zeroed()));
+static IN_HANDLER: [Coroutine; 8] =
+    [const { Coroutine(UnsafeCell::new(MaybeUninit::zeroed())) }; 8];
+static RUNNING: AtomicU64 = AtomicU64::new(0);
+
+struct Coroutine(UnsafeCell<MaybeUninit<libc::ucontext_t>>);
+
+// SAFETY: used by one thread, that switches between them.
+unsafe impl Sync for Coroutine {}
+
+impl Coroutine {
+    fn context(&self) -> *mut libc::ucontext_t {
+        self.0.get().cast()
+    }
+}
+
+/// `number` coroutines on stacks of their own block in a `readv` each. A signal comes, and its handler switches
+/// back to the first stack, which makes a `getppid`. The handlers never go on.
+pub(crate) fn coroutines(number: u64) {
+    const STACK_BYTES: usize = 64 * 1024;
+    extern "C" fn block() {
+        let (nr, first, second, third) = blocking_call("readv");
+        // SAFETY: the call reads what lives for ever.
+        unsafe { leavable_call(CONTEXT.0.get().cast(), nr, first, second, third) };
+        unreachable!("nobody writes");
+    }
+    handle(switch_to_main, libc::SA_RESTART | libc::SA_NODEFER);
+    ready();
+    let helper = interrupt(number, libc::SYS_readv);
+    for index in 0..number {
+        RUNNING.store(index, SeqCst);
+        let mut coroutine = MaybeUninit::zeroed();
+        let stack = Box::leak(vec![0_u8; STACK_BYTES].into_boxed_slice());
+        // SAFETY: filled in before it is used; the stack lives for ever.
+        unsafe {
+            assert_eq!(libc::getcontext(coroutine.as_mut_ptr()), 0);
+            (*coroutine.as_mut_ptr()).uc_stack.ss_sp = stack.as_mut_ptr().cast();
+            (*coroutine.as_mut_ptr()).uc_stack.ss_size = STACK_BYTES;
+            libc::makecontext(coroutine.as_mut_ptr(), block, 0);
+            assert_eq!(libc::swapcontext(MAIN.context(), coroutine.as_ptr()), 0);
+        }
+        getppid();
+    }
+    helper.join().expect("the helper");
+    done();
+}
+
+extern "C" fn switch_to_main(_: i32, _: *mut libc::siginfo_t, _: *mut libc::ucontext_t) {
+    HANDLED.fetch_add(1, SeqCst);
+    let own = IN_HANDLER[RUNNING.load(SeqCst) as usize].context();
+    // SAFETY: the first stack waits there.
+    unsafe { libc::swapcontext(own, MAIN.context()) };
 }
 
 /// Blocks in a call, and the handler of the signal that interrupts it executes `program`, which must be
@@ -315,6 +408,14 @@ fn interrupt(times: u64, nr: i64) -> thread::JoinHandle<()> {
 fn send(tid: i32) {
     // SAFETY: a signal that is handled, to a thread of ours.
     unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, libc::SIGUSR1) };
+}
+
+/// Calls `work` from a frame that is larger than those that calls are made from.
+#[inline(never)]
+fn a_little_deeper(work: &mut dyn FnMut()) {
+    let frame = std::hint::black_box([0_u8; 8 * 1024]);
+    work();
+    std::hint::black_box(&frame);
 }
 
 /// Calls `work` from a frame that is larger than a signal's.

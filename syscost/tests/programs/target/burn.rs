@@ -75,8 +75,8 @@ fn child(ms: u64) -> libc::pid_t {
     child
 }
 
-/// Mostly outside calls.
-fn burn(ms: u64) {
+/// Uses `ms` ms of CPU time, mostly outside calls.
+pub(crate) fn burn(ms: u64) {
     let end = thread_ns() + ms * 1_000_000;
     while thread_ns() < end {
         for number in 0..200_000u64 {

@@ -117,6 +117,25 @@ fn grow(depth: u64, width: u64, each: u64, gates: &Gates) {
     }
 }
 
+/// Forks one process after the other, each of which ends at once, from "ready" until a line comes.
+pub(crate) fn mayflies() {
+    let ended = Arc::new(AtomicBool::new(false));
+    say("ready");
+    let waiting = Arc::clone(&ended);
+    thread::spawn(move || {
+        wait_for_line();
+        waiting.store(true, SeqCst);
+    });
+    while !ended.load(SeqCst) {
+        if fork() == 0 {
+            // SAFETY: ends without running any cleanup.
+            unsafe { libc::_exit(0) };
+        }
+        wait_for_children();
+    }
+    done();
+}
+
 /// Forks `children` processes, a quarter of them before "ready", and goes on until a line comes, and all of
 /// the rest then. Every tenth has a child of its own. Each makes `each` calls once all are there.
 pub(crate) fn swarm(children: u64, each: u64) {

@@ -11,19 +11,21 @@ use std::{
 };
 
 use super::{
+    burn::burn,
     done,
     families::{clone3_into, fork, wait},
     getppid, ready, say,
 };
 
 /// Says the tid of a thread, which executes this program again at a line: in mode `tree 0 0 EACH`, where the
-/// first thread makes all calls.
-pub(crate) fn exec_by_thread(each: u64) {
+/// first thread makes all calls. Before that, it uses `ms` ms of CPU time.
+pub(crate) fn exec_by_thread(each: u64, ms: u64) {
     let begin = std::sync::mpsc::channel::<()>();
     let tid = std::sync::mpsc::channel();
     thread::spawn(move || {
         tid.0.send(own_tid()).expect("someone listens");
         begin.1.recv().expect("a line");
+        burn(ms);
         let program = env::current_exe().expect("our path");
         let error = Command::new(program).args(["tree", "0", "0", &each.to_string()]).exec();
         panic!("cannot exec: {error}");

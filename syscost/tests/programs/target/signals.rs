@@ -57,13 +57,36 @@ pub(crate) fn nap() {
     done();
 }
 
+/// Is interrupted in one `readv` by a signal (SIGUSR1), which it fails with. Makes no call then until the
+/// next signal (SIGUSR2).
+pub(crate) fn interrupted_then_computing() {
+    let (read, _write) = pipe();
+    handle(libc::SIGUSR1, only_count, false);
+    handle(libc::SIGUSR2, only_count, false);
+    ready();
+    assert_eq!(readv(read), -1);
+    while HANDLED.load(SeqCst) < 2 {
+        std::hint::spin_loop();
+    }
+    done();
+}
+
+/// Stops itself.
+pub(crate) fn stops_itself() {
+    ready();
+    // SAFETY: a signal to ourselves.
+    unsafe { libc::kill(libc::getpid(), libc::SIGSTOP) };
+    done();
+}
+
 /// Reads a line from stdin in one `readv`, unless a signal (SIGUSR1) comes first: its handler reads a
 /// line in a `read`. `how` says what follows: "restart" (SA_RESTART), "late" (the same, after 1,500
-/// `getppid`), "fork" (the same in two processes: the handler forks), "retry" (the call fails with EINTR, and the
+/// `getppid`), "late-reading" (the same, and one more line after them, which it waits for in `ppoll`), "fork" (the same in two processes: the handler forks), "retry" (the call fails with EINTR, and the
 /// program makes it again).
 pub(crate) fn handled(how: &str) {
     let handler = match how {
         "late" => reading_at_length,
+        "late-reading" => reading_after_many_calls,
         "fork" => reading_and_forking,
         _ => reading as extern "C" fn(i32),
     };
@@ -95,6 +118,14 @@ extern "C" fn reading_and_forking(signal: i32) {
 extern "C" fn reading_at_length(signal: i32) {
     reading(signal);
     (0..1500).for_each(|_| getppid());
+}
+
+extern "C" fn reading_after_many_calls(signal: i32) {
+    reading_at_length(signal);
+    let mut stdin = libc::pollfd { fd: libc::STDIN_FILENO, events: libc::POLLIN, revents: 0 };
+    // SAFETY: the kernel reads and writes one pollfd, which lives.
+    unsafe { libc::syscall(libc::SYS_ppoll, &raw mut stdin, 1, 0, 0, 0) };
+    reading(signal);
 }
 
 /// Blocks in one `readv`; `times` signals interrupt it, and in each handler another signal
@@ -182,6 +213,10 @@ extern "C" fn blocking(_signal: i32) {
 
 extern "C" fn plain(_signal: i32) {
     getppid();
+    HANDLED.fetch_add(1, SeqCst);
+}
+
+extern "C" fn only_count(_signal: i32) {
     HANDLED.fetch_add(1, SeqCst);
 }
 
