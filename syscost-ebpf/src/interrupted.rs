@@ -479,11 +479,12 @@ fn leads_back(entry: &Interrupted, instruction_pointer: u64) -> Way {
     }
 }
 
-/// Records one of the interrupted calls that have ended. If there are more, another one has its turn at the
-/// next enter.
+/// Records one of the running thread's interrupted calls that have ended. If there are more, another one has its
+/// turn at the next enter.
 #[inline(never)]
-pub(crate) fn record_one<T: Threads, R: Raise>(call: &mut OpenCall) {
+pub(crate) fn record_one<T: Threads, R: Raise>() {
     let thread = T::current();
+    let Some(call) = thread.open_call() else { return };
     let Some(kept) = thread.interrupted() else { return };
     let index = choose(kept, first_of(load(call).ended()));
     store(call, load(call).with_recorded(index));
@@ -493,7 +494,7 @@ pub(crate) fn record_one<T: Threads, R: Raise>(call: &mut OpenCall) {
 /// The running thread has not been let into a call (seccomp, a tracer), which has the result `ret`. If that was an
 /// interrupted one to go on, it has ended.
 #[inline(never)]
-pub(crate) fn denied<T: Threads, R: Raise>(call: &mut OpenCall, ret: i64, regs: *const pt_regs) {
+pub(crate) fn denied<T: Threads>(call: &mut OpenCall, ret: i64, regs: *const pt_regs) {
     let expected = call.may_restart;
     call.may_restart = 0;
     let thread = T::current();
@@ -501,7 +502,6 @@ pub(crate) fn denied<T: Threads, R: Raise>(call: &mut OpenCall, ret: i64, regs: 
     let index = expected.wrapping_sub(1) & (MAX_INTERRUPTED - 1);
     if expected != 0 && is_at(&kept.calls[index as usize], place::<T>(regs)) {
         end(call, kept, index, record::errno(ret) as u32, false);
-        record_one::<T, R>(call);
     }
 }
 

@@ -120,7 +120,7 @@ fn enter<T: Threads, R: Raise, G: Regs>(ctx: &impl EbpfContext, regs: G, nr: u64
             return;
         }
         if call.interrupted.ended() != 0 {
-            interrupted::record_one::<T, R>(call);
+            interrupted::record_one::<T, R>();
         }
     }
     call.kind = kind;
@@ -272,20 +272,34 @@ fn exit_apart<T: Threads, R: Raise, G: Regs>(
 /// Closes the running thread's call, whatever is known of it.
 #[inline(always)]
 fn exit<T: Threads, R: Raise, G: Regs>(ctx: &impl EbpfContext, regs: G, ret: u64, here: Here) {
+    // Last, so that the verifier follows that from one place.
+    if close::<T, R, G>(ctx, regs, ret, here) {
+        interrupted::record_one::<T, R>();
+    }
+}
+
+/// The same, but for interrupted calls that have ended: returns whether there are any.
+#[inline(always)]
+fn close<T: Threads, R: Raise, G: Regs>(
+    ctx: &impl EbpfContext,
+    regs: G,
+    ret: u64,
+    here: Here,
+) -> bool {
     let thread = T::current();
     if scope::is_constant() && !scope::contains(&thread) {
-        return;
+        return false;
     }
     if !G::AT_HAND
         && let Some(seat) = T::seat(here)
         && seat.task == thread.address()
         && exit_seated(seat, here, ret as i64)
     {
-        return;
+        return false;
     }
     let knobs = here.knobs();
     if is_sampling(knobs) && was_sampled_out(&thread, ret as i64) {
-        return;
+        return false;
     }
     // Before all that takes longer, for the same reason.
     let now = now();
@@ -294,11 +308,12 @@ fn exit<T: Threads, R: Raise, G: Regs>(ctx: &impl EbpfContext, regs: G, ret: u64
         thread.get_up(call, here);
     }
     if detail::is_stopped(knobs) {
-        return close_unrecorded(open);
+        close_unrecorded(open);
+        return false;
     }
     let is_open = matches!(&open, Some(call) if call.entered_at != 0);
     if !is_open && !scope::is_constant() && !scope::contains(&thread) {
-        return;
+        return false;
     }
     let Some(call) = open else {
         // Known from now on: only one call can have been open unseen.
@@ -307,10 +322,12 @@ fn exit<T: Threads, R: Raise, G: Regs>(ctx: &impl EbpfContext, regs: G, ret: u64
         {
             call.origin = ORIGIN_SEEN;
             if interrupted::is_interruption(ret as i64) {
-                return interrupted::interrupt::<T>(call, 0, now, regs.get());
+                interrupted::interrupt::<T>(call, 0, now, regs.get());
+                return false;
             }
         }
-        return here.count(T::exit_of_unknown());
+        here.count(T::exit_of_unknown());
+        return false;
     };
     let entered_at = call.entered_at;
     // A handler's return says what became of the call that it interrupted, also where the filter leaves
@@ -319,37 +336,13 @@ fn exit<T: Threads, R: Raise, G: Regs>(ctx: &impl EbpfContext, regs: G, ret: u64
         && (is_open || call.origin == ORIGIN_LEFT_OUT)
     {
         interrupted::before_exit::<T>(call, ret as i64, regs.get());
-        if call.interrupted.ended() != 0 {
-            interrupted::record_one::<T, R>(call);
-        }
+    } else if call.may_restart != 0 && call.origin == ORIGIN_SEEN && !is_open {
+        interrupted::denied::<T>(call, ret as i64, regs.get());
     }
+    let any_ended = call.interrupted.ended() != 0;
     if entered_at == 0 {
-        let origin = call.origin;
-        if interrupted::is_interruption(ret as i64) {
-            match origin {
-                ORIGIN_UNKNOWN => {
-                    call.origin = ORIGIN_SEEN;
-                    return interrupted::interrupt::<T>(call, 0, now, regs.get());
-                }
-                // Kept for what it may go on with.
-                ORIGIN_LEFT_OUT => return,
-                ORIGIN_SAMPLED_OUT => {
-                    call.origin = ORIGIN_SEEN;
-                    return interrupted::interrupt_unrecorded::<T>(call, regs.get());
-                }
-                _ => {}
-            }
-        }
-        call.origin = ORIGIN_SEEN;
-        if call.may_restart != 0 {
-            interrupted::denied::<T, R>(call, ret as i64, regs.get());
-        }
-        return here.count(match origin {
-            ORIGIN_SAMPLED_OUT | ORIGIN_LEFT_OUT => return,
-            ORIGIN_NEWBORN => Counter::NewbornExits,
-            ORIGIN_UNKNOWN => Counter::OpenAtAttach,
-            _ => Counter::OrphanExits,
-        });
+        exit_unopened::<T, G>(call, regs, ret as i64, now, here);
+        return any_ended;
     }
     call.entered_at = 0;
     thread.settle(call);
@@ -359,11 +352,13 @@ fn exit<T: Threads, R: Raise, G: Regs>(ctx: &impl EbpfContext, regs: G, ret: u64
         // What the register holds is not this call's result, and not an interruption either.
         ret = 0;
     } else if interrupted::is_interruption(ret) {
-        return interrupted::interrupt::<T>(call, entered_at, now, regs.get());
+        interrupted::interrupt::<T>(call, entered_at, now, regs.get());
+        return any_ended;
     }
     let Some(latency_ns) = now.checked_sub(entered_at) else {
         diagnostics::report(ctx, Counter::Discarded, now, entered_at);
-        return here.count_by(Counter::Discarded, call.knobs.one_in);
+        here.count_by(Counter::Discarded, call.knobs.one_in);
+        return any_ended;
     };
     let seen = T::SEES_SWITCHES && was_seen(call.knobs, knobs);
     let off = if T::SEES_SWITCHES { call.off.since(call.off_before) } else { OffCpu::NONE };
@@ -372,6 +367,41 @@ fn exit<T: Threads, R: Raise, G: Regs>(ctx: &impl EbpfContext, regs: G, ret: u64
     let finished = Finished { latency_ns, seen, off, weight, errno: record::errno(ret) };
     let cell = || record::cell_of(here, kind, weight);
     record::call::<Either<R>>(here, finished, Some(&mut call.totals), cell);
+    any_ended
+}
+
+/// The exit of a call that is not open: it was not seen, or is not counted.
+#[inline(always)]
+fn exit_unopened<T: Threads, G: Regs>(
+    call: &mut OpenCall,
+    regs: G,
+    ret: i64,
+    now: u64,
+    here: Here,
+) {
+    let origin = call.origin;
+    if interrupted::is_interruption(ret) {
+        match origin {
+            ORIGIN_UNKNOWN => {
+                call.origin = ORIGIN_SEEN;
+                return interrupted::interrupt::<T>(call, 0, now, regs.get());
+            }
+            // Kept for what it may go on with.
+            ORIGIN_LEFT_OUT => return,
+            ORIGIN_SAMPLED_OUT => {
+                call.origin = ORIGIN_SEEN;
+                return interrupted::interrupt_unrecorded::<T>(call, regs.get());
+            }
+            _ => {}
+        }
+    }
+    call.origin = ORIGIN_SEEN;
+    here.count(match origin {
+        ORIGIN_SAMPLED_OUT | ORIGIN_LEFT_OUT => return,
+        ORIGIN_NEWBORN => Counter::NewbornExits,
+        ORIGIN_UNKNOWN => Counter::OpenAtAttach,
+        _ => Counter::OrphanExits,
+    });
 }
 
 /// The measurement is over, and the account of its calls closed: this one was open then. Its arguments are
