@@ -16,7 +16,9 @@ pub(super) fn stop(error: &clap::Error, args: &[OsString]) -> Stop {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         return Stop::Answer(text);
     }
-    let line = text.lines().next().unwrap_or_default();
+    // The first paragraph, where what was given has lines of its own.
+    let has_lines = args.iter().any(|arg| arg.as_encoded_bytes().contains(&b'\n'));
+    let line = text.split(if has_lines { "\n\n" } else { "\n" }).next().unwrap_or_default();
     let line = line.strip_prefix("error: ").unwrap_or(line);
     usage(&format!("{line}; {}", hint(error, args)))
 }

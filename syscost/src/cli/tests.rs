@@ -241,6 +241,13 @@ fn rows_stand_for_syscalls_unless_asked() {
     }
 }
 
+#[test]
+fn an_argument_with_lines_of_its_own_is_shown_whole() {
+    let args = ["syscost", "a\nb"].map(OsString::from);
+    let Err(Stop::Usage(line)) = parse(args, Environment::default()) else { panic!("an error") };
+    assert!(line.contains(r"unexpected argument 'a\nb' found; "), "{line}");
+}
+
 /// Every way to get it wrong, with its one line.
 #[test]
 fn usage_errors_are_one_clear_line() {
