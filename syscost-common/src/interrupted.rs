@@ -138,12 +138,17 @@ pub struct InterruptedCalls {
     pub calls: [Interrupted; MAX_INTERRUPTED as usize],
     /// Enters since the last interruption.
     pub enters: u64,
+    /// Enters since a call was last assumed to be abandoned.
+    pub enters_since_assumed: u64,
+    /// The index of an interrupted call, and 1, that should have been taken up by the next enter, and was not,
+    /// though no handler has run; 0 for none.
+    pub set_aside: u64,
     /// The index of an entry, while a program works with it. In memory because the verifier would
     /// otherwise follow the rest of the program once for each index.
     pub chosen: u64,
 }
 
-const _: () = assert!(size_of::<InterruptedCalls>() == 592);
+const _: () = assert!(size_of::<InterruptedCalls>() == 608);
 
 /// Which entries of [`InterruptedCalls`] are in use, and for what: three sets of
 /// [`MAX_INTERRUPTED`] bits each, and a flag. A word of zeroes is none.
@@ -203,7 +208,7 @@ impl Entries {
     /// With entry `index` used for a call whose end is not known yet.
     #[inline(always)]
     pub const fn with_pending(self, index: u32) -> Self {
-        Self(self.without(index).0 & !Self::SETTLED | 1 << index)
+        Self(self.without(index).0 | 1 << index)
     }
 
     /// With entry `index` used for a call that has ended and has to be recorded. `assumed`: whether
@@ -211,8 +216,11 @@ impl Entries {
     #[inline(always)]
     pub const fn with_ended(self, index: u32, assumed: bool) -> Self {
         let bit = 1 << index;
-        let assumed = if assumed { bit << Self::ASSUMED } else { 0 };
-        Self(self.without(index).0 | bit << Self::ENDED | assumed)
+        let without = self.without(index).0;
+        if assumed {
+            return Self(without & !Self::SETTLED | bit << Self::ENDED | bit << Self::ASSUMED);
+        }
+        Self(without | bit << Self::ENDED)
     }
 
     /// With entry `index` recorded; it stays known if its end was only assumed.
@@ -298,7 +306,9 @@ mod tests {
         assert!(recorded.any_open(), "a handler may return to it yet");
         let settled = recorded.settled();
         assert!(!settled.any_open() && settled.assumed() == 4);
-        assert_eq!(settled.with_pending(1), recorded.with_pending(1));
+        assert_eq!(settled.with_pending(1).without(1), settled);
+        assert_eq!(settled.with_ended(1, true).assumed(), 6);
+        assert!(settled.with_ended(1, true).with_recorded(1).any_open(), "of another one");
         assert_eq!((settled.without(2), Entries::NONE.settled()), (Entries::NONE, Entries::NONE));
         assert_eq!(settled.without_assumption(2), Entries::NONE);
         assert_eq!(pending.with_ended(2, false).settled().with_recorded(2), Entries::NONE);

@@ -81,8 +81,9 @@ pub struct ThreadIds {
 
 const _: () = assert!(size_of::<ThreadIds>() == 24);
 
-/// What the iterator over threads writes for each thread that is in a call. The records follow
-/// each other without anything between them.
+/// What the iterator over threads writes for each thread that is in a call, and, once nothing is recorded any
+/// more, for each other one of which something is kept, with [`RETURNED_LATE`] alone as `entered_at`. The
+/// records follow each other without anything between them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct InFlight {

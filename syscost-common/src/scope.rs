@@ -41,9 +41,12 @@ pub struct TargetState {
     pub children: u64,
     /// 1: for [`PROCESS`] without kernel BTF, the first thread has ended.
     pub leader_ended: u64,
+    /// For [`THREAD`] and [`THREADS`]: how often a thread has taken the tid of a first thread by an exec. Its
+    /// process need not be one of those measured.
+    pub leaders_replaced: u64,
 }
 
-const _: () = assert!(size_of::<TargetState>() == 32);
+const _: () = assert!(size_of::<TargetState>() == 40);
 
 /// What the iterator over tasks writes of each: what it is called where.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

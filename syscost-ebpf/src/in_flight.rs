@@ -8,10 +8,11 @@ use core::mem::size_of;
 
 use aya_ebpf::{bindings::pt_regs, helpers::generated::bpf_task_pt_regs};
 use syscost_common::{
+    detail,
     interrupted::{Entries, MAX_INTERRUPTED, UNKNOWN_STACK},
     kind::{AbiClass, unpack},
     ledger::Counter,
-    open_call::{InFlight, ORIGIN_SAMPLED_OUT, ORIGIN_UNKNOWN, OpenCall},
+    open_call::{InFlight, ORIGIN_SAMPLED_OUT, ORIGIN_UNKNOWN, OpenCall, RETURNED_LATE},
 };
 
 use crate::{
@@ -20,7 +21,8 @@ use crate::{
     frozen::frozen,
     interrupted,
     iterator::{Context, Meta, write},
-    kind, ledger,
+    kind,
+    ledger::{self, Here},
     maps::MACHINE,
     scope_of, seat, task,
     threads::Threads,
@@ -44,8 +46,14 @@ pub(crate) fn on_task(ctx: *mut Context) {
             write_interrupted(meta, &thread, call, record.runnable);
         }
         record.sampled_out = u32::from(call.origin == ORIGIN_SAMPLED_OUT);
-        // Between two calls.
+        // Between two calls. Once nothing is recorded any more, that its thread lives is told.
         if record.entered_at == 0 && !is_unseen(call.origin) {
+            if Here::find().is_some_and(|here| detail::is_stopped(here.knobs())) {
+                record.entered_at = RETURNED_LATE;
+                record.ids = task::shown_ids(task);
+                // SAFETY: plain integers without padding.
+                unsafe { write(meta, (&raw const record).cast(), size_of::<InFlight>()) };
+            }
             return;
         }
     }

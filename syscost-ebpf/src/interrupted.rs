@@ -100,8 +100,7 @@ pub(crate) fn interrupt<T: Threads>(
 }
 
 /// Makes an entry for an interrupted call that the very next enter may take up again: that of the call
-/// at `place`. There is an unused one: at most three are pending, and one that has ended was recorded
-/// when the last call was entered.
+/// at `place`. There is an unused one: at most three are pending, or have ended and are not recorded yet.
 #[inline(always)]
 fn keep(
     call: &mut OpenCall,
@@ -124,6 +123,9 @@ fn keep(
     entry.instruction_pointer = instruction_pointer;
     entry.signal_stack = signal_stack;
     kept.enters = 0;
+    if kept.set_aside == u64::from(index) + 1 {
+        kept.set_aside = 0;
+    }
     store(call, load(call).with_pending(index));
     call.may_restart = index + 1;
     index
@@ -225,20 +227,52 @@ pub(crate) fn resume<T: Threads>(call: &mut OpenCall, kind: u32, regs: *const pt
             take_up(call, kept, index, kind);
             return true;
         }
-        if !entry.was_seen() {
+        if entry.left_at == 0 {
+            // There may be no such call at all.
             store(call, load(call).without(index));
+        } else {
+            kept.set_aside = expected.into();
         }
-    }
-    if is_restart_syscall(kind) && restart_late(call, kept, place, kind) {
+    } else if take_up_aside(call, kept, place, kind) {
         return true;
     }
     find_abandoned(call, kept, place.0);
     kept.enters += 1;
     if kept.enters > MAX_ENTERS_IN_HANDLER {
         abandon_all(call, kept, true);
-        store(call, load(call).settled());
+    }
+    if load(call).assumed() != 0 {
+        kept.enters_since_assumed += 1;
+        if kept.enters_since_assumed > MAX_ENTERS_IN_HANDLER {
+            store(call, load(call).settled());
+        }
     }
     false
+}
+
+/// No handler has run since a call was interrupted, so that it has to go on; but another call was entered first: a
+/// debugger has let the thread call a function (gdb's `call`), and puts its registers back, or has put a result
+/// into them. Whether the call of `kind` at `place` is the one. That is a guess.
+#[inline(always)]
+fn take_up_aside(
+    call: &mut OpenCall,
+    kept: &mut InterruptedCalls,
+    place: (u64, u64),
+    kind: u32,
+) -> bool {
+    if kept.set_aside == 0 {
+        return false;
+    }
+    let index = (kept.set_aside as u32).wrapping_sub(1) & (MAX_INTERRUPTED - 1);
+    let entry = &kept.calls[index as usize];
+    let is_pending = load(call).pending() & 1 << index != 0;
+    if !(is_pending && is_at(entry, place) && goes_on_as(entry, kind)) {
+        return false;
+    }
+    ledger::count_by(Counter::RestartsGuessed, entry.weight_of_guess());
+    take_up(call, kept, index, kind);
+    kept.set_aside = 0;
+    true
 }
 
 /// Whether an interrupted call is the one that was made at `place`.
@@ -272,38 +306,6 @@ fn take_up(call: &mut OpenCall, kept: &InterruptedCalls, index: u32, kind: u32) 
     store(call, load(call).without(index));
 }
 
-/// `restart_syscall` is entered at `place`, though other calls have been since the one at `place` was
-/// interrupted, and no handler's return: a debugger has let the thread call a function and put its registers
-/// back (gdb's `call`), or the program makes the call itself. Takes it for the former; an estimate.
-#[inline(always)]
-fn restart_late(
-    call: &mut OpenCall,
-    kept: &mut InterruptedCalls,
-    place: (u64, u64),
-    kind: u32,
-) -> bool {
-    for index in 0..MAX_INTERRUPTED {
-        let entries = load(call);
-        let entry = &kept.calls[index as usize];
-        let is_known = (entries.pending() | entries.assumed()) & 1 << index != 0;
-        if !is_known || !is_at(entry, place) {
-            continue;
-        }
-        ledger::count_by(Counter::RestartsGuessed, entry.weight_of_guess());
-        if entries.pending() & 1 << index != 0 {
-            take_up(call, kept, index, kind);
-        } else {
-            // It is recorded already, or about to be.
-            store(call, entries.without_assumption(index));
-            call.kind = kind;
-            call.origin = ORIGIN_LEFT_OUT;
-            call.entered_at = 0;
-        }
-        return true;
-    }
-    false
-}
-
 /// The running thread, with `call` kept of it, goes on outside the scope: restarts and handlers' returns
 /// are no longer seen.
 #[inline(never)]
@@ -334,6 +336,9 @@ fn abandon_all(call: &mut OpenCall, kept: &mut InterruptedCalls, guessed: bool) 
 #[inline(always)]
 fn end(call: &mut OpenCall, kept: &mut InterruptedCalls, index: u32, errno: u32, assumed: bool) {
     kept.calls[index as usize].errno = errno;
+    if assumed {
+        kept.enters_since_assumed = 0;
+    }
     store(call, load(call).with_ended(index, assumed));
 }
 
@@ -343,7 +348,8 @@ fn find_abandoned(call: &mut OpenCall, kept: &mut InterruptedCalls, stack_pointe
     for index in 0..MAX_INTERRUPTED {
         let entries = load(call);
         let entry = &kept.calls[index as usize];
-        if entries.pending() & 1 << index != 0 {
+        let is_aside = kept.set_aside == u64::from(index) + 1;
+        if entries.pending() & 1 << index != 0 && !is_aside {
             // Programs with several stacks may be on another one than it seems, where a handler has
             // switched to it: then the handler can still return.
             match entry.is_abandoned_at(stack_pointer) {
@@ -479,16 +485,22 @@ fn leads_back(entry: &Interrupted, instruction_pointer: u64) -> Way {
     }
 }
 
-/// Records one of the running thread's interrupted calls that have ended. If there are more, another one has its
-/// turn at the next enter.
+/// Records the running thread's interrupted calls that have ended: one, or as many as there can be where a jump
+/// leaves several handlers.
 #[inline(never)]
-pub(crate) fn record_one<T: Threads, R: Raise>() {
+pub(crate) fn record_ended<T: Threads, R: Raise>() {
     let thread = T::current();
     let Some(call) = thread.open_call() else { return };
     let Some(kept) = thread.interrupted() else { return };
-    let index = choose(kept, first_of(load(call).ended()));
-    store(call, load(call).with_recorded(index));
-    record::<R>(call, &kept.calls[index as usize]);
+    for _ in 1..MAX_INTERRUPTED {
+        let ended = load(call).ended();
+        if ended == 0 {
+            return;
+        }
+        let index = choose(kept, first_of(ended));
+        store(call, load(call).with_recorded(index));
+        record::<R>(call, &kept.calls[index as usize]);
+    }
 }
 
 /// The running thread has not been let into a call (seccomp, a tracer), which has the result `ret`. If that was an
@@ -547,6 +559,11 @@ pub(crate) fn on_signal<T: Threads>(handler: u64) {
     }
     if let Some(call) = thread.open_call() {
         call.may_restart = 0;
+        if call.interrupted != Entries::NONE
+            && let Some(kept) = thread.interrupted()
+        {
+            kept.set_aside = 0;
+        }
         call.handlers = call.handlers.saturating_add(1);
         // After a handler, no call goes on by `restart_syscall`.
         if matches!(call.origin, ORIGIN_LEFT_OUT | ORIGIN_SAMPLED_OUT) {

@@ -177,6 +177,11 @@ pub(crate) fn on_exec<T: Threads>(current: &T, old_tid: u32) {
         return;
     }
     match frozen!(SCOPE.mode) {
+        THREAD if current.tgid() != frozen!(SCOPE.id) => {}
+        THREAD | THREADS => add(|state| &raw mut state.leaders_replaced, 1),
+        _ => {}
+    }
+    match frozen!(SCOPE.mode) {
         PROCESS if !knows_process_death() && tid == frozen!(SCOPE.id) => {
             set(|state| &raw mut state.leader_ended, 0);
         }

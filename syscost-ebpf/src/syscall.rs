@@ -68,6 +68,33 @@ fn enter_apart<T: Threads, R: Raise, G: Regs>(
 /// Opens the running thread's call, whatever is known of it.
 #[inline(always)]
 fn enter<T: Threads, R: Raise, G: Regs>(ctx: &impl EbpfContext, regs: G, nr: u64, here: Here) {
+    let left = open::<T, G>(ctx, regs, nr, here);
+    if left == Left::Nothing {
+        return;
+    }
+    // Behind all else, so that the verifier follows that from one place.
+    interrupted::record_ended::<T, R>();
+    if left == Left::EndedAndBegin
+        && let Some(call) = T::current().open_call()
+    {
+        call.entered_at = now();
+    }
+}
+
+/// What is left to do at an enter.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+enum Left {
+    Nothing,
+    /// Interrupted calls that have ended are to be recorded.
+    Ended,
+    /// The same, and the call that is entered begins then.
+    EndedAndBegin,
+}
+
+/// As [`enter`], but for the interrupted calls that have ended.
+#[inline(always)]
+fn open<T: Threads, G: Regs>(ctx: &impl EbpfContext, regs: G, nr: u64, here: Here) -> Left {
     let thread = T::current();
     let is_in_scope = scope::contains(&thread);
     T::note_scope(here, is_in_scope);
@@ -80,18 +107,19 @@ fn enter<T: Threads, R: Raise, G: Regs>(ctx: &impl EbpfContext, regs: G, nr: u64
         if scope::can_be_left() && thread.may_be_known() {
             enter_outside(&thread, here);
         }
-        return;
+        return Left::Nothing;
     }
     if !(G::AT_HAND && scope::keeps_its_threads())
         && let Some(seat) = T::seat(here)
         && seat.task == thread.address()
         && enter_seated::<T>(seat, here, nr, || !thread.is_in_compat_call())
     {
-        return;
+        return Left::Nothing;
     }
     let Some(call) = thread.open_call_or_new() else {
         diagnostics::report(ctx, Counter::OpenCallsFull, nr, 0);
-        return here.count(Counter::OpenCallsFull);
+        here.count(Counter::OpenCallsFull);
+        return Left::Nothing;
     };
     thread.get_up(call, here);
     let mut knobs = here.knobs();
@@ -100,7 +128,7 @@ fn enter<T: Threads, R: Raise, G: Regs>(ctx: &impl EbpfContext, regs: G, nr: u64
             // Whatever it is in now is not the call that it was in at attach.
             call.origin = ORIGIN_SEEN;
         }
-        return;
+        return Left::Nothing;
     }
     if call.entered_at != 0 {
         diagnostics::report(ctx, Counter::ExitsMissed, nr, call.kind.into());
@@ -110,24 +138,22 @@ fn enter<T: Threads, R: Raise, G: Regs>(ctx: &impl EbpfContext, regs: G, nr: u64
     call.origin = ORIGIN_SEEN;
     if nr as i32 == NO_CALL {
         call.entered_at = 0;
-        return;
+        return Left::Nothing;
     }
     let kind = kind::of_call(nr as u32, thread.is_in_compat_call());
     if call.interrupted != Entries::NONE {
         // The handler may have been off the CPU, and its own call begins with what that adds up to.
         thread.settle(call);
         if interrupted::resume::<T>(call, kind, regs.get()) {
-            return;
-        }
-        if call.interrupted.ended() != 0 {
-            interrupted::record_one::<T, R>();
+            return Left::Nothing;
         }
     }
+    let left = if call.interrupted.ended() == 0 { Left::Nothing } else { Left::Ended };
     call.kind = kind;
     if continues_uncounted(origin) && interrupted::is_restart_syscall(kind) {
         call.entered_at = 0;
         call.origin = origin;
-        return;
+        return left;
     }
     if filter::leaves_out(kind) {
         call.entered_at = 0;
@@ -135,7 +161,7 @@ fn enter<T: Threads, R: Raise, G: Regs>(ctx: &impl EbpfContext, regs: G, nr: u64
         if kind::is_of_io_uring(kind) {
             here.count(Counter::IoUringCalls);
         }
-        return;
+        return left;
     }
     if is_sampling(knobs) {
         if interrupted::is_sigreturn(kind) {
@@ -144,7 +170,8 @@ fn enter<T: Threads, R: Raise, G: Regs>(ctx: &impl EbpfContext, regs: G, nr: u64
         } else if !stands_for_others(knobs) {
             call.entered_at = 0;
             call.origin = ORIGIN_SAMPLED_OUT;
-            return here.count(Counter::SampledOut);
+            here.count(Counter::SampledOut);
+            return left;
         }
     }
     call.knobs = knobs;
@@ -152,8 +179,12 @@ fn enter<T: Threads, R: Raise, G: Regs>(ctx: &impl EbpfContext, regs: G, nr: u64
         call.off_before = call.off;
     }
     here.count_by(Counter::Enters, knobs.one_in);
+    if left == Left::Ended {
+        return Left::EndedAndBegin;
+    }
     // Last, so that the call is charged as little of our own time as possible.
     call.entered_at = now();
+    Left::Nothing
 }
 
 /// Whether `restart_syscall` of a thread with this origin goes on with a call that is not counted: one that
@@ -274,7 +305,7 @@ fn exit_apart<T: Threads, R: Raise, G: Regs>(
 fn exit<T: Threads, R: Raise, G: Regs>(ctx: &impl EbpfContext, regs: G, ret: u64, here: Here) {
     // Last, so that the verifier follows that from one place.
     if close::<T, R, G>(ctx, regs, ret, here) {
-        interrupted::record_one::<T, R>();
+        interrupted::record_ended::<T, R>();
     }
 }
 

@@ -128,6 +128,10 @@ impl Writer {
     }
 }
 
+/// How much is written at a time, bytes: that a reader reads shows when it has read as much. A pipe takes so much at
+/// once or not at all (PIPE_BUF).
+const AT_ONCE: usize = 4096;
+
 /// The thread ends once it has written what it was given; nobody waits for that.
 impl Drop for Writer {
     fn drop(&mut self) {
@@ -174,7 +178,7 @@ impl Shared {
 
     fn write(&self, sink: &mut impl Sink, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            match sink.write(bytes) {
+            match sink.write(&bytes[..bytes.len().min(AT_ONCE)]) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(written) => {
                     bytes = &bytes[written..];

@@ -101,9 +101,10 @@ impl Basis {
         self.trust.reading(value)
     }
 
-    /// A mean, a share or a percentile of calls: an estimate where some stand for others.
+    /// A mean, a share or a percentile of calls: an estimate where some stand for others, or are guessed.
     pub fn figure<T>(&self, value: T) -> Reading<T> {
-        if self.trust.sampled { Reading::Estimated(value) } else { Reading::Exact(value) }
+        let is_estimated = self.trust.sampled || self.trust.guessed;
+        if is_estimated { Reading::Estimated(value) } else { Reading::Exact(value) }
     }
 
     /// One part of the latencies that `sum` adds up, ns.

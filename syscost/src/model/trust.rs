@@ -95,8 +95,8 @@ impl Trust {
             Known::Nothing => Reading::NotCollected,
             // Of this row, or this group, nothing.
             _ if known == 0 && calls > 0 => Reading::NotCollected,
+            _ if self.guessed => Reading::Estimated(value),
             Known::Some => Reading::Partial(value),
-            Known::All if self.guessed => Reading::Estimated(value),
             Known::All => Reading::exact_if(self.exact, value),
         }
     }

@@ -177,9 +177,8 @@ pub struct Probe {
     other_tracers: Option<u32>,
     /// The iterator over open calls, where there can be one.
     open_calls: Option<OwnedFd>,
-    /// Of the calls that were open when recording stopped: thread and begin of those that no program was
-    /// recording at that moment. `None` until the programs are detached.
-    unrecorded: Option<HashSet<(u32, u64)>>,
+    /// What was left when recording had stopped and the programs were detached; `None` until then.
+    left: Option<Left>,
     /// Threads that were stopped in a call at attach and whose registers were not read: see
     /// [`stopped::in_calls`].
     stopped_in_calls: u64,
@@ -415,7 +414,7 @@ impl Probe {
             cpu_times: None,
             other_tracers: None,
             open_calls: None,
-            unrecorded: None,
+            left: None,
             stopped_in_calls: 0,
             groups: None,
             final_misses: None,
@@ -468,7 +467,7 @@ impl Probe {
         close_last(&mut self.links, all);
         self.grace_period.wait();
         self.maps.read_anew();
-        self.unrecorded = self.list_open_calls().map(|records| unrecorded(&records));
+        self.left = self.list_open_calls().map(|records| Left::of(&records));
         self.open_calls = None;
         let misses = self.program_misses();
         self.final_misses.get_or_insert(misses);
@@ -578,10 +577,8 @@ impl Probe {
     /// Whether `call`, listed after [`Probe::stop`], was open then, and is not among what was recorded: its
     /// program may have begun to record it just before. Known once the programs are detached.
     pub fn was_open_at_end(&self, call: &OpenCallSample) -> bool {
-        match (&self.unrecorded, call.entered_at_ns) {
-            (Some(unrecorded), Some(entered_at)) => {
-                unrecorded.contains(&(call.thread.tid, entered_at))
-            }
+        match (&self.left, call.entered_at_ns) {
+            (Some(left), Some(entered_at)) => left.may_have(call.thread.tid, entered_at),
             _ => true,
         }
     }
@@ -602,6 +599,12 @@ impl Probe {
     /// How many of the processes, or the threads, that were given live.
     pub fn targets_left(&self) -> u64 {
         self.targets.left()
+    }
+
+    /// Where threads are measured, how often a first thread's tid has become that of another thread of its
+    /// process, by an exec, on the whole host.
+    pub fn leaders_replaced(&self) -> u64 {
+        self.targets.leaders_replaced()
     }
 
     /// Kernel memory of the maps, bytes, as the kernel accounts for it.
@@ -662,10 +665,28 @@ fn stopped_in_calls(scope: &Scope, before: &HashSet<u32>) -> u64 {
     stopped::in_calls(scope).union(before).count() as u64
 }
 
-/// Thread and begin of the calls in `records` that were seen to begin.
-fn unrecorded(records: &[InFlight]) -> HashSet<(u32, u64)> {
-    let seen = records.iter().filter(|record| record.entered_at != 0);
-    seen.map(|record| (record.ids.tid, record.entered_at & !RETURNED_LATE)).collect()
+/// The threads of which something was kept when the programs were detached, and their calls that are not
+/// recorded.
+struct Left {
+    threads: HashSet<u32>,
+    /// Thread and begin.
+    unrecorded: HashSet<(u32, u64)>,
+}
+
+impl Left {
+    fn of(records: &[InFlight]) -> Self {
+        let call = |record: &InFlight| (record.ids.tid, record.entered_at & !RETURNED_LATE);
+        Self {
+            threads: records.iter().map(|record| record.ids.tid).collect(),
+            unrecorded: records.iter().map(call).collect(),
+        }
+    }
+
+    /// Whether the call that thread `tid` began at `entered_at` was not recorded. Of a thread that has ended
+    /// meanwhile it was not.
+    fn may_have(&self, tid: u32, entered_at: u64) -> bool {
+        self.unrecorded.contains(&(tid, entered_at)) || !self.threads.contains(&tid)
+    }
 }
 
 impl OpenCallSample {
@@ -721,5 +742,28 @@ fn give_back_memory() {
     // SAFETY: takes an integer; may be called at any time.
     unsafe {
         libc::malloc_trim(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use syscost_common::open_call::ThreadIds;
+
+    use super::*;
+
+    #[test]
+    fn what_was_recorded_after_all_was_not_open_at_the_end() {
+        let record = |tid, entered_at| InFlight {
+            ids: ThreadIds { tid, ..ThreadIds::default() },
+            entered_at,
+            ..InFlight::default()
+        };
+        // Open still, returned, recorded, in another call.
+        let records =
+            [record(1, 10), record(2, 20 | RETURNED_LATE), record(3, RETURNED_LATE), record(4, 45)];
+        let left = Left::of(&records);
+        let calls = [(1, 10), (2, 20), (3, 30), (4, 40), (5, 50)];
+        let open = calls.map(|(tid, entered_at)| left.may_have(tid, entered_at));
+        assert_eq!(open, [true, true, false, false, true], "and one of a thread that has ended");
     }
 }

@@ -91,6 +91,11 @@ impl Targets {
         }
     }
 
+    /// How often a first thread's tid has become another's, on the whole host.
+    pub(super) fn leaders_replaced(&self) -> u64 {
+        self.state.read(0).leaders_replaced
+    }
+
     /// How many followed children live. One counter for all CPUs: never 0 in between.
     pub(super) fn children(&self) -> u64 {
         self.state.read(0).children.wrapping_add(self.adopted.children)

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// What attaching takes at most, with room to spare: maps, programs, links, and what is open anyway.
-const NEEDED: u64 = 160;
+const NEEDED: u64 = 88;
 
 /// What each process or thread that is given takes: its pidfd, once more to wait for it, what `/proc` says of it,
 /// and of its process, and its CPU time.

@@ -51,11 +51,9 @@ pub(super) async fn run(plan: &StatPlan) -> Result<u8> {
         let waiting = if subject.why_empty == Some(WhyEmpty::NoProcess) { "; waiting" } else { "" };
         message::say(format_args!("{why}{waiting}"));
     }
-    for note in notes(&source) {
-        message::say(note);
-    }
+    let notes: String = notes(&source).iter().map(|note| format!("; {note}")).collect();
     let until = if plan.duration.is_none() { "; Ctrl-C ends it" } else { "" };
-    message::say(format_args!("attached to {} ({}){until}", subject.name, subject.detail));
+    message::say(format_args!("attached to {} ({}){notes}{until}", subject.name, subject.detail));
     let mut child = Child::release(command, &mut source)?;
     let mut printer = Printer { output: &mut output, printed: None, merged: 0 };
     let pace = Pace { every: plan.interval, lasting: plan.duration, first: None };
@@ -77,7 +75,12 @@ pub(super) async fn run(plan: &StatPlan) -> Result<u8> {
         message::say(format!("{error:#}"));
     }
     let code = child.wait(&mut signals, false).await;
-    ended?;
+    if let Err(error) = ended {
+        if code == exit::OK {
+            return Err(error);
+        }
+        message::say(format!("{error:#}"));
+    }
     Ok(match (written, signal) {
         // What the command says of itself is never hidden.
         (Err(_), _) if code == exit::OK => exit::TRACING_FAILED,

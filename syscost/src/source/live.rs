@@ -121,7 +121,7 @@ impl Live {
 
     fn cpu_time(&mut self) -> CpuSample {
         let cpu_time = self.probe.cpu_time();
-        cpu_time.unwrap_or_else(|| self.cpu.sample(|| self.probe.targets_left()))
+        cpu_time.unwrap_or_else(|| self.cpu.sample(|| self.probe.leaders_replaced()))
     }
 
     /// Gives cgroups their paths, which the kernel's programs do not know.

@@ -56,16 +56,17 @@ impl CpuClock {
         Self { parts }
     }
 
-    /// What has been used since then. `targets_left`: how many of the processes or threads that were given
-    /// live; asked afterwards.
-    pub fn sample(&mut self, targets_left: impl FnOnce() -> u64) -> CpuSample {
+    /// What has been used since then. `leaders_replaced`: how often a first thread's tid has become another's since
+    /// before that; asked afterwards.
+    pub fn sample(&mut self, leaders_replaced: impl FnOnce() -> u64) -> CpuSample {
         let Some(parts) = &mut self.parts else { return CpuSample::UNKNOWN };
         let now: Vec<_> = parts.iter_mut().map(|part| part.of.now_ns()).collect();
         // The account of a first thread becomes that of the thread that execs in its place (de_thread,
         // fs/exec.c), and nothing in it tells.
-        let any_ended = targets_left() < parts.len() as u64;
+        let any_replaced = leaders_replaced() > 0;
         for (part, now) in parts.iter_mut().zip(now) {
-            let may_be_anothers = any_ended && matches!(part.of, Of::Thread { is_first: true, .. });
+            let is_first = matches!(part.of, Of::Thread { is_first: true, .. });
+            let may_be_anothers = any_replaced && is_first;
             part.advance(now.filter(|_| !may_be_anothers));
         }
         let used_ns = parts.iter().map(|part| part.last_ns - part.began_ns).sum();
@@ -180,7 +181,7 @@ mod tests {
         let begin = used();
         while used() - begin < 5_000_000 {}
         let least = used() - begin;
-        let passed = clock.sample(|| 1).used_ns.value().unwrap();
+        let passed = clock.sample(|| 0).used_ns.value().unwrap();
         assert!((least..=used()).contains(&passed), "{least} {passed}");
     }
 

@@ -3,6 +3,10 @@
 
 use std::process::{Command, Stdio};
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use syscost::{
     probe::{Probe, Request},
     reading::Reading,
@@ -89,14 +93,15 @@ fn of_no_process_in_another_pid_namespace() {
         return skipped("no unshare");
     }
     let program = env!("CARGO_BIN_EXE_syscost-target");
-    let namespace = ["--pid", "--fork", "--kill-child", "--mount-proc"];
+    let namespace = ["--pid", "--fork", "--mount-proc"];
     let mut beside = Command::new("unshare");
     beside.args(namespace).args([program, "burn-at-once", "600000"]);
     let beside = Running::start(beside.stdin(Stdio::null()));
     let pid = beside.pid();
+    let mut child = None;
     eventually("it computes beside", || {
-        let child = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
-        let child = child.ok().and_then(|pids| pids.trim().parse().ok());
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        child = children.ok().and_then(|pids| pids.trim().parse().ok());
         child.is_some_and(|child| thread_ns(child) > 50_000_000)
     });
     for hooks in seeing_hooks() {
@@ -108,6 +113,9 @@ fn of_no_process_in_another_pid_namespace() {
         assert_eq!(measured.0["cpu_ns"], 0, "{hooks}: nobody of that name is in there");
         assert_eq!(measured.rows().count(), 0, "{hooks}");
     }
+    // The first process of its namespace.
+    let child = Pid::from_raw(child.expect("it was seen") as i32);
+    kill(child, Signal::SIGKILL).expect("it computes");
 }
 
 #[test]

@@ -333,6 +333,59 @@ fn a_call_that_is_denied_when_it_goes_on_has_ended() {
     }
 }
 
+/// The same of a call that goes on under its own number.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn a_read_in_which_a_debugger_makes_calls_is_one_read() {
+    for (hooks, below) in hooks().iter().flat_map(|hooks| [8192, 64].map(|below| (hooks, below))) {
+        for was_attached_before in [false, true] {
+            let mut target = Target::start(&["handled", "restart"]);
+            let pid = target.pid();
+            let attach = || Stat::attach(pid, &["--hooks", hooks]);
+            let before = was_attached_before.then(attach);
+            target.begin();
+            await_asleep_in(pid, pid, libc::SYS_readv);
+            let stat = before.unwrap_or_else(attach);
+            debugger::call_getppid(pid, below);
+            await_asleep_in(pid, pid, libc::SYS_readv);
+            target.begin();
+            assert_eq!(target.line(), "done");
+            target.end();
+            let measured = stat.finish();
+            measured.assert_consistent();
+            let (reads, context) = (u64::from(was_attached_before), format!("{hooks} {below}"));
+            assert_eq!(measured.count("readv"), reads, "{context}");
+            assert_eq!(measured.count("getppid"), 1, "{context}");
+            assert_eq!(measured.ledger("restarts_guessed"), 1, "{context}");
+            assert_eq!(measured.0["exact"], false, "{context}");
+        }
+    }
+}
+
+/// Both of them have ended, although the thread's next call lasts.
+#[test]
+fn two_calls_that_one_jump_leaves_count_at_once() {
+    for hooks in hooks() {
+        let mut target = Target::start(&["jump-out-of-two"]);
+        let pid = target.pid();
+        let stat = Stat::attach(pid, &["--hooks", &hooks]);
+        target.begin();
+        await_asleep_in(pid, pid, libc::SYS_readv);
+        signal(&target, Signal::SIGUSR1);
+        await_asleep_in(pid, pid, libc::SYS_nanosleep);
+        signal(&target, Signal::SIGUSR2);
+        await_asleep_in(pid, pid, libc::SYS_read);
+        let measured = stat.stop();
+        measured.assert_exact();
+        assert_eq!(measured.ledger("abandoned"), 2, "{hooks}");
+        assert_eq!((measured.count("readv"), measured.count("nanosleep")), (1, 1), "{hooks}");
+        assert_eq!(measured.ledger("in_flight"), 1, "{hooks}: the one that lasts");
+        target.begin();
+        assert_eq!(target.line(), "done");
+        target.end();
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 mod debugger {
     //! What a debugger does to a thread that waits in a call.

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     os::unix::process::CommandExt,
     process::{Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -277,19 +277,23 @@ fn a_stop_while_it_attaches_changes_nothing() {
     };
     let args = ["stat", "--json", "-d", "100ms", "-p", &pid];
     let expected = hooks(&run(syscost().args(args)));
-    for time in 0..8 {
+    // How long attaching takes on this machine.
+    let began = Instant::now();
+    drop(Stat::attach(target.pid(), &[]).stop());
+    let takes = began.elapsed();
+    for eighth in 0..8 {
         let mut command = syscost();
         command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut running = Running::start(&mut command);
         let syscost = running.pid();
-        // While it reads BTF, loads programs, or waits: whenever that is on this machine.
-        std::thread::sleep(Duration::from_millis(20 * time));
+        // While it reads BTF, loads programs, or waits.
+        std::thread::sleep(takes * eighth / 8);
         kill(Pid::from_raw(syscost as i32), Signal::SIGSTOP).unwrap();
         eventually("it is stopped", || matches!(state(syscost), 'T' | 'Z'));
         kill(Pid::from_raw(syscost as i32), Signal::SIGCONT).unwrap();
         let (stdout, stderr) = (running.rest(), running.rest_of_errors());
         let ended = Ended { status: running.wait(), stdout, stderr };
         assert!(ended.status.success(), "{}", ended.stderr);
-        assert_eq!(hooks(&ended), expected, "stopped after {time}: {}", ended.stderr);
+        assert_eq!(hooks(&ended), expected, "stopped after {eighth}/8: {}", ended.stderr);
     }
 }

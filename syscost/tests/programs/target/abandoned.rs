@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{done, fail, getppid, ready};
+use crate::{done, fail, getppid, ready, wait_for_line};
 
 /// Registers to return with: those that a function must preserve, and its stack pointer.
 struct Context(UnsafeCell<[u64; 24]>);
@@ -146,6 +146,25 @@ pub(crate) fn abandoned(times: u64, how: &str, call: &str) {
         helper.take().expect("once").join().expect("the helper");
         (0..1100).for_each(|_| getppid());
     });
+    done();
+}
+
+/// Blocks in a `readv`; the handler of SIGUSR1 sleeps in a `nanosleep`, and that of SIGUSR2 jumps out of both. Then
+/// waits for a line.
+pub(crate) fn jump_out_of_two() {
+    extern "C" fn sleep(_: i32, _: *mut libc::siginfo_t, _: *mut libc::ucontext_t) {
+        let hour = libc::timespec { tv_sec: 3600, tv_nsec: 0 };
+        // SAFETY: the kernel reads one timespec.
+        unsafe { libc::syscall(libc::SYS_nanosleep, &raw const hour, 0) };
+    }
+    let (nr, first, second, third) = blocking_call("readv");
+    handle_signal(libc::SIGUSR1, sleep, libc::SA_RESTART);
+    handle_signal(libc::SIGUSR2, jump, libc::SA_RESTART);
+    ready();
+    // SAFETY: as in `abandoned`.
+    let result = unsafe { leavable_call(CONTEXT.0.get().cast(), nr, first, second, third) };
+    assert_eq!(result, -1);
+    wait_for_line();
     done();
 }
 
@@ -508,11 +527,15 @@ fn use_signal_stack() {
 type Handler = extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::ucontext_t);
 
 fn handle(handler: Handler, flags: i32) {
+    handle_signal(libc::SIGUSR1, handler, flags);
+}
+
+fn handle_signal(signal: i32, handler: Handler, flags: i32) {
     // SAFETY: an all-zero action is valid; the handlers only make system calls, count and jump.
     unsafe {
         let mut action: libc::sigaction = MaybeUninit::zeroed().assume_init();
         action.sa_sigaction = handler as libc::sighandler_t;
         action.sa_flags = flags | libc::SA_SIGINFO;
-        assert_eq!(libc::sigaction(libc::SIGUSR1, &raw const action, null_mut()), 0);
+        assert_eq!(libc::sigaction(signal, &raw const action, null_mut()), 0);
     }
 }

@@ -64,6 +64,7 @@ fn main() {
         "swarm" => families::swarm(number(0), number(1)),
         "abandoned" => abandoned::abandoned(number(0), &args[2], &args[3]),
         "exec-in-handler" => abandoned::exec_in_handler("calls"),
+        "jump-out-of-two" => abandoned::jump_out_of_two(),
         "jump-and-return" => abandoned::jump_and_return(number(0)),
         "coroutines" => abandoned::coroutines(number(0)),
         "exit-in-handler" => abandoned::exit_in_handler(&args[1] == "all"),
