@@ -16,6 +16,7 @@ use syscost_common::{
 
 use super::{
     bpf::{self, Tasks},
+    cpus::online_cpus,
     interruption, load, maps, monotonic_ns,
 };
 use crate::{reading::Reading, sample::CpuSample};
@@ -113,13 +114,17 @@ impl CpuTimes {
         let now = monotonic_ns();
         self.unseen_ns += now.saturating_sub(self.looked_at);
         self.looked_at = now;
+        let online = online_cpus();
         for cpu in 0..self.cpus {
+            // Nothing runs on a CPU that is offline, which no first context switch would tell.
+            let is_offline = !online.is_empty() && !online.iter().any(|range| range.contains(&cpu));
+            let fresh = CpuTime { seeded: is_offline.into(), ..CpuTime::fresh(now) };
             let time = self.of(cpu);
             // SAFETY: in a mapped value, which no program writes at the moment.
             unsafe {
                 let (totals, _) = time.read_volatile().totals_ns(paused_at);
                 let sums = totals.map(|ns| Slices(ns << 1));
-                time.write_volatile(CpuTime { sums, ..CpuTime::fresh(now) });
+                time.write_volatile(CpuTime { sums, ..fresh });
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The machine's CPUs as the kernel numbers them.
 
-use std::fs;
+use std::{fs, ops::RangeInclusive};
 
 use anyhow::{Context, Result};
 
@@ -19,14 +19,27 @@ pub(super) fn possible_cpus() -> Result<u32> {
         .with_context(|| format!("{POSSIBLE} is no list of CPUs: {}", list.escape_debug()))
 }
 
+/// Which CPUs are online now.
+const ONLINE: &str = "/sys/devices/system/cpu/online";
+
+/// The CPUs that are online now; none where that cannot be read.
+pub(super) fn online_cpus() -> Vec<RangeInclusive<u32>> {
+    let list = fs::read_to_string(ONLINE);
+    list.ok().and_then(|list| ranges(&list)).unwrap_or_default()
+}
+
 /// The highest number in a list like `0-3,8-11`, and 1.
 fn entries(list: &str) -> Option<u32> {
-    let ends = list.trim().split(',').map(|range| {
+    ranges(list)?.iter().map(|range| *range.end()).max()?.checked_add(1)
+}
+
+fn ranges(list: &str) -> Option<Vec<RangeInclusive<u32>>> {
+    let ranges = list.trim().split(',').map(|range| {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
         let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
-        (first <= last).then_some(last)
+        (first <= last).then_some(first..=last)
     });
-    ends.collect::<Option<Vec<_>>>()?.into_iter().max()?.checked_add(1)
+    ranges.collect()
 }
 
 #[cfg(test)]
@@ -52,6 +65,9 @@ mod tests {
 
     #[test]
     fn this_machine_has_some() {
-        assert!(possible_cpus().unwrap() >= 1);
+        let possible = possible_cpus().unwrap();
+        let online = online_cpus();
+        assert!(possible >= 1 && online.iter().all(|range| *range.end() < possible));
+        assert!(!online.is_empty(), "one runs this");
     }
 }
