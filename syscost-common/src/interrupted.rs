@@ -54,9 +54,14 @@ pub struct Interrupted {
     pub kind: u32,
     /// Once it has ended: with which errno, 0 for none, or [`ABANDONED`].
     pub errno: u32,
+    /// [`OpenCall::handlers`](crate::open_call::OpenCall::handlers) when it left the kernel. As long as there are not
+    /// more, every handler that has begun since has returned: none can have left the call by a jump.
+    pub handlers: u32,
+    /// Explicit padding: kernel memory holds nothing undefined.
+    pub reserved: u32,
 }
 
-const _: () = assert!(size_of::<Interrupted>() == 144);
+const _: () = assert!(size_of::<Interrupted>() == 152);
 
 /// In place of an errno: no handler returned to the call.
 pub const ABANDONED: u32 = u32::MAX;
@@ -140,15 +145,12 @@ pub struct InterruptedCalls {
     pub enters: u64,
     /// Enters since a call was last assumed to be abandoned.
     pub enters_since_assumed: u64,
-    /// The index of an interrupted call, and 1, that should have been taken up by the next enter, and was not,
-    /// though no handler has run; 0 for none.
-    pub set_aside: u64,
     /// The index of an entry, while a program works with it. In memory because the verifier would
     /// otherwise follow the rest of the program once for each index.
     pub chosen: u64,
 }
 
-const _: () = assert!(size_of::<InterruptedCalls>() == 608);
+const _: () = assert!(size_of::<InterruptedCalls>() == 632);
 
 /// Which entries of [`InterruptedCalls`] are in use, and for what: three sets of
 /// [`MAX_INTERRUPTED`] bits each, and a flag. A word of zeroes is none.

@@ -122,10 +122,8 @@ fn keep(
     entry.stack_pointer = stack_pointer;
     entry.instruction_pointer = instruction_pointer;
     entry.signal_stack = signal_stack;
+    entry.handlers = call.handlers;
     kept.enters = 0;
-    if kept.set_aside == u64::from(index) + 1 {
-        kept.set_aside = 0;
-    }
     store(call, load(call).with_pending(index));
     call.may_restart = index + 1;
     index
@@ -230,13 +228,12 @@ pub(crate) fn resume<T: Threads>(call: &mut OpenCall, kind: u32, regs: *const pt
         if entry.left_at == 0 {
             // There may be no such call at all.
             store(call, load(call).without(index));
-        } else {
-            kept.set_aside = expected.into();
         }
-    } else if take_up_aside(call, kept, place, kind) {
+    }
+    if take_up_aside(call, kept, place, kind) {
         return true;
     }
-    find_abandoned(call, kept, place.0);
+    find_abandoned(call, kept, place.0, false);
     kept.enters += 1;
     if kept.enters > MAX_ENTERS_IN_HANDLER {
         abandon_all(call, kept, true);
@@ -250,9 +247,15 @@ pub(crate) fn resume<T: Threads>(call: &mut OpenCall, kind: u32, regs: *const pt
     false
 }
 
-/// No handler has run since a call was interrupted, so that it has to go on; but another call was entered first: a
-/// debugger has let the thread call a function (gdb's `call`), and puts its registers back, or has put a result
-/// into them. Whether the call of `kind` at `place` is the one. That is a guess.
+/// Whether no handler can have left an interrupted call, so that it has to go on. Where another one is entered
+/// first, a debugger has let the thread call a function (gdb's `call`), and puts its registers back; or it has put
+/// a result into them.
+#[inline(always)]
+fn is_aside(call: &OpenCall, entry: &Interrupted) -> bool {
+    entry.left_at != 0 && entry.handlers == call.handlers
+}
+
+/// Whether the call of `kind` at `place` is one that was set aside; then it is open again. That is a guess.
 #[inline(always)]
 fn take_up_aside(
     call: &mut OpenCall,
@@ -260,19 +263,29 @@ fn take_up_aside(
     place: (u64, u64),
     kind: u32,
 ) -> bool {
-    if kept.set_aside == 0 {
-        return false;
+    for index in 0..MAX_INTERRUPTED {
+        let entry = &kept.calls[index as usize];
+        let is_pending = load(call).pending() & 1 << index != 0;
+        if is_pending && is_aside(call, entry) && is_at(entry, place) && goes_on_as(entry, kind) {
+            ledger::count_by(Counter::RestartsGuessed, entry.weight_of_guess());
+            take_up(call, kept, index, kind);
+            abandon_below(call, kept, place.0);
+            return true;
+        }
     }
-    let index = (kept.set_aside as u32).wrapping_sub(1) & (MAX_INTERRUPTED - 1);
-    let entry = &kept.calls[index as usize];
-    let is_pending = load(call).pending() & 1 << index != 0;
-    if !(is_pending && is_at(entry, place) && goes_on_as(entry, kind)) {
-        return false;
+    false
+}
+
+/// The thread is in a frame again at `stack_pointer` that a debugger had left: what was interrupted below, in the
+/// functions that it has called, has ended.
+#[inline(always)]
+fn abandon_below(call: &mut OpenCall, kept: &mut InterruptedCalls, stack_pointer: u64) {
+    for index in 0..MAX_INTERRUPTED {
+        let is_pending = load(call).pending() & 1 << index != 0;
+        if is_pending && kept.calls[index as usize].stack_pointer < stack_pointer {
+            end(call, kept, index, ABANDONED, false);
+        }
     }
-    ledger::count_by(Counter::RestartsGuessed, entry.weight_of_guess());
-    take_up(call, kept, index, kind);
-    kept.set_aside = 0;
-    true
 }
 
 /// Whether an interrupted call is the one that was made at `place`.
@@ -342,14 +355,21 @@ fn end(call: &mut OpenCall, kept: &mut InterruptedCalls, index: u32, errno: u32,
     store(call, load(call).with_ended(index, assumed));
 }
 
-/// Ends the interrupted calls whose frames are gone, with the thread's stack pointer at `stack_pointer`.
+/// Ends the interrupted calls whose frames are gone, with the thread's stack pointer at `stack_pointer`. `returned`:
+/// a handler has put it there.
 #[inline(always)]
-fn find_abandoned(call: &mut OpenCall, kept: &mut InterruptedCalls, stack_pointer: u64) {
+fn find_abandoned(
+    call: &mut OpenCall,
+    kept: &mut InterruptedCalls,
+    stack_pointer: u64,
+    returned: bool,
+) {
     for index in 0..MAX_INTERRUPTED {
         let entries = load(call);
         let entry = &kept.calls[index as usize];
-        let is_aside = kept.set_aside == u64::from(index) + 1;
-        if entries.pending() & 1 << index != 0 && !is_aside {
+        // A handler can return to where it likes; one that a debugger's function had, to a frame below.
+        let is_kept = is_aside(call, entry) && !(returned && stack_pointer >= entry.stack_pointer);
+        if entries.pending() & 1 << index != 0 && !is_kept {
             // Programs with several stacks may be on another one than it seems, where a handler has
             // switched to it: then the handler can still return.
             match entry.is_abandoned_at(stack_pointer) {
@@ -413,7 +433,7 @@ pub(crate) fn before_exit<T: Threads>(call: &mut OpenCall, ret: i64, regs: *cons
         }
     }
     if call.may_restart == 0 {
-        find_abandoned(call, kept, stack_pointer);
+        find_abandoned(call, kept, stack_pointer, is_sigreturn);
     }
 }
 
@@ -559,11 +579,6 @@ pub(crate) fn on_signal<T: Threads>(handler: u64) {
     }
     if let Some(call) = thread.open_call() {
         call.may_restart = 0;
-        if call.interrupted != Entries::NONE
-            && let Some(kept) = thread.interrupted()
-        {
-            kept.set_aside = 0;
-        }
         call.handlers = call.handlers.saturating_add(1);
         // After a handler, no call goes on by `restart_syscall`.
         if matches!(call.origin, ORIGIN_LEFT_OUT | ORIGIN_SAMPLED_OUT) {

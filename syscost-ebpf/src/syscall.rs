@@ -551,7 +551,7 @@ pub(crate) fn on_fork<T: Threads>(child: &T) {
         Some(call) => {
             call.origin = ORIGIN_NEWBORN;
             // Forked in a handler, it returns from one that it was not seen to begin.
-            call.handlers = u32::MAX;
+            call.handlers = u32::MAX / 2;
         }
         None => ledger::count(Counter::OpenCallsFull),
     }

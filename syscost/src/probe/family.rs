@@ -3,7 +3,7 @@
 //!
 //! The hooks at fork and exit are attached by now. A child of a target is either entered by the hook,
 //! because its parent was a target by then, or forked before that, and then `/proc` has it. So the search
-//! is over when a look at all processes finds nothing new.
+//! is over when a look at all processes finds none to enter.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -74,7 +74,7 @@ struct Search {
 }
 
 impl Search {
-    /// Whether `pid` is a target that was not known as one before.
+    /// Whether `pid` is a target that was not one before.
     fn look_at(
         &mut self,
         pid: u32,
@@ -106,8 +106,11 @@ impl Search {
         }
         match targets.insert(id, CHECKED, NOEXIST).map_err(errno) {
             Ok(()) => {}
-            // Followed when it was forked.
-            Err(Some(libc::EEXIST)) => return Ok(self.known.insert(pid, id) != Some(id)),
+            // Followed when it was forked, and so are its children: no reason for another look.
+            Err(Some(libc::EEXIST)) => {
+                self.known.insert(pid, id);
+                return Ok(false);
+            }
             Err(Some(libc::E2BIG)) => {
                 self.refused.insert(pid);
                 self.adopted.without_room += 1;

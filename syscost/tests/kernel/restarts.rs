@@ -293,7 +293,7 @@ fn a_sleep_in_which_a_debugger_makes_calls_is_one_sleep() {
         let stat = Stat::attach(pid, &["--hooks", hooks]);
         target.begin();
         await_asleep_in(pid, pid, libc::SYS_nanosleep);
-        debugger::call_getppid(pid, below);
+        debugger::call_getppid(pid, below, None);
         await_asleep_in(pid, pid, libc::SYS_restart_syscall);
         signal(&target, Signal::SIGUSR1);
         assert_eq!(target.line(), "done");
@@ -346,7 +346,7 @@ fn a_read_in_which_a_debugger_makes_calls_is_one_read() {
             target.begin();
             await_asleep_in(pid, pid, libc::SYS_readv);
             let stat = before.unwrap_or_else(attach);
-            debugger::call_getppid(pid, below);
+            debugger::call_getppid(pid, below, None);
             await_asleep_in(pid, pid, libc::SYS_readv);
             target.begin();
             assert_eq!(target.line(), "done");
@@ -359,6 +359,33 @@ fn a_read_in_which_a_debugger_makes_calls_is_one_read() {
             assert_eq!(measured.ledger("restarts_guessed"), 1, "{context}");
             assert_eq!(measured.0["exact"], false, "{context}");
         }
+    }
+}
+
+/// A handler runs in the debugger's function, and returns there: it has not left the call.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn a_handler_in_a_debuggers_function_abandons_nothing() {
+    for (hooks, below) in hooks().iter().flat_map(|hooks| [8192, 1024].map(|below| (hooks, below)))
+    {
+        let mut target = Target::start(&["interrupted-then-computing"]);
+        let pid = target.pid();
+        let stat = Stat::attach(pid, &["--hooks", hooks]);
+        target.begin();
+        await_asleep_in(pid, pid, libc::SYS_readv);
+        debugger::call_getppid(pid, below, Some(libc::SIGUSR1));
+        await_asleep_in(pid, pid, libc::SYS_readv);
+        // The call's own handler, after which the program is done.
+        signal(&target, Signal::SIGUSR2);
+        assert_eq!(target.line(), "done");
+        target.end();
+        let measured = stat.finish();
+        measured.assert_consistent();
+        assert_eq!((measured.count("readv"), measured.errors("readv")), (1, 1), "{hooks} {below}");
+        assert_eq!(measured.count("rt_sigreturn"), 2, "{hooks} {below}");
+        assert_eq!(measured.ledger("abandoned"), 0, "{hooks} {below}");
+        assert_eq!(measured.ledger("restarts_guessed"), 1, "{hooks} {below}");
+        assert_eq!(measured.0["exact"], false, "{hooks} {below}");
     }
 }
 
@@ -393,8 +420,9 @@ mod debugger {
     use std::{mem::MaybeUninit, ptr::null_mut};
 
     /// Lets the process `pid`, which has one thread, call `getppid` with its stack pointer moved down by
-    /// `below` bytes, and go on with its own call.
-    pub(super) fn call_getppid(pid: u32, below: u64) {
+    /// `below` bytes, and go on with its own call. Before that, `signal` is handled there, by a handler that makes no
+    /// call.
+    pub(super) fn call_getppid(pid: u32, below: u64, signal: Option<i32>) {
         let traced = Traced::stop(pid);
         let own = traced.registers();
         let mut call = own;
@@ -405,9 +433,15 @@ mod debugger {
         // The `syscall` that it is in.
         call.rip -= 2;
         traced.set(call);
+        if let Some(signal) = signal {
+            // To the handler, and in and out of its return.
+            traced.request(libc::PTRACE_SINGLESTEP, null_mut::<u8>().wrapping_add(signal as usize));
+            traced.wait();
+            (0..2).for_each(|_| traced.go_on(libc::PTRACE_SYSCALL));
+        }
         traced.go_on(libc::PTRACE_SINGLESTEP);
         traced.set(own);
-        traced.request(libc::PTRACE_DETACH, null_mut());
+        traced.request(libc::PTRACE_DETACH, null_mut::<u8>());
     }
 
     /// Lets the call that the process waits in, when it goes on, fail with EAGAIN instead.
@@ -419,7 +453,7 @@ mod debugger {
         registers.orig_rax = u64::MAX;
         registers.rax = -i64::from(libc::EAGAIN) as u64;
         traced.set(registers);
-        traced.request(libc::PTRACE_DETACH, null_mut());
+        traced.request(libc::PTRACE_DETACH, null_mut::<u8>());
     }
 
     /// A thread that this one traces.
@@ -428,13 +462,13 @@ mod debugger {
     impl Traced {
         fn stop(pid: u32) -> Self {
             let traced = Self(pid as libc::pid_t);
-            traced.request(libc::PTRACE_ATTACH, null_mut());
+            traced.request(libc::PTRACE_ATTACH, null_mut::<u8>());
             traced.wait();
             traced
         }
 
-        fn request(&self, request: libc::c_uint, data: *mut libc::user_regs_struct) {
-            // SAFETY: the thread is traced by this one; `data` is null or a place for its registers.
+        fn request<D>(&self, request: libc::c_uint, data: *mut D) {
+            // SAFETY: the thread is traced by this one; `data` is a signal, none, or a place for its registers.
             let done = unsafe { libc::ptrace(request, self.0, null_mut::<u8>(), data) };
             assert_eq!(done, 0, "{request}: {}", std::io::Error::last_os_error());
         }
@@ -445,7 +479,7 @@ mod debugger {
         }
 
         fn go_on(&self, how: libc::c_uint) {
-            self.request(how, null_mut());
+            self.request(how, null_mut::<u8>());
             self.wait();
         }
 
