@@ -225,7 +225,10 @@ pub(crate) fn resume<T: Threads>(call: &mut OpenCall, kind: u32, regs: *const pt
             take_up(call, kept, index, kind);
             return true;
         }
-        if entry.left_at == 0 {
+        if is_at(entry, place) {
+            // Its handler has put another call in its place.
+            end(call, kept, index, ABANDONED, false);
+        } else if entry.left_at == 0 {
             // There may be no such call at all.
             store(call, load(call).without(index));
         }
@@ -266,12 +269,18 @@ fn take_up_aside(
     for index in 0..MAX_INTERRUPTED {
         let entry = &kept.calls[index as usize];
         let is_pending = load(call).pending() & 1 << index != 0;
-        if is_pending && is_aside(call, entry) && is_at(entry, place) && goes_on_as(entry, kind) {
-            ledger::count_by(Counter::RestartsGuessed, entry.weight_of_guess());
-            take_up(call, kept, index, kind);
-            abandon_below(call, kept, place.0);
-            return true;
+        if !(is_pending && is_aside(call, entry) && is_at(entry, place)) {
+            continue;
         }
+        ledger::count_by(Counter::RestartsGuessed, entry.weight_of_guess());
+        if !goes_on_as(entry, kind) {
+            // The debugger, or a tracer, has not let it go on.
+            end(call, kept, index, ABANDONED, false);
+            return false;
+        }
+        take_up(call, kept, index, kind);
+        abandon_below(call, kept, place.0);
+        return true;
     }
     false
 }
@@ -532,10 +541,21 @@ pub(crate) fn denied<T: Threads>(call: &mut OpenCall, ret: i64, regs: *const pt_
     let thread = T::current();
     let Some(kept) = thread.interrupted() else { return };
     let index = expected.wrapping_sub(1) & (MAX_INTERRUPTED - 1);
-    if expected != 0 && is_at(&kept.calls[index as usize], place::<T>(regs)) {
-        end(call, kept, index, record::errno(ret) as u32, false);
+    let entry = &kept.calls[index as usize];
+    if expected == 0 || !is_at(entry, place::<T>(regs)) {
+        return;
     }
+    let mut errno = record::errno(ret) as u32;
+    if errno == ENOSYS {
+        // What the register holds before a tracer, which comes last, puts a result there.
+        ledger::count_by(Counter::RestartsGuessed, entry.weight_of_guess());
+        errno = ABANDONED;
+    }
+    end(call, kept, index, errno, false);
 }
+
+/// What x86 and a tracer's skipped call leave in the register for results.
+const ENOSYS: u32 = 38;
 
 /// The running thread dies, with `call` kept of it.
 #[inline(never)]

@@ -15,7 +15,7 @@ use crate::{
     sample::{
         Calibrated, CostSample, CpuSample, Detail, GroupKey, GroupsSample, OpenCallSample, Sample,
     },
-    target::{CpuClock, Process, Target, cgroup::Cgroups},
+    target::{CpuClock, Ends, Process, Target, cgroup::Cgroups},
 };
 
 /// How often to look whether those are gone of whom the kernel does not tell.
@@ -121,7 +121,11 @@ impl Live {
 
     fn cpu_time(&mut self) -> CpuSample {
         let cpu_time = self.probe.cpu_time();
-        cpu_time.unwrap_or_else(|| self.cpu.sample(|| self.probe.leaders_replaced()))
+        let ends = || Ends {
+            left: self.probe.targets_left(),
+            leaders_replaced: self.probe.leaders_replaced(),
+        };
+        cpu_time.unwrap_or_else(|| self.cpu.sample(ends))
     }
 
     /// Gives cgroups their paths, which the kernel's programs do not know.

@@ -21,6 +21,17 @@ use crate::{reading::Reading, sample::CpuSample};
 pub struct CpuClock {
     /// `None` where nobody adds it up: of all processes of a name, say.
     parts: Option<Vec<Part>>,
+    /// How many of the targets were left when it was read last.
+    left: Option<u64>,
+}
+
+/// What has become of the targets since the clock was started.
+#[derive(Clone, Copy, Debug)]
+pub struct Ends {
+    /// How many of the processes or threads that were given live.
+    pub left: u64,
+    /// How often a first thread's tid has become another's.
+    pub leaders_replaced: u64,
 }
 
 #[derive(Debug)]
@@ -53,24 +64,31 @@ impl CpuClock {
     /// From now on, for `target`.
     pub fn start(target: &Target) -> Self {
         let parts = parts(target).and_then(|of| of.into_iter().map(Part::start).collect());
-        Self { parts }
+        let left = parts.as_ref().map(|parts: &Vec<Part>| parts.len() as u64);
+        Self { parts, left }
     }
 
-    /// What has been used since then. `leaders_replaced`: how often a first thread's tid has become another's since
-    /// before that; asked afterwards.
-    pub fn sample(&mut self, leaders_replaced: impl FnOnce() -> u64) -> CpuSample {
+    /// What has been used since then. `ends`: what has become of the targets, asked afterwards.
+    pub fn sample(&mut self, ends: impl FnOnce() -> Ends) -> CpuSample {
         let Some(parts) = &mut self.parts else { return CpuSample::UNKNOWN };
         let now: Vec<_> = parts.iter_mut().map(|part| part.of.now_ns()).collect();
         // The account of a first thread becomes that of the thread that execs in its place (de_thread,
         // fs/exec.c), and nothing in it tells.
-        let any_replaced = leaders_replaced() > 0;
+        let Ends { left, leaders_replaced } = ends();
+        // Its tid is another thread's a moment before the exec is over and told.
+        let any_ended_lately = self.left.replace(left).is_some_and(|before| left < before);
+        let mut uncertain = 0;
         for (part, now) in parts.iter_mut().zip(now) {
             let is_first = matches!(part.of, Of::Thread { is_first: true, .. });
-            let may_be_anothers = any_replaced && is_first;
+            let may_be_anothers = is_first && leaders_replaced > 0;
+            if is_first && any_ended_lately && !may_be_anothers {
+                uncertain += 1;
+                continue;
+            }
             part.advance(now.filter(|_| !may_be_anothers));
         }
         let used_ns = parts.iter().map(|part| part.last_ns - part.began_ns).sum();
-        let gone = parts.iter().filter(|part| part.gone).count();
+        let gone = uncertain + parts.iter().filter(|part| part.gone).count();
         CpuSample {
             used_ns: Reading::exact_if(gone == 0, used_ns),
             unseen: gone as u64,
@@ -181,14 +199,15 @@ mod tests {
         let begin = used();
         while used() - begin < 5_000_000 {}
         let least = used() - begin;
-        let passed = clock.sample(|| 0).used_ns.value().unwrap();
+        let passed =
+            clock.sample(|| Ends { left: 1, leaders_replaced: 0 }).used_ns.value().unwrap();
         assert!((least..=used()).contains(&passed), "{least} {passed}");
     }
 
     #[test]
     fn who_has_no_account_is_not_collected() {
         let mut clock = CpuClock::start(&Target::Comm("nobody".to_owned()));
-        assert_eq!(clock.sample(|| 0), CpuSample::UNKNOWN);
+        assert_eq!(clock.sample(|| Ends { left: 0, leaders_replaced: 0 }), CpuSample::UNKNOWN);
     }
 
     #[test]

@@ -27,7 +27,7 @@ use crate::{
 };
 use cgroup::Cgroup;
 use container::Container;
-pub use cpu_clock::CpuClock;
+pub use cpu_clock::{CpuClock, Ends};
 pub use process::Process;
 use thread::Thread;
 use user::User;

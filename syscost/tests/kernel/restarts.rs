@@ -328,6 +328,8 @@ fn a_call_that_is_denied_when_it_goes_on_has_ended() {
         let measured = stat.finish();
         measured.assert_exact();
         assert_eq!((measured.count("readv"), measured.errors("readv")), (2, 1), "{hooks}");
+        let readv = measured.rows().find(|row| row["name"] == "readv").unwrap();
+        assert_eq!(readv["errnos"]["EAGAIN"], 1, "{hooks}");
         assert_eq!(measured.ledger("restarts"), 0, "{hooks}");
         assert_eq!(measured.ledger("orphan_exits"), 1, "{hooks}");
     }
