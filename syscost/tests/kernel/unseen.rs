@@ -3,7 +3,7 @@
 use nix::sys::signal::Signal;
 
 use crate::{
-    harness::{Measured, Stat, Target, eventually, hooks, measure, newborn_exits},
+    harness::{Measured, Stat, Target, eventually, hooks, newborn_exits},
     threads::{asleep_in, await_asleep_in, signal, state, thread_ns},
 };
 
@@ -338,7 +338,7 @@ fn a_wrong_guess_about_a_call_that_was_not_seen_makes_an_estimate() {
 #[cfg(target_arch = "x86_64")]
 fn returns_without_any_handler_make_an_estimate() {
     for hooks in hooks() {
-        let measured = measure(&["bare-returns", "1000"], &hooks);
+        let measured = crate::harness::measure(&["bare-returns", "1000"], &hooks);
         measured.assert_consistent();
         assert_eq!(measured.count("rt_sigreturn"), 1000, "{hooks}");
         assert_eq!(measured.ledger("restarts_guessed"), 997, "{hooks}");
