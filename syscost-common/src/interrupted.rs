@@ -121,7 +121,8 @@ pub enum Jump {
     Far,
 }
 
-/// Up to here, in bytes, frames lie on the same stack: whoever has several gives each more than that.
+/// Frames that are less than this apart, in bytes, are taken to be on the same stack: a program with several
+/// stacks makes each of them larger.
 const FAR: u64 = 32 * 1024;
 
 /// A signal frame is larger than this (bytes): `struct rt_sigframe` of x86-64 and arm64 holds a
@@ -234,16 +235,14 @@ impl Entries {
     /// With the end of entry `index` no longer remembered as assumed.
     #[inline(always)]
     pub const fn without_assumption(self, index: u32) -> Self {
-        let left = self.0 & !(1 << index << Self::ASSUMED);
-        Self::of(left)
+        Self::of(self.0 & !(1 << index << Self::ASSUMED))
     }
 
     /// Without entry `index`.
     #[inline(always)]
     pub const fn without(self, index: u32) -> Self {
         let bit = 1 << index;
-        let left = self.0 & !(bit | bit << Self::ENDED | bit << Self::ASSUMED);
-        Self::of(left)
+        Self::of(self.0 & !(bit | bit << Self::ENDED | bit << Self::ASSUMED))
     }
 }
 

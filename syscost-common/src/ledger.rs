@@ -48,7 +48,8 @@ pub enum Counter {
     Filtered = 13,
     /// Children that were not followed because there was no room for another target.
     TargetsFull = 14,
-    /// Dead threads whose totals went to the group of all others for want of room. No call is lost by that.
+    /// Dead threads whose totals went to the group of all others because there was no room for another group.
+    /// No call is lost.
     GroupsFull = 15,
     /// Times a thread went on after waiting although its wake-up was not seen, on a kernel whose
     /// scheduler keeps no account either: what it waited for a CPU after that is taken for blocked.

@@ -41,8 +41,8 @@ pub struct TargetState {
     pub children: u64,
     /// 1: for [`PROCESS`] without kernel BTF, the first thread has ended.
     pub leader_ended: u64,
-    /// For [`THREAD`] and [`THREADS`]: how often a thread has taken the tid of a first thread by an exec. Its
-    /// process need not be one of those measured.
+    /// For [`THREAD`] and [`THREADS`]: how often a thread has taken the tid of a first thread by an exec. For
+    /// [`THREADS`], in any process of the host.
     pub leaders_replaced: u64,
 }
 

@@ -89,7 +89,7 @@ fn note(death: Death) {
     // SAFETY: a live map value.
     let number = unsafe { exchange::fetch_add64(count, 1) };
     if let Some(place) = DEATHS.get_ptr_mut(number as u32 % group::DEATHS) {
-        // SAFETY: a live map value; whoever is as many deaths later writes there next.
+        // SAFETY: a live map value; written again once the ring has gone round.
         unsafe { place.write_volatile(death) };
     }
 }

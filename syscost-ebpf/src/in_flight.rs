@@ -154,10 +154,9 @@ fn find_interrupted(thread: &ByTask, regs: *const pt_regs, nr: i32) {
 /// arch/x86/entry/entry_64.S). On other machines the register is an argument's as well.
 #[inline(always)]
 fn has_returned(regs: *const pt_regs) -> bool {
-    const ENOSYS: i64 = 38;
     let result = read(regs, frozen!(MACHINE.regs_result)) as i64;
     frozen!(MACHINE.stops_at_the_call) == 0
-        && result != -ENOSYS
+        && result != -i64::from(interrupted::ENOSYS)
         && !interrupted::is_interruption(result)
 }
 

@@ -13,7 +13,8 @@
 //! it is no new call either. See [`Interrupted::was_seen`].
 //!
 //! So an enter is a restart only if no handler has run since the call, or the `rt_sigreturn` to it,
-//! left the kernel. Abandoned calls are found by the stack pointers of later calls, by a successful
+//! left the kernel. Where a debugger lets the thread make other calls in between, it is taken for one, as a guess:
+//! see [`is_aside`]. Abandoned calls are found by the stack pointers of later calls, by a successful
 //! exec, and when their thread dies. What has ended is recorded before the program that has found out ends.
 //!
 //! All of this is rare and out of line, so that it does not crowd the registers of the hot path.
@@ -218,7 +219,7 @@ pub(crate) fn resume<T: Threads>(call: &mut OpenCall, kind: u32, regs: *const pt
     if expected != 0 {
         let index = (expected - 1) & (MAX_INTERRUPTED - 1);
         let entry = &kept.calls[index as usize];
-        if is_at(entry, place) && (goes_on_as(entry, kind)) {
+        if is_at(entry, place) && goes_on_as(entry, kind) {
             if !entry.was_seen() && call.unseen_returns > MAX_UNSEEN_RETURNS {
                 ledger::count(Counter::RestartsGuessed);
             }
@@ -555,7 +556,7 @@ pub(crate) fn denied<T: Threads>(call: &mut OpenCall, ret: i64, regs: *const pt_
 }
 
 /// What x86 and a tracer's skipped call leave in the register for results.
-const ENOSYS: u32 = 38;
+pub(crate) const ENOSYS: u32 = 38;
 
 /// The running thread dies, with `call` kept of it.
 #[inline(never)]

@@ -107,7 +107,7 @@ fn follow<T: Threads>(child: &T) -> bool {
     if !parent.is_some_and(|by| *by != CHECKED) {
         return false;
     }
-    // User space may be entering the same child: it counts for whoever is first.
+    // User space may enter the same child at the same time. Only the first to do so counts it.
     if TARGETS.insert(&child.tgid(), &FOLLOWED, BPF_NOEXIST.into()).is_ok() {
         add(|state| &raw mut state.children, 1);
         return true;

@@ -120,9 +120,8 @@ impl Model {
         let finished = finished(sample);
         let total = Total::of(&rows);
         let mut ledger = Ledger::new(&sample.ledger, finished);
-        ledger.recording = recording(sample);
-        // What was read of them in part is missing in the window before, and too much in this one.
-        ledger.recording += before.map_or(0, recording);
+        // What was read of a call in part is missing in the window before, and too much in this one.
+        ledger.recording = recording(sample) + before.map_or(0, recording);
         // Those that the filter leaves out are there already.
         ledger.io_uring_calls += sample
             .kinds

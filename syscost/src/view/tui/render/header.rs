@@ -277,7 +277,8 @@ fn totals(model: &Model, window: Window) -> Vec<String> {
     };
     let time = format!("{time} in syscalls");
     let errors = (model.total.calls > 0)
-        .then(|| format!("{}% errors", format::pct(model.total.error_pct())));
+        .then(|| model.basis().figure(model.total.error_pct()))
+        .map(|pct| format!("{}% errors", format::reading(pct, format::pct)));
     let in_flight = format!("{} in flight", format::count(model.open_calls()));
     let mut totals = vec![cpu(model, window)];
     // What comes next where nobody knows what costs CPU time.
