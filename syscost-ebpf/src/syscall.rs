@@ -413,7 +413,7 @@ fn exit_unopened<T: Threads, G: Regs>(
     let origin = call.origin;
     if interrupted::is_interruption(ret) {
         match origin {
-            ORIGIN_UNKNOWN => {
+            ORIGIN_UNKNOWN if here.sees_enters() => {
                 call.origin = ORIGIN_SEEN;
                 return interrupted::interrupt::<T>(call, 0, now, regs.get());
             }
@@ -426,7 +426,8 @@ fn exit_unopened<T: Threads, G: Regs>(
             _ => {}
         }
     }
-    call.origin = ORIGIN_SEEN;
+    // Until enters are seen, the next exit as well is of a call that began before that.
+    call.origin = if here.sees_enters() { ORIGIN_SEEN } else { ORIGIN_UNKNOWN };
     here.count(match origin {
         ORIGIN_SAMPLED_OUT | ORIGIN_LEFT_OUT => return,
         ORIGIN_NEWBORN => Counter::NewbornExits,

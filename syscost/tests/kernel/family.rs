@@ -1,6 +1,8 @@
 //! `-f`: the children that exist when attaching, and those that are forked meanwhile.
 
-use crate::harness::{Stat, Target, emulated, hooks};
+use std::process::Command;
+
+use crate::harness::{CALIBRATION, Stat, Target, emulated, hooks, installed, skipped};
 
 #[test]
 fn children_that_exist_are_measured_to_any_depth() {
@@ -67,12 +69,45 @@ fn children_forked_while_attaching_are_measured_once_each() {
     }
 }
 
+/// Exits are seen before enters. A child that is forked in between makes calls of which only the exit is
+/// seen; here that takes long.
+#[test]
+fn children_forked_before_enters_are_seen_make_no_orphans() {
+    if !installed("strace") {
+        return skipped("strace is not installed");
+    }
+    for hooks in hooks() {
+        let mut target = Target::start(&["mayflies", "3"]);
+        let mut slow = Command::new("strace");
+        slow.args([
+            "-f",
+            "-o",
+            "/dev/null",
+            "-e",
+            "trace=bpf",
+            "-e",
+            "inject=bpf:delay_enter=3000",
+        ])
+        .arg(env!("CARGO_BIN_EXE_syscost"))
+        .env(CALIBRATION.0, CALIBRATION.1);
+        let pid = target.pid().to_string();
+        let stat = Stat::start_by(&mut slow, &["-p", &pid, "--hooks", &hooks, "-f"]);
+        target.begin();
+        assert_eq!(target.line(), "done");
+        target.end();
+        let measured = stat.finish();
+        measured.assert_exact();
+        assert!(measured.ledger("newborn_exits") > 0, "{hooks}");
+        assert_eq!(measured.ledger("orphan_exits"), 0, "{hooks}");
+    }
+}
+
 /// Whoever is taken in while attaching is taken out when it ends: its PID may be another's soon.
 #[test]
 fn children_that_end_while_attaching_do_not_stay() {
     let times = if emulated() { 2 } else { 6 };
     for hooks in hooks().iter().flat_map(|hooks| (0..times).map(move |_| hooks)) {
-        let mut target = Target::start(&["mayflies"]);
+        let mut target = Target::start(&["mayflies", "0"]);
         let stat = Stat::attach(target.pid(), &["--hooks", hooks, "-f"]);
         target.begin();
         assert_eq!(target.line(), "done");

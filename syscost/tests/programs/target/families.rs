@@ -117,8 +117,9 @@ fn grow(depth: u64, width: u64, each: u64, gates: &Gates) {
     }
 }
 
-/// Forks one process after the other, each of which ends at once, from "ready" until a line comes.
-pub(crate) fn mayflies() {
+/// Forks one process after the other, each of which makes `each` calls and ends, from "ready" until a line
+/// comes.
+pub(crate) fn mayflies(each: u64) {
     let ended = Arc::new(AtomicBool::new(false));
     say("ready");
     let waiting = Arc::clone(&ended);
@@ -128,6 +129,7 @@ pub(crate) fn mayflies() {
     });
     while !ended.load(SeqCst) {
         if fork() == 0 {
+            (0..each).for_each(|_| getppid());
             // SAFETY: ends without running any cleanup.
             unsafe { libc::_exit(0) };
         }

@@ -60,7 +60,7 @@ fn main() {
         "pid-heir" => families::pid_heir(number(0)),
         "tid-heir" => families::tid_heir(number(0)),
         "elders" => families::elders(number(0), number(1), number(2)),
-        "mayflies" => families::mayflies(),
+        "mayflies" => families::mayflies(number(0)),
         "swarm" => families::swarm(number(0), number(1)),
         "abandoned" => abandoned::abandoned(number(0), &args[2], &args[3]),
         "exec-in-handler" => abandoned::exec_in_handler("calls"),
