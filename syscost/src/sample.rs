@@ -151,10 +151,10 @@ pub struct OpenCallSample {
     pub entered_at_ns: Option<u64>,
     /// Whether another call of a sample stands for it: when it was entered is not known.
     pub sampled_out: bool,
-    /// Its arguments, as the registers held them.
-    pub args: [u64; 6],
-    /// Whether the thread could run, rather than waited.
-    pub runnable: bool,
+    /// Its arguments, as the registers held them; `None` when it returned before they were read.
+    pub args: Option<[u64; 6]>,
+    /// Whether the thread could run, rather than waited; `None` likewise.
+    pub runnable: Option<bool>,
     /// Whether a signal interrupted it and a handler runs, or has not returned to it yet.
     pub interrupted: bool,
 }

@@ -25,10 +25,11 @@ pub struct InFlight {
     /// How long it has been open, ns. At least the time attached, when it began before that; not collected
     /// of a call that another one of a sample stands for.
     pub age_ns: Reading<u64>,
-    /// Its arguments, as the registers hold them.
-    pub args: [u64; 6],
-    /// Whether the thread waits, rather than works or wants to.
-    pub waiting: bool,
+    /// Its arguments, as the registers hold them; `None` for a call that was open at the end of the measurement
+    /// and returned before they were read.
+    pub args: Option<[u64; 6]>,
+    /// Whether the thread waits, rather than works or wants to; `None` likewise.
+    pub waiting: Option<bool>,
     /// Whether a signal interrupted it and its handler has not returned yet.
     pub interrupted: bool,
 }
@@ -67,23 +68,24 @@ impl InFlight {
                 None => Reading::Partial(sample.at_ns.saturating_sub(sample.attached_at_ns)),
             },
             args: call.args,
-            waiting: !call.runnable,
+            waiting: call.runnable.map(|runnable| !runnable),
             interrupted: call.interrupted,
         }
     }
 
-    /// What its thread does, in one word of at most seven letters.
-    pub fn state(&self) -> &'static str {
+    /// What its thread does, in one word of at most seven letters; `None` where that is not known.
+    pub fn state(&self) -> Option<&'static str> {
         match (self.interrupted, self.waiting) {
-            (true, _) => "handler",
-            (false, true) => "waits",
-            (false, false) => "running",
+            (true, _) => Some("handler"),
+            (false, Some(true)) => Some("waits"),
+            (false, Some(false)) => Some("running"),
+            (false, None) => None,
         }
     }
 
-    /// Its arguments as people write them; see [`arguments::texts`].
-    pub fn arguments(&self) -> Vec<String> {
-        arguments::texts(self.abi, self.nr, &self.args)
+    /// Its arguments as people write them, where they are known; see [`arguments::texts`].
+    pub fn arguments(&self) -> Option<Vec<String>> {
+        self.args.as_ref().map(|args| arguments::texts(self.abi, self.nr, args))
     }
 
     /// The name, with the ABI where it is not the machine's usual one.

@@ -574,13 +574,14 @@ impl Probe {
         bpf::run_iterator(self.open_calls.as_ref()?.as_fd()).ok()
     }
 
-    /// Whether `call`, listed after [`Probe::stop`], was open then, and is not among what was recorded: its
-    /// program may have begun to record it just before. Known once the programs are detached.
-    pub fn was_open_at_end(&self, call: &OpenCallSample) -> bool {
-        match (&self.left, call.entered_at_ns) {
-            (Some(left), Some(entered_at)) => left.may_have(call.thread.tid, entered_at),
-            _ => true,
+    /// The calls that were open at [`Probe::stop`], of which `listed` was read just after it. Some of these
+    /// may have been recorded: their programs had begun to, just before. Others had returned before they were
+    /// listed. Both are known once the programs are detached.
+    pub fn open_at_end(&self, mut listed: Vec<OpenCallSample>) -> Vec<OpenCallSample> {
+        if let Some(left) = &self.left {
+            left.settle(&mut listed);
         }
+        listed
     }
 
     /// The calls by who made them; `None` where that was not asked for.
@@ -671,6 +672,8 @@ struct Left {
     threads: HashSet<u32>,
     /// Thread and begin.
     unrecorded: HashSet<(u32, u64)>,
+    /// Those that have returned since the end of the measurement.
+    returned: Vec<OpenCallSample>,
 }
 
 impl Left {
@@ -679,6 +682,7 @@ impl Left {
         Self {
             threads: records.iter().map(|record| record.ids.tid).collect(),
             unrecorded: records.iter().map(call).collect(),
+            returned: records.iter().filter_map(OpenCallSample::from_returned).collect(),
         }
     }
 
@@ -687,14 +691,38 @@ impl Left {
     fn may_have(&self, tid: u32, entered_at: u64) -> bool {
         self.unrecorded.contains(&(tid, entered_at)) || !self.threads.contains(&tid)
     }
+
+    /// Takes from `listed` what was recorded, and adds what is missing.
+    fn settle(&self, listed: &mut Vec<OpenCallSample>) {
+        let call = |call: &OpenCallSample| Some((call.thread.tid, call.entered_at_ns?));
+        listed.retain(|open| call(open).is_none_or(|(tid, at_ns)| self.may_have(tid, at_ns)));
+        let known: HashSet<_> = listed.iter().filter_map(call).collect();
+        let missing = self
+            .returned
+            .iter()
+            .filter(|late| call(late).is_some_and(|late| !known.contains(&late)));
+        listed.extend(missing.cloned());
+    }
 }
 
 impl OpenCallSample {
     /// `None` for a call that has returned, or of a number that there is not.
     fn from_record(record: &InFlight) -> Option<Self> {
-        if record.entered_at & RETURNED_LATE != 0 {
+        (record.entered_at & RETURNED_LATE == 0).then(|| Self::of_kind(record))?
+    }
+
+    /// Of a call that has returned since the end of the measurement: what its thread does is another one's.
+    fn from_returned(record: &InFlight) -> Option<Self> {
+        let entered_at = record.entered_at & !RETURNED_LATE;
+        if entered_at == record.entered_at || entered_at == 0 {
             return None;
         }
+        let call = Self::of_kind(&InFlight { entered_at, ..*record })?;
+        Some(Self { args: None, runnable: None, interrupted: false, ..call })
+    }
+
+    /// `None` where there is no such number.
+    fn of_kind(record: &InFlight) -> Option<Self> {
         let (abi, nr) = kind::unpack(record.kind)?;
         Some(Self {
             thread: ThreadName {
@@ -706,8 +734,8 @@ impl OpenCallSample {
             nr,
             entered_at_ns: (record.entered_at != 0).then_some(record.entered_at),
             sampled_out: record.sampled_out != 0,
-            args: record.args,
-            runnable: record.runnable != 0,
+            args: Some(record.args),
+            runnable: Some(record.runnable != 0),
             interrupted: record.interrupted != 0,
         })
     }
@@ -765,5 +793,14 @@ mod tests {
         let calls = [(1, 10), (2, 20), (3, 30), (4, 40), (5, 50)];
         let open = calls.map(|(tid, entered_at)| left.may_have(tid, entered_at));
         assert_eq!(open, [true, true, false, false, true], "and one of a thread that has ended");
+
+        let listed = OpenCallSample::from_record(&record(3, 30)).unwrap();
+        let mut calls = vec![listed, OpenCallSample::from_record(&record(1, 10)).unwrap()];
+        left.settle(&mut calls);
+        let open: Vec<_> = calls
+            .iter()
+            .map(|call| (call.thread.tid, call.entered_at_ns, call.args.is_some()))
+            .collect();
+        assert_eq!(open, [(1, Some(10), true), (2, Some(20), false)]);
     }
 }

@@ -222,14 +222,12 @@ impl Source for Live {
         let at_ns = self.probe.stop();
         // What is open can be listed only while the programs are there. They go at once then: until
         // then every process on the host pays for them.
-        let mut open_calls = self.probe.open_calls();
+        let open_calls = self.probe.open_calls();
         let cpu = self.cpu_time();
         let detail = self.probe.detail();
         self.cost_began = None;
         self.probe.detach();
-        if let Some(calls) = &mut open_calls {
-            calls.retain(|call| self.probe.was_open_at_end(call));
-        }
+        let open_calls = open_calls.map(|listed| self.probe.open_at_end(listed));
         let exited = self.is_over();
         let (groups, error) = match self.probe.groups() {
             Ok(groups) => (groups, None),

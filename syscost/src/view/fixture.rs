@@ -83,8 +83,8 @@ pub(super) fn open_calls() -> Option<Vec<OpenCallSample>> {
         nr,
         entered_at_ns: age_ns.map(|age_ns| ATTACHED_AT_NS + 5_000_000_000 - age_ns),
         sampled_out: false,
-        args: [3, 0x7ffd_1234_5678, 512, u64::MAX, 0, 0],
-        runnable,
+        args: Some([3, 0x7ffd_1234_5678, 512, u64::MAX, 0, 0]),
+        runnable: Some(runnable),
         interrupted: false,
     };
     Some(vec![

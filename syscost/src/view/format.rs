@@ -149,7 +149,10 @@ pub fn clock(ns: u64) -> String {
 
 /// The arguments of a call in `room` characters: as many whole ones as fit, and `…` where there are
 /// more. Half an argument would be another one.
-pub fn arguments(arguments: &[String], room: usize) -> String {
+pub fn arguments(arguments: Option<&[String]>, room: usize) -> String {
+    let Some(arguments) = arguments else {
+        return NOT_COLLECTED.chars().take(room).collect();
+    };
     let all = arguments.join(", ");
     if all.columns() <= room {
         return all;
@@ -226,11 +229,13 @@ mod tests {
     #[test]
     fn arguments_are_whole_or_left_out() {
         let three = ["AT_FDCWD", "0x7ffd12345678", "O_RDONLY"].map(str::to_owned);
-        assert_eq!(arguments(&three, 34), "AT_FDCWD, 0x7ffd12345678, O_RDONLY");
-        assert_eq!(arguments(&three, 33), "AT_FDCWD, 0x7ffd12345678, …");
-        assert_eq!(arguments(&three, 26), "AT_FDCWD, …");
-        assert_eq!(arguments(&three, 10), "…");
-        assert_eq!((arguments(&three, 0), arguments(&[], 0)), (String::new(), String::new()));
+        let three = Some(&three[..]);
+        assert_eq!(arguments(three, 34), "AT_FDCWD, 0x7ffd12345678, O_RDONLY");
+        assert_eq!(arguments(three, 33), "AT_FDCWD, 0x7ffd12345678, …");
+        assert_eq!(arguments(three, 26), "AT_FDCWD, …");
+        assert_eq!(arguments(three, 10), "…");
+        assert_eq!((arguments(three, 0), arguments(Some(&[]), 0)), (String::new(), String::new()));
+        assert_eq!((arguments(None, 0), arguments(None, 9)), (String::new(), "–".to_owned()));
     }
 
     #[test]

@@ -125,10 +125,10 @@ struct InFlight<'a> {
     abi: &'static str,
     age_ns: Option<u64>,
     age_exact: bool,
-    waiting: bool,
+    waiting: Option<bool>,
     interrupted: bool,
-    args: [String; 6],
-    arguments: String,
+    args: Option<[String; 6]>,
+    arguments: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -381,8 +381,8 @@ impl<'a> InFlight<'a> {
             waiting: call.waiting,
             interrupted: call.interrupted,
             // As text: many a reader has no integers of 64 bits.
-            args: call.args.map(|arg| format!("{arg:#x}")),
-            arguments: call.arguments().join(", "),
+            args: call.args.map(|args| args.map(|arg| format!("{arg:#x}"))),
+            arguments: call.arguments().map(|arguments| arguments.join(", ")),
         }
     }
 }

@@ -325,11 +325,11 @@ fn oldest(model: &Model, width: Option<usize>) -> String {
         .iter()
         .map(|(call, of)| {
             let age = format::reading(call.age_ns, format::ns);
-            let state = call.state();
+            let state = call.state().unwrap_or(format::NOT_COLLECTED);
             let (of, title) = (aligned_left(of, thread), aligned_left(&call.title(), name));
             let line = format!("  {age:>8}  {of}  {title}  {state:<7}  ");
             let room = width.map_or(usize::MAX, |width| width.saturating_sub(line.columns()));
-            let line = line + &format::arguments(&call.arguments(), room);
+            let line = line + &format::arguments(call.arguments().as_deref(), room);
             format!("\n{}", line.trim_end())
         })
         .collect();

@@ -67,7 +67,7 @@ pub(super) fn text(theme: &Theme, live: &Live, width: u16) -> Vec<Line<'static>>
             _ => Style::new(),
         });
         if let Some(room) = room {
-            let text = format::arguments(&call.arguments(), room);
+            let text = format::arguments(call.arguments().as_deref(), room);
             line.push_span(Span::styled(format!("  {text}"), theme.dim));
         }
         line
@@ -80,7 +80,7 @@ fn cells(live: &Live, call: &InFlight) -> [String; COLUMNS] {
         format::reading(call.age_ns, format::ns),
         call.thread.tid.to_string(),
         call.title().into_owned(),
-        call.state().to_owned(),
+        call.state().unwrap_or(format::NOT_COLLECTED).to_owned(),
         process(live, call),
     ]
 }

@@ -151,8 +151,8 @@ fn open_calls(at_ns: u64) -> Option<Vec<OpenCallSample>> {
         nr,
         entered_at_ns: age_ns.map(|age_ns| at_ns - age_ns),
         sampled_out: false,
-        args: [3, 0x7ffd_1234_5678, 512, u64::MAX, 0, 0],
-        runnable,
+        args: Some([3, 0x7ffd_1234_5678, 512, u64::MAX, 0, 0]),
+        runnable: Some(runnable),
         interrupted: false,
     };
     Some(vec![
