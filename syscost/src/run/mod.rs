@@ -16,6 +16,8 @@ mod stat;
 mod top;
 mod watch;
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, anyhow};
 use tokio::runtime::{Builder, Runtime};
 
@@ -80,14 +82,18 @@ fn request(target: &Target, filter: &Filter, group_by: GroupBy, common: &Common)
 }
 
 /// Attaches to `target`, and gives up the privileges that took, but for those that keeping a budget
-/// takes where there is one.
+/// takes where there is one. `first_window`: when the first numbers are due, if not some time later.
 fn attach(
     target: Target,
     request: &Request,
     budget_pct: Option<f64>,
+    first_window: Option<Duration>,
 ) -> Result<(Live, Option<Keeper>)> {
     let mut source = Live::attach(target, request, calibrated())?;
-    measure_cost(&mut source, budget_pct)?;
+    // A first window that is about as short would end late.
+    if budget_pct.is_some() || first_window.is_none_or(|window| window >= 2 * COST_TIME) {
+        measure_cost(&mut source, budget_pct)?;
+    }
     let Some(at_most_pct) = budget_pct else {
         privileges::give_up(settle(&mut source))?;
         return Ok((source, None));

@@ -19,6 +19,13 @@ pub(super) struct Pace {
     pub(super) first: Option<Duration>,
 }
 
+impl Pace {
+    /// How long the first window is; `None` where nothing ends it.
+    pub(super) fn first_window(self) -> Option<Duration> {
+        [self.every, self.lasting].into_iter().flatten().min()
+    }
+}
+
 /// What it is time for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Moment {

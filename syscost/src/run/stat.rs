@@ -42,7 +42,8 @@ pub(super) async fn run(plan: &StatPlan) -> Result<u8> {
     let Found { target, command } = find(&plan.target, Stdio::Inherit)?;
     let mut signals = Signals::catch()?;
     let request = request(&target, &plan.filter, plan.by, &plan.common);
-    let (mut source, keeper) = attach(target, &request, plan.budget_pct())?;
+    let pace = Pace { every: plan.interval, lasting: plan.duration, first: None };
+    let (mut source, keeper) = attach(target, &request, plan.budget_pct(), pace.first_window())?;
     // Threads only now: they inherit the privileges of the one that starts them.
     message::in_background();
     let mut output = Output::new(plan, sink)?;
@@ -56,7 +57,6 @@ pub(super) async fn run(plan: &StatPlan) -> Result<u8> {
     message::say(format_args!("attached to {} ({}){notes}{until}", subject.name, subject.detail));
     let mut child = Child::release(command, &mut source)?;
     let mut printer = Printer { output: &mut output, printed: None, merged: 0 };
-    let pace = Pace { every: plan.interval, lasting: plan.duration, first: None };
     let around = Around { pace, keeper, signals: &mut signals, child: &mut child };
     let ended = drive(source, &mut printer, around).await;
     let merged = printer.merged;

@@ -58,7 +58,7 @@ async fn show(plan: &TopPlan, target: &TargetPlan) -> Result<u8> {
     let Found { target, command } = find(target, Stdio::Captured)?;
     let mut signals = Signals::catch()?;
     let request = request(&target, &plan.filter, GroupBy::Syscall, &plan.common);
-    let (mut source, keeper) = attach(target, &request, plan.budget_pct())?;
+    let (mut source, keeper) = attach(target, &request, plan.budget_pct(), None)?;
     message::in_background();
     let mut child = Child::release(command, &mut source)?;
     let mut jobs = Jobs::catch()?;

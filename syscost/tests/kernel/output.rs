@@ -36,6 +36,18 @@ fn a_target_that_is_not_there_leaves_the_file_as_it_was() {
 }
 
 /// Intervals that are no whole number of seconds: each is as long as it was asked for.
+/// Measuring what the programs cost takes twice as long as that.
+#[test]
+fn a_window_that_is_shorter_than_measuring_the_cost_takes_goes_without_it() {
+    let target = Target::start(&["calls", "1", "1"]);
+    let cost = |duration: &str| {
+        let measured = Stat::attach(target.pid(), &["-d", duration]).finish();
+        measured.0["probe"]["run_pct"].clone()
+    };
+    assert!(cost("10ms").is_null());
+    assert!(cost("100ms").is_number());
+}
+
 #[test]
 fn an_interval_and_a_half_second_is_not_rounded() {
     let target = Target::start(&["busy"]);
