@@ -80,6 +80,10 @@ pub struct Offsets {
     /// `task_struct.se.prev_sum_exec_runtime`: the same when the fair class gave it the CPU; 0 where that
     /// class does not serve all tasks of such priorities.
     pub task_runtime_before: u32,
+    /// `task_struct.io_uring`: null while the task has no ring; 0 where there is no such thing.
+    pub task_io_uring: u32,
+    /// `io_uring_task.xa.xa_head`: null while it holds none any more.
+    pub io_uring_rings: u32,
 }
 
 impl Offsets {
@@ -118,6 +122,8 @@ impl Offsets {
         task_prio: 0,
         task_runtime: 0,
         task_runtime_before: 0,
+        task_io_uring: 0,
+        io_uring_rings: 0,
     };
 }
 

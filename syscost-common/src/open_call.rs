@@ -41,8 +41,8 @@ pub struct OpenCall {
     pub handlers: u32,
     /// Handlers that began unseen, and returned to a call that was taken for interrupted.
     pub unseen_returns: u32,
-    /// Explicit padding: kernel memory holds nothing undefined.
-    pub reserved: u32,
+    /// 1: the thread has begun to exit, and was in scope then.
+    pub exits_in_scope: u32,
     /// The thread's finished calls, where groups are asked for.
     pub totals: OwnTotals,
 }

@@ -44,9 +44,11 @@ pub struct TargetState {
     /// For [`THREAD`] and [`THREADS`]: how often a thread has taken the tid of a first thread by an exec. For
     /// [`THREADS`], in any process of the host.
     pub leaders_replaced: u64,
+    /// 1: when the probes were attached, a task in scope held a ring of io_uring's.
+    pub holds_ring: u64,
 }
 
-const _: () = assert!(size_of::<TargetState>() == 40);
+const _: () = assert!(size_of::<TargetState>() == 48);
 
 /// What the iterator over tasks writes of each: what it is called where.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -30,6 +30,14 @@ static INTERRUPTED_BY_TASK: TaskStorage<InterruptedCalls> = TaskStorage::new();
 pub(crate) struct ByTask(pub(crate) *mut task_struct);
 
 impl ByTask {
+    /// Whether the thread exits, and was in scope when it began to.
+    #[inline(always)]
+    pub(crate) fn exits_in_scope(&self) -> bool {
+        task::may_have_storage(self.0)
+            && task::is_exiting(self.0)
+            && self.get(0).is_some_and(|call| call.exits_in_scope != 0)
+    }
+
     #[inline(always)]
     fn get(&self, flags: u32) -> Option<&mut OpenCall> {
         // SAFETY: the value belongs to this task alone, whose programs do not interrupt each other.

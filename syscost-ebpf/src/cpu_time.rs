@@ -9,14 +9,16 @@ use syscost_common::{
     cpu_time::{CpuTime, IO_WORKERS, NOBODY, Slices, THREADS},
     detail,
     ledger::Counter,
+    scope::{PROCESS, PROCESSES, THREAD, THREADS as CHOSEN_THREADS},
 };
 
 use crate::{
     by_task::ByTask,
     clock::now,
+    frozen::frozen,
     iterator::Context,
     ledger::Here,
-    maps::{CPUS, PREEMPTED},
+    maps::{CPUS, PREEMPTED, SCOPE},
     scope, scope_of, task,
     threads::Threads,
 };
@@ -154,7 +156,8 @@ fn next_sequence(time: &mut CpuTime) {
 /// Whose CPU time a task's is. The kernel's own threads make no calls; nobody counts the idle ones.
 #[inline(always)]
 fn whose(task: *mut task_struct) -> u32 {
-    if !scope_of::contains(&ByTask(task)) {
+    let thread = ByTask(task);
+    if !scope_of::contains(&thread) && !(is_left_at_exit() && thread.exits_in_scope()) {
         return NOBODY;
     }
     let flags = task::flags(task);
@@ -164,19 +167,29 @@ fn whose(task: *mut task_struct) -> u32 {
     if flags & PF_IO_WORKER != 0 { IO_WORKERS } else { THREADS }
 }
 
+/// Whether a thread is no longer in scope once it, or its process, has begun to exit.
+#[inline(always)]
+fn is_left_at_exit() -> bool {
+    matches!(frozen!(SCOPE.mode), PROCESS | THREAD | PROCESSES | CHOSEN_THREADS)
+}
+
 #[inline(always)]
 fn of(here: Here) -> &'static mut CpuTime {
     // SAFETY: in a live map value that only programs on this CPU write, one after the other.
     unsafe { &mut (*here.kept).time }
 }
 
-/// Notes which task in scope runs where, for user space that reads the iterator.
+/// Notes which task in scope runs where, and whether one holds a ring of io_uring's, for user space that reads the
+/// iterator.
 #[inline(always)]
 pub(crate) fn on_task(ctx: *mut Context) {
     // SAFETY: the kernel hands over a context of this layout, which the verifier knows.
     let task = unsafe { (*ctx).task };
     if task.is_null() {
         return;
+    }
+    if task::has_ring(task) && scope_of::contains(&ByTask(task)) {
+        scope::set(|state| &raw mut state.holds_ring, 1);
     }
     let Some(cpu) = task::runs_on(task) else { return };
     let whose = whose(task);

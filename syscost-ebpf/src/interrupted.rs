@@ -237,7 +237,7 @@ pub(crate) fn resume<T: Threads>(call: &mut OpenCall, kind: u32, regs: *const pt
     if take_up_aside(call, kept, place, kind) {
         return true;
     }
-    find_abandoned(call, kept, place.0, false);
+    find_abandoned(call, kept, place.0, None);
     kept.enters += 1;
     if kept.enters > MAX_ENTERS_IN_HANDLER {
         abandon_all(call, kept, true);
@@ -251,9 +251,9 @@ pub(crate) fn resume<T: Threads>(call: &mut OpenCall, kind: u32, regs: *const pt
     false
 }
 
-/// Whether no handler can have left an interrupted call, so that it has to go on. Where another one is entered
-/// first, a debugger has let the thread call a function (gdb's `call`), and puts its registers back; or it has put
-/// a result into them.
+/// Whether no handler can have left an interrupted call by a jump, so that it has to go on. Where another one is
+/// entered first, a debugger has let the thread call a function (gdb's `call`), and puts its registers back; or it
+/// has put a result into them; or a handler has let the program call a function before it goes on.
 #[inline(always)]
 fn is_aside(call: &OpenCall, entry: &Interrupted) -> bool {
     entry.left_at != 0 && entry.handlers == call.handlers
@@ -366,34 +366,60 @@ fn end(call: &mut OpenCall, kept: &mut InterruptedCalls, index: u32, errno: u32,
 }
 
 /// Ends the interrupted calls whose frames are gone, with the thread's stack pointer at `stack_pointer`. `returned`:
-/// a handler has put it there.
+/// a handler has put it there, with this in the register that holds results.
 #[inline(always)]
 fn find_abandoned(
     call: &mut OpenCall,
     kept: &mut InterruptedCalls,
     stack_pointer: u64,
-    returned: bool,
+    returned: Option<i64>,
 ) {
     for index in 0..MAX_INTERRUPTED {
-        let entries = load(call);
+        if load(call).pending() & 1 << index == 0 {
+            continue;
+        }
         let entry = &kept.calls[index as usize];
-        // A handler can return to where it likes; one that a debugger's function had, to a frame below.
-        let is_kept = is_aside(call, entry) && !(returned && stack_pointer >= entry.stack_pointer);
-        if entries.pending() & 1 << index != 0 && !is_kept {
-            // Programs with several stacks may be on another one than it seems, where a handler has
-            // switched to it: then the handler can still return.
-            match entry.is_abandoned_at(stack_pointer) {
-                Some(Jump::SameFrame) => end(call, kept, index, ABANDONED, false),
-                Some(Jump::Near) => end(call, kept, index, ABANDONED, true),
-                Some(Jump::Far) => {
-                    ledger::count_by(Counter::RestartsGuessed, entry.weight_of_guess());
-                    end(call, kept, index, ABANDONED, false);
-                }
-                Some(Jump::None) | None => {}
+        if is_aside(call, entry) {
+            end_aside(call, kept, index, stack_pointer, returned);
+            continue;
+        }
+        // Programs with several stacks may be on another one than it seems, where a handler has
+        // switched to it: then the handler can still return.
+        match entry.is_abandoned_at(stack_pointer) {
+            Some(Jump::SameFrame) => end(call, kept, index, ABANDONED, false),
+            Some(Jump::Near) => end(call, kept, index, ABANDONED, true),
+            Some(Jump::Far) => {
+                ledger::count_by(Counter::RestartsGuessed, entry.weight_of_guess());
+                end(call, kept, index, ABANDONED, false);
             }
+            Some(Jump::None) | None => {}
         }
     }
     confirm(call, kept, stack_pointer);
+}
+
+/// As [`find_abandoned`], of the call in entry `index`, which is aside. All of that is a guess.
+#[inline(always)]
+fn end_aside(
+    call: &mut OpenCall,
+    kept: &mut InterruptedCalls,
+    index: u32,
+    stack_pointer: u64,
+    returned: Option<i64>,
+) {
+    let entry = &kept.calls[index as usize];
+    // A debugger's function runs below. So does one that a handler lets the program call, in the place of the
+    // call's return: the result is still in the register.
+    let is_below = stack_pointer < entry.stack_pointer;
+    let errno = match returned {
+        None if is_below => return,
+        Some(ret) if is_below && ret == -(EINTR as i64) => EINTR,
+        _ => ABANDONED,
+    };
+    ledger::count_by(Counter::RestartsGuessed, entry.weight_of_guess());
+    if !is_below || errno != ABANDONED {
+        end(call, kept, index, errno, false);
+    }
 }
 
 /// The thread makes a call from the frame at `stack_pointer`: of a call in the same frame, which was assumed to
@@ -429,10 +455,10 @@ pub(crate) fn before_exit<T: Threads>(call: &mut OpenCall, ret: i64, regs: *cons
         return;
     }
     let (stack_pointer, instruction_pointer) = place::<T>(regs);
+    // The register of a 32-bit program has 32 bits.
+    let is_compat = matches!(unpack(call.kind), Some((AbiClass::Compat, _)));
+    let ret = if is_compat { i64::from(ret as i32) } else { ret };
     if is_sigreturn {
-        // The register of a 32-bit program has 32 bits.
-        let is_compat = matches!(unpack(call.kind), Some((AbiClass::Compat, _)));
-        let ret = if is_compat { i64::from(ret as i32) } else { ret };
         handler_returned(call, kept, ret, stack_pointer, instruction_pointer);
         if began_unseen && call.may_restart == 0 {
             // If it returns to a call, that was interrupted unseen.
@@ -443,7 +469,8 @@ pub(crate) fn before_exit<T: Threads>(call: &mut OpenCall, ret: i64, regs: *cons
         }
     }
     if call.may_restart == 0 {
-        find_abandoned(call, kept, stack_pointer, is_sigreturn);
+        let returned = if is_sigreturn { Some(ret) } else { None };
+        find_abandoned(call, kept, stack_pointer, returned);
     }
 }
 
@@ -537,6 +564,10 @@ pub(crate) fn record_ended<T: Threads, R: Raise>() {
 /// interrupted one to go on, it has ended.
 #[inline(never)]
 pub(crate) fn denied<T: Threads>(call: &mut OpenCall, ret: i64, regs: *const pt_regs) {
+    if is_interruption(ret) {
+        // While seccomp's supervisor was asked. It goes on as before.
+        return;
+    }
     let expected = call.may_restart;
     call.may_restart = 0;
     let thread = T::current();
@@ -557,6 +588,8 @@ pub(crate) fn denied<T: Threads>(call: &mut OpenCall, ret: i64, regs: *const pt_
 
 /// What x86 and a tracer's skipped call leave in the register for results.
 pub(crate) const ENOSYS: u32 = 38;
+/// The result of an interrupted call that does not go on.
+const EINTR: u32 = 4;
 
 /// The running thread dies, with `call` kept of it.
 #[inline(never)]

@@ -263,8 +263,9 @@ fn leader_has_ended() -> bool {
         .is_some_and(|state| unsafe { (&raw const (*state).leader_ended).read_volatile() != 0 })
 }
 
+/// Writes a field of what has become of the targets.
 #[inline(always)]
-fn set(field: impl FnOnce(&mut TargetState) -> *mut u64, value: u64) {
+pub(crate) fn set(field: impl FnOnce(&mut TargetState) -> *mut u64, value: u64) {
     if let Some(state) = TARGET_STATE.get_ptr_mut(0) {
         // SAFETY: a field of a live map value.
         unsafe { field(&mut *state).write_volatile(value) };

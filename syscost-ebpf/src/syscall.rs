@@ -524,6 +524,13 @@ pub(crate) fn on_thread_exit<T: Threads, R: Raise>() {
     if !scope::may_have_contained(&thread) {
         return;
     }
+    if T::SEES_SWITCHES
+        && scope::contains(&thread)
+        && let Some(call) = thread.open_call_or_new()
+    {
+        // What it still does, such as giving its memory back, takes CPU time.
+        call.exits_in_scope = 1;
+    }
     scope::on_thread_exit(&thread);
     let Some(here) = Here::find() else { return };
     let mut open = thread.open_call();

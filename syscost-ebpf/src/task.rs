@@ -183,6 +183,29 @@ pub(crate) fn flags(task: *mut task_struct) -> u32 {
     read(task.cast(), frozen!(OFFSETS.task_flags))
 }
 
+/// Whether `task` has begun to exit.
+#[inline(always)]
+pub(crate) fn is_exiting(task: *mut task_struct) -> bool {
+    /// `PF_EXITING` (include/linux/sched.h).
+    const EXITING: u32 = 0x4;
+    flags(task) & EXITING != 0
+}
+
+/// Whether `task` holds a ring of io_uring's, as a descriptor or without one; `false` where that is not known.
+#[inline(always)]
+pub(crate) fn has_ring(task: *mut task_struct) -> bool {
+    let (at, rings) = (frozen!(OFFSETS.task_io_uring), frozen!(OFFSETS.io_uring_rings));
+    if at == 0 || rings == 0 {
+        return false;
+    }
+    let io_uring = pointer(task.cast(), at);
+    // SAFETY: the helper fails where nothing can be read. It is asked because not every kernel's BTF says what
+    // this pointer points to.
+    let first =
+        unsafe { bpf_probe_read_kernel(io_uring.wrapping_add(rings as usize).cast::<u64>()) };
+    !io_uring.is_null() && first.is_ok_and(|first| first != 0)
+}
+
 /// The CPU that `task` runs on; `None` while it does not run, or where that is not known.
 #[inline(always)]
 pub(crate) fn runs_on(task: *mut task_struct) -> Option<u32> {

@@ -129,7 +129,9 @@ impl Model {
             .filter(|kind| matches!(kind.key, KindKey::Call { nr, .. } if is_io_uring(nr)))
             .map(KindSample::calls)
             .sum::<u64>();
+        let mut open_calls = sample.open_calls.iter().flatten();
         let uses_io_uring = sample.ring_at_attach
+            || open_calls.any(|call| is_io_uring(call.nr))
             || ledger.io_uring_calls > 0
             || sample.cpu.io_workers_ns.value().is_some_and(|ns| ns > 0);
         Self {

@@ -116,10 +116,19 @@ fn offsets(btf: &Btf<'_>) -> Result<Offsets> {
             true => 0,
             false => se + entity.offset(&["prev_sum_exec_runtime"])?,
         },
+        task_io_uring: task.offset(&["io_uring"]).unwrap_or(0),
+        io_uring_rings: io_uring_rings(btf).unwrap_or(0),
         // Only spares a look-up.
         task_bpf_storage: task.offset(&["bpf_storage"]).unwrap_or(0),
         switch_tells_state: btf.switch_tells_state().unwrap_or(false).into(),
     })
+}
+
+/// Where a task's rings are, in what the kernel keeps of them for a task: nowhere where it has no io_uring.
+fn io_uring_rings(btf: &Btf<'_>) -> Result<u32> {
+    let rings = Struct::find(btf, "io_uring_task", &["xa"])?;
+    let array = Struct::find(btf, "xarray", &["xa_head"])?;
+    Ok(rings.offset(&["xa"])? + array.offset(&["xa_head"])?)
 }
 
 /// A place where the kernel counts something.

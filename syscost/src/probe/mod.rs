@@ -602,6 +602,11 @@ impl Probe {
         self.targets.left()
     }
 
+    /// Whether a task of theirs held a ring of io_uring's at attach; `false` where tasks cannot be listed.
+    pub fn held_ring(&self) -> bool {
+        self.targets.held_ring()
+    }
+
     /// Where threads are measured, how often a first thread's tid has become that of another thread of its
     /// process, by an exec, on the whole host.
     pub fn leaders_replaced(&self) -> u64 {

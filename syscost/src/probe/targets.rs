@@ -91,6 +91,11 @@ impl Targets {
         }
     }
 
+    /// Whether one of them held a ring of io_uring's at attach; `false` where tasks cannot be listed.
+    pub(super) fn held_ring(&self) -> bool {
+        self.state.read(0).holds_ring != 0
+    }
+
     /// How often a first thread's tid has become another's, on the whole host.
     pub(super) fn leaders_replaced(&self) -> u64 {
         self.state.read(0).leaders_replaced

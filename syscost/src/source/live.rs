@@ -57,7 +57,7 @@ impl Live {
         let probe = Probe::attach_to(request, &|id| target.is_there(id))?;
         Ok(Self {
             cpu: CpuClock::start(&target),
-            ring_at_attach: target.has_ring(),
+            ring_at_attach: target.has_ring() || probe.held_ring(),
             calibrated,
             cost: None,
             cost_began: None,

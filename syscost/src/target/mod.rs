@@ -123,8 +123,7 @@ impl Target {
         }
     }
 
-    /// Whether one of the processes that were given holds a ring of io_uring's. Of others that is seen when
-    /// they use it.
+    /// Whether one of the processes that were given holds a descriptor of a ring of io_uring's.
     pub fn has_ring(&self) -> bool {
         match self {
             Self::Threads(threads) => threads.iter().any(|thread| holds_ring(thread.process.pid)),

@@ -129,6 +129,22 @@ fn of_a_process_that_exits_while_it_is_busy() {
     }
 }
 
+/// Giving much memory back takes long, and others get the CPU in between.
+#[test]
+fn of_a_process_that_others_preempt_while_it_exits() {
+    let mib = if emulated() { "64" } else { "256" };
+    for hooks in seeing_hooks() {
+        let stolen = stolen_ns();
+        let mut target = Target::start(&["hoard-then-exit", mib]);
+        let pid = target.line();
+        let stat = Stat::start(&["-p", &pid, "--hooks", &hooks]);
+        target.begin();
+        let used = target.line().parse().expect("ns");
+        assert_used(&hooks, &stat.finish(), used, stolen);
+        target.end();
+    }
+}
+
 #[test]
 fn of_a_process_across_its_exec() {
     for hooks in seeing_hooks() {
@@ -355,6 +371,30 @@ fn rings_are_told_of_and_their_threads_time_is_apart() {
             target.begin();
             target.end();
         }
+    }
+}
+
+/// The ring was there before the programs were attached, of which no PID was given.
+#[test]
+fn rings_are_found_in_every_kind_of_target() {
+    if !task_storage() {
+        return skipped("tasks cannot be looked at");
+    }
+    for hooks in seeing_hooks() {
+        let mut target = Target::spawn(&["quiet-ring"]);
+        if target.line() == "refused" {
+            return skipped("this kernel allows no io_uring");
+        }
+        let comm = std::fs::read_to_string(format!("/proc/{}/comm", target.pid())).unwrap();
+        let pid = target.pid().to_string();
+        for scope in [["--comm", comm.trim_end()], ["--uid", "0"], ["-p", &pid], ["-t", &pid]] {
+            let args = [&scope[..], &["--hooks", &hooks, "-d", "50ms"]].concat();
+            let measured = Stat::start(&args).finish();
+            assert_eq!(measured.0["io_uring"]["used"], true, "{hooks} {scope:?}");
+        }
+        target.begin();
+        assert_eq!(target.line(), "done");
+        target.end();
     }
 }
 

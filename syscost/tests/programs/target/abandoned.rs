@@ -63,6 +63,17 @@ global_asm!(
     "mov rax, -1",
     "ret",
 );
+// A function that makes a `getppid`, and goes on with the results that there were.
+#[cfg(target_arch = "x86_64")]
+global_asm!(
+    ".globl injected",
+    "injected:",
+    "push rax",
+    "mov eax, 110",
+    "syscall",
+    "pop rax",
+    "ret",
+);
 #[cfg(target_arch = "aarch64")]
 global_asm!(
     ".globl leavable_call",
@@ -112,6 +123,8 @@ global_asm!(
 /// - "jump-stack" is "jump-call" on an alternate signal stack.
 /// - "jump-restart" is "jump", after which the program makes a `restart_syscall`.
 /// - "edit" makes a `getppid`, and returns with a changed result: 0.
+/// - "inject" lets the program call a function in place of the call's return, which makes a `getppid`; then the
+///   call fails with EINTR (x86-64 only).
 ///
 /// After each jump, one `getpgid` is made from a frame below. At the end, 1,100 `getppid` from
 /// there.
@@ -125,6 +138,8 @@ pub(crate) fn abandoned(times: u64, how: &str, call: &str) {
     let stack = if how == "jump-stack" { libc::SA_ONSTACK } else { 0 };
     match how {
         "edit" => handle(edit, 0),
+        #[cfg(target_arch = "x86_64")]
+        "inject" => handle(inject, 0),
         "jump-mask" => handle(jump, libc::SA_RESTART),
         _ => handle(jump, libc::SA_RESTART | libc::SA_NODEFER | stack),
     }
@@ -133,7 +148,12 @@ pub(crate) fn abandoned(times: u64, how: &str, call: &str) {
     for _ in 0..times {
         // SAFETY: the call reads what lives for ever, and `leave` is called by this thread's handler.
         let result = unsafe { leavable_call(CONTEXT.0.get().cast(), nr, first, second, third) };
-        assert_eq!(result, if how == "edit" { 0 } else { -1 });
+        let expected = match how {
+            "edit" => 0,
+            "inject" => -i64::from(libc::EINTR),
+            _ => -1,
+        };
+        assert_eq!(result, expected);
         if how == "jump-restart" {
             // SAFETY: takes nothing.
             unsafe { libc::syscall(libc::SYS_restart_syscall) };
@@ -189,6 +209,22 @@ pub(crate) fn jump_and_return(times: u64) {
     }
     helper.join().expect("the helper");
     done();
+}
+
+/// As Go preempts its threads.
+#[cfg(target_arch = "x86_64")]
+extern "C" fn inject(_: i32, _: *mut libc::siginfo_t, context: *mut libc::ucontext_t) {
+    unsafe extern "C" {
+        fn injected();
+    }
+    HANDLED.fetch_add(1, SeqCst);
+    // SAFETY: the kernel's context, and a stack that the interrupted code uses nothing of below its pointer.
+    unsafe {
+        let registers = &mut (*context).uc_mcontext.gregs;
+        registers[libc::REG_RSP as usize] -= 8;
+        *(registers[libc::REG_RSP as usize] as *mut i64) = registers[libc::REG_RIP as usize];
+        registers[libc::REG_RIP as usize] = injected as *const () as i64;
+    }
 }
 
 extern "C" fn jump_every_other_time(

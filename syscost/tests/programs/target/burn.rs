@@ -3,7 +3,7 @@
 
 use std::{mem::MaybeUninit, process, thread};
 
-use crate::{done, getppid, ready, say, wait_for_line};
+use crate::{done, families::fork, getppid, ready, say, wait_for_line};
 
 /// The first thread, `threads` others and `children` children use `ms` ms of CPU time each. Says how much
 /// the whole family used, and how much the first thread did, in ns.
@@ -47,7 +47,71 @@ pub(crate) fn then_exit(ms: u64) {
     process::exit(0);
 }
 
-/// The same, half of it before an exec and half after. The second half waits for nothing.
+/// Says the PID of a child that takes `mib` MiB of memory once a line comes, and exits, while another child is
+/// busy on the same CPU. Then says how much CPU time it has used, ns.
+pub(crate) fn hoard_then_exit(mib: u64) {
+    let mut gate = [0; 2];
+    // SAFETY: the kernel writes two descriptors.
+    assert_eq!(unsafe { libc::pipe(gate.as_mut_ptr()) }, 0);
+    stay_on_one_cpu();
+    let hoarder = fork();
+    if hoarder == 0 {
+        let mut byte = 0u8;
+        // SAFETY: one byte that lives; ends without running any cleanup.
+        unsafe {
+            libc::read(gate[0], (&raw mut byte).cast(), 1);
+            take_memory(mib << 20);
+            libc::_exit(0);
+        }
+    }
+    let other = fork();
+    if other == 0 {
+        // SAFETY: integers. Should the test fail, it is not left behind.
+        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+        burn(u64::MAX / 1_000_000 / 2);
+    }
+    say("ready");
+    say(&hoarder.to_string());
+    wait_for_line();
+    let before = usage_ns(libc::RUSAGE_CHILDREN);
+    // SAFETY: one byte that lives, and our own children.
+    unsafe {
+        libc::write(gate[1], b"x".as_ptr().cast(), 1);
+        libc::waitpid(hoarder, std::ptr::null_mut(), 0);
+        let used = usage_ns(libc::RUSAGE_CHILDREN) - before;
+        libc::kill(other, libc::SIGKILL);
+        libc::waitpid(other, std::ptr::null_mut(), 0);
+        say(&used.to_string());
+    }
+}
+
+/// Writes to `bytes` bytes of new memory, page by page.
+fn take_memory(bytes: u64) {
+    let bytes = bytes as usize;
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: a new mapping, of which single bytes are written.
+    unsafe {
+        let memory = libc::mmap(std::ptr::null_mut(), bytes, access, kind, -1, 0);
+        assert_ne!(memory, libc::MAP_FAILED);
+        libc::madvise(memory, bytes, libc::MADV_NOHUGEPAGE);
+        for page in (0..bytes).step_by(4096) {
+            memory.cast::<u8>().add(page).write_volatile(1);
+        }
+    }
+}
+
+/// From now on, this process and its children run on the CPU that it is on.
+fn stay_on_one_cpu() {
+    // SAFETY: plain data, for which zeroes are valid.
+    unsafe {
+        let mut cpus: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(libc::sched_getcpu() as usize, &mut cpus);
+        assert_eq!(libc::sched_setaffinity(0, size_of_val(&cpus), &raw const cpus), 0);
+    }
+}
+
+/// Uses `ms` ms of CPU time, half of it before an exec and half after. The second half waits for nothing.
 pub(crate) fn across_exec(ms: u64) {
     use std::os::unix::process::CommandExt as _;
     ready();
