@@ -20,6 +20,9 @@ pub const HOST: u32 = 7;
 /// Room in the map of targets: processes followed, or threads chosen, at the same time.
 pub const MAX_TARGETS: u32 = 16384;
 
+/// Room for the forks on the whole host while the targets' children are being looked for.
+pub const MAX_FORKS: u32 = 16384;
+
 /// In the map of targets: user space has entered it.
 pub const GIVEN: u32 = 0;
 /// In the map of targets: a child, which counts in [`TargetState::children`].

@@ -15,8 +15,8 @@ use aya_ebpf::{
 use syscost_common::{
     ledger::Counter,
     scope::{
-        CGROUP, CHECKED, COMM, FOLLOWED, GIVEN, HOST, MAX_TARGETS, PROCESS, PROCESSES, THREAD,
-        THREADS, TargetState, USER,
+        CGROUP, CHECKED, COMM, FOLLOWED, GIVEN, HOST, MAX_FORKS, MAX_TARGETS, PROCESS, PROCESSES,
+        THREAD, THREADS, TargetState, USER,
     },
 };
 
@@ -30,10 +30,19 @@ use crate::{
 };
 
 /// The processes, or the threads, that are measured. Key: tgid or tid; value: how a process came in, or
-/// a thread's tgid. Filled by user space before calls are seen; a followed child is added when it is forked, and what has died is removed. Full:
-/// counted in `TargetsFull`.
+/// a thread's tgid. Filled by user space before calls are seen; a followed child is added when it is forked, and
+/// what has died is removed. Full: counted in `TargetsFull`.
 #[btf_map]
 static TARGETS: HashMap<u32, u32, { MAX_TARGETS as usize }> = HashMap::new();
+
+/// Which process that is no target has forked which, on the whole host, while `NOTES_FORKS` is not 0: it may be
+/// the child of a target, and exit before user space finds it. Key: tgid of the child; value: that of its parent. Full: counted in `TargetsFull`.
+#[btf_map]
+static FORKS: HashMap<u32, u32, { MAX_FORKS as usize }> = HashMap::new();
+
+/// 1 while user space looks for children of targets. Written by user space.
+#[btf_map]
+static NOTES_FORKS: Array<u32, 1> = Array::new();
 
 /// What has become of them. Written where threads begin, exec and end; read by user space.
 #[btf_map]
@@ -92,10 +101,27 @@ pub(crate) fn contains_child<T: Threads>(child: &T) -> bool {
     match frozen!(SCOPE.mode) {
         // Threads are chosen one by one.
         THREAD | THREADS => false,
-        PROCESSES => is_target(child.tgid()) || frozen!(SCOPE.follow) != 0 && follow(child),
+        PROCESSES if frozen!(SCOPE.follow) != 0 => {
+            let is_followed = is_target(child.tgid()) || follow(child);
+            if !is_followed {
+                note_fork(child);
+            }
+            is_followed
+        }
+        PROCESSES => is_target(child.tgid()),
         // A child has the name of the thread that forked it, and its cgroup may be another one
         // (CLONE_INTO_CGROUP).
         _ => scope_of::contains(child),
+    }
+}
+
+/// Notes the process that `child` begins, if user space wants to know.
+#[inline(always)]
+fn note_fork<T: Threads>(child: &T) {
+    let is_wanted = NOTES_FORKS.get(0).is_some_and(|wanted| *wanted != 0);
+    let (parent, child) = (T::current().tgid(), child.tgid());
+    if is_wanted && child != parent && FORKS.insert(&child, &parent, BPF_ANY.into()).is_err() {
+        ledger::count(Counter::TargetsFull);
     }
 }
 

@@ -59,15 +59,19 @@ impl CpuTimes {
         })
     }
 
-    /// Notes what is running now, which no context switch has told of, and begins to count. Where the
-    /// kernel cannot list it, a CPU's time is known from its first context switch on.
-    pub(super) fn begin(&mut self, ebpf: &mut Ebpf, tasks: Tasks) {
+    /// Notes what is running now, which no context switch has told of. Where the kernel cannot list it, a CPU's
+    /// time is known from its first context switch on.
+    pub(super) fn note_running(&mut self, ebpf: &mut Ebpf, tasks: Tasks) {
         if note_running(ebpf, tasks).is_ok() {
             for cpu in 0..self.cpus {
                 // SAFETY: in a mapped value, whose programs only read this word.
                 unsafe { (&raw mut (*self.of(cpu)).seeded).write_volatile(1) };
             }
         }
+    }
+
+    /// What is used from now on counts.
+    pub(super) fn begin(&mut self) {
         let now = monotonic_ns();
         self.began_ns = self.totals(now).0;
         self.looked_at = now;

@@ -2,20 +2,26 @@
 //! the map of targets as if they had been followed.
 //!
 //! The hooks at fork and exit are attached by now. A child of a target is either entered by the hook,
-//! because its parent was a target by then, or forked before that, and then `/proc` has it. So the search
-//! is over when a look at all processes finds none to enter.
+//! because its parent was a target by then, or `/proc` has it. Its parent may exit before it is found there: which
+//! process is whose child is therefore also known from a look before the hooks were attached, and of younger ones
+//! from the hook, which notes all forks meanwhile. The search is over when a look at all processes, and at the
+//! forks that were noted until then, finds none to enter.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
+    io,
     os::fd::AsRawFd,
 };
 
 use anyhow::{Context, Result, bail};
-use aya::maps::{HashMap, MapData, MapError};
+use aya::{
+    Ebpf,
+    maps::{HashMap, MapData, MapError},
+};
 use syscost_common::scope::{CHECKED, FOLLOWED};
 
-use super::namespace::Namespace;
+use super::{load, namespace::Namespace};
 
 /// `PF_EXITING` (include/linux/sched.h): the thread has begun to exit. Set before the hook at exit runs.
 pub const PF_EXITING: u32 = 0x4;
@@ -24,7 +30,8 @@ pub const PF_EXITING: u32 = 0x4;
 const NOEXIST: u64 = 1;
 const EXIST: u64 = 2;
 
-type TargetMap<'a> = HashMap<&'a mut MapData, u32, u32>;
+/// More generations than that lie between no two processes.
+const MOST_GENERATIONS: usize = 1_000;
 
 /// What came of the search.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,13 +42,15 @@ pub(super) struct Adopted {
     pub(super) without_room: u64,
 }
 
-/// Enters the descendants of `given`, pairs of a PID and what the root namespace calls it, into `targets`.
+/// Enters the descendants of `given`, processes by what the root namespace calls them, into the map of targets.
+/// `parents`: what [`parents`] said before the hooks were attached.
 ///
 /// # Errors
 /// When `/proc` cannot be read, or the map cannot be changed.
 pub(super) fn adopt(
-    targets: &mut TargetMap<'_>,
-    given: &[(u32, u32)],
+    ebpf: &mut Ebpf,
+    given: &[u32],
+    parents: &[(u32, u32)],
     mut namespace: Option<&mut Namespace>,
 ) -> Result<Adopted> {
     if !is_own_proc() {
@@ -50,25 +59,62 @@ pub(super) fn adopt(
         );
     }
     let mut search = Search {
-        known: given.iter().copied().collect(),
+        parent_of: BTreeMap::new(),
+        family: given.iter().copied().collect(),
         refused: BTreeSet::new(),
         adopted: Adopted::default(),
     };
+    let id = |pid: u32| match &namespace {
+        None => Some(pid),
+        Some(namespace) => namespace.root_id(pid).ok(),
+    };
+    for (child, parent) in parents {
+        if let (Some(child), Some(parent)) = (id(*child), id(*parent)) {
+            search.parent_of.insert(child, parent);
+        }
+    }
     loop {
+        search.parent_of.extend(load::forks(ebpf)?);
         // Before the look: an id stays its process's while that lives, which is asked afterwards.
         let mut found = false;
         for pid in pids()? {
-            found |= search.look_at(pid, targets, namespace.as_deref_mut())?;
+            found |= search.look_at(pid, ebpf, namespace.as_deref_mut())?;
         }
-        if !found {
+        if !found && !search.is_any_new(&load::forks(ebpf)?) {
             return Ok(search.adopted);
         }
     }
 }
 
+/// All processes that can be seen, and the parent of each.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub(super) fn parents() -> Result<Vec<(u32, u32)>> {
+    let parent = |pid| Some((pid, read_stat(&format!("/proc/{pid}/stat"))?.ppid));
+    Ok(pids()?.into_iter().filter_map(parent).collect())
+}
+
+/// What the root namespace calls `pid`; `None` where there is no such process any more.
+fn root_id(pid: u32, namespace: Option<&mut Namespace>) -> Result<Option<u32>> {
+    let Some(namespace) = namespace else { return Ok(Some(pid)) };
+    // The parent of what has its parent outside.
+    if pid == 0 {
+        return Ok(None);
+    }
+    if let Ok(id) = namespace.root_id(pid) {
+        return Ok(Some(id));
+    }
+    namespace.refresh()?;
+    Ok(namespace.root_id(pid).ok())
+}
+
+/// Processes by what the root namespace calls them.
 struct Search {
-    /// PIDs of targets, and what the root namespace calls them.
-    known: BTreeMap<u32, u32>,
+    /// The parent that a process had when it was seen last, or forked.
+    parent_of: BTreeMap<u32, u32>,
+    /// Those that are targets, or have been.
+    family: BTreeSet<u32>,
     refused: BTreeSet<u32>,
     adopted: Adopted,
 }
@@ -78,41 +124,43 @@ impl Search {
     fn look_at(
         &mut self,
         pid: u32,
-        targets: &mut TargetMap<'_>,
-        namespace: Option<&mut Namespace>,
+        ebpf: &mut Ebpf,
+        mut namespace: Option<&mut Namespace>,
     ) -> Result<bool> {
         // Held open: what is read below it is about this process, or fails.
-        let Ok(folder) = File::open(format!("/proc/{pid}")) else { return Ok(false) };
+        let folder = match File::open(format!("/proc/{pid}")) {
+            Ok(folder) => folder,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot look at process {pid}"));
+            }
+        };
         let Some(stat) = read_stat(&format!("{}/stat", within(&folder))) else { return Ok(false) };
-        let is_in = |targets: &TargetMap<'_>, id: &u32| targets.get(id, 0).is_ok();
+        let Some(id) = root_id(pid, namespace.as_deref_mut())? else { return Ok(false) };
+        let mut targets = load::target_map(ebpf)?;
+        let is_in =
+            |targets: &HashMap<&mut MapData, u32, u32>, id: &u32| targets.get(id, 0).is_ok();
         // A target is taken out when it ends: while it is in, its PID is its own.
-        let is_child = self.known.get(&stat.ppid).is_some_and(|parent| is_in(targets, parent));
-        if !is_child || self.refused.contains(&pid) {
+        let parent = root_id(stat.ppid, namespace)?;
+        let is_child =
+            parent.is_some_and(|parent| self.family.contains(&parent) && is_in(&targets, &parent));
+        if self.refused.contains(&id) || !(is_child || self.descends(id)) {
             return Ok(false);
         }
-        let id = match namespace {
-            None => pid,
-            Some(namespace) => match namespace.root_id(pid) {
-                Ok(id) if self.known.get(&pid) == Some(&id) => id,
-                _ => {
-                    namespace.refresh()?;
-                    let Ok(id) = namespace.root_id(pid) else { return Ok(false) };
-                    id
-                }
-            },
-        };
-        if self.known.get(&pid) == Some(&id) && is_in(targets, &id) {
+        if is_in(&targets, &id) {
+            // Followed when it was forked, and so are its children: no other look is needed for them.
+            self.family.insert(id);
             return Ok(false);
         }
         match targets.insert(id, CHECKED, NOEXIST).map_err(errno) {
             Ok(()) => {}
-            // Followed when it was forked, and so are its children: no reason for another look.
+            // The same, a moment later.
             Err(Some(libc::EEXIST)) => {
-                self.known.insert(pid, id);
+                self.family.insert(id);
                 return Ok(false);
             }
             Err(Some(libc::E2BIG)) => {
-                self.refused.insert(pid);
+                self.refused.insert(id);
                 self.adopted.without_room += 1;
                 return Ok(false);
             }
@@ -132,8 +180,28 @@ impl Search {
             Ok(()) | Err(Some(libc::ENOENT)) => {}
             Err(_) => return Err(no_change()),
         }
-        self.known.insert(pid, id);
+        self.family.insert(id);
         Ok(true)
+    }
+
+    /// Whether the process `id` descends from the family through parents that have exited, or are about to be found.
+    fn descends(&self, mut id: u32) -> bool {
+        for _ in 0..MOST_GENERATIONS {
+            let Some(parent) = self.parent_of.get(&id) else { return false };
+            if self.family.contains(parent) {
+                return true;
+            }
+            id = *parent;
+        }
+        false
+    }
+
+    /// Whether one of `forks` made a descendant that may not have been there for the last look.
+    fn is_any_new(&mut self, forks: &[(u32, u32)]) -> bool {
+        let is_new = |fork: &&(u32, u32)| self.parent_of.get(&fork.0) != Some(&fork.1);
+        let new: Vec<_> = forks.iter().filter(is_new).copied().collect();
+        self.parent_of.extend(new.iter().copied());
+        new.iter().any(|(child, _)| !self.family.contains(child) && self.descends(*child))
     }
 }
 

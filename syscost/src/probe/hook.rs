@@ -97,6 +97,13 @@ impl Hook {
         self.tracepoint
     }
 
+    /// Whether the program sees threads begin, exec or end.
+    pub(super) fn sees_lives(&self) -> bool {
+        const LIVES: [&str; 4] =
+            ["sched_process_exit", "sched_process_fork", "sched_wakeup_new", "sched_process_exec"];
+        LIVES.contains(&self.tracepoint)
+    }
+
     /// Loads `program`; `btf` is the kernel's, for those that take it.
     fn load(&self, program: &mut Program, btf: Option<&Btf>) -> Result<()> {
         let btf = || btf.context("no BTF to load with");

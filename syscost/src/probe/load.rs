@@ -102,7 +102,8 @@ pub(super) fn load(object: &[u8], told: &Told<'_>) -> Result<(Ebpf, Option<Diagn
         .map_max_entries("GROUP_OF_KEY", groups)
         .map_max_entries("FREE_GROUPS", groups)
         .map_max_entries("DEATHS", if grouped { group::DEATHS } else { 1 })
-        .map_max_entries("TARGETS", if told.targets.is_empty() { 1 } else { request.room.targets });
+        .map_max_entries("TARGETS", if told.targets.is_empty() { 1 } else { request.room.targets })
+        .map_max_entries("FORKS", if told.scope.follow == 0 { 1 } else { scope::MAX_FORKS });
     let mut ebpf = loader.load(object).context("cannot load the BPF object")?;
     fill_slots(&mut ebpf, &request.filter)?;
     fill_targets(&mut ebpf, told)?;
@@ -120,6 +121,7 @@ pub(super) fn smallest(offsets: Offsets) -> Result<Ebpf> {
         .override_global("AYA_LOG_LEVEL", &log_level, false)
         .map_max_entries("CELLS", 1)
         .map_max_entries("TARGETS", 1)
+        .map_max_entries("FORKS", 1)
         .map_max_entries("GROUPS", 1)
         .map_max_entries("GROUP_OF_KEY", 1)
         .map_max_entries("FREE_GROUPS", 1)
@@ -205,6 +207,18 @@ fn fill_targets(ebpf: &mut Ebpf, told: &Told<'_>) -> Result<()> {
 /// The map of targets, as long as no privilege is given up.
 pub(super) fn target_map(ebpf: &mut Ebpf) -> Result<HashMap<&mut MapData, u32, u32>> {
     Ok(HashMap::try_from(map(ebpf, "TARGETS")?)?)
+}
+
+/// The forks that were noted since [`note_forks`]: the child, and its parent.
+pub(super) fn forks(ebpf: &mut Ebpf) -> Result<Vec<(u32, u32)>> {
+    let map: HashMap<&mut MapData, u32, u32> = HashMap::try_from(map(ebpf, "FORKS")?)?;
+    map.iter().collect::<Result<_, _>>().context("cannot read which processes were forked")
+}
+
+/// Sets whether the programs note all forks.
+pub(super) fn note_forks(ebpf: &mut Ebpf, wanted: bool) -> Result<()> {
+    let mut map: Array<&mut MapData, u32> = Array::try_from(map(ebpf, "NOTES_FORKS")?)?;
+    map.set(0, u32::from(wanted), 0).context("cannot set whether forks are noted")
 }
 
 /// Sets what has become of the targets, before any call is seen.

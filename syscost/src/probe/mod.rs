@@ -344,15 +344,17 @@ impl Probe {
         let scope = &told.request.scope;
         let stopped_before =
             if open_calls.is_none() { stopped::in_calls(scope) } else { HashSet::new() };
-        let (links, targets) = around.attach(programs, &mut ebpf, told)?;
+        let mut cpu_times = CpuTimes::open(&ebpf, possible_cpus()?)?;
+        // Once switches and targets are known, so that no slice is missed, and before the window begins.
+        let note_running = |ebpf: &mut Ebpf| cpu_times.note_running(ebpf, tasks);
+        let (links, targets) = around.attach(programs, &mut ebpf, told, note_running)?;
+        let probe = Self::attached(ebpf, links, targets, diagnostics, hooks)?;
+        cpu_times.begin();
         // The first reading finds the calls that were interrupted unseen.
         let was_read = open_calls
             .as_ref()
             .is_some_and(|link| bpf::run_iterator::<InFlight>(link.as_fd()).is_ok());
         let stopped_in_calls = if was_read { 0 } else { stopped_in_calls(scope, &stopped_before) };
-        let mut probe = Self::attached(ebpf, links, targets, diagnostics, hooks)?;
-        let mut cpu_times = CpuTimes::open(&probe.ebpf, possible_cpus()?)?;
-        cpu_times.begin(&mut probe.ebpf, tasks);
         Ok(Self { open_calls, stopped_in_calls, groups, cpu_times: Some(cpu_times), ..probe })
     }
 
@@ -382,7 +384,7 @@ impl Probe {
         hook::load_all(&mut ebpf, &programs, None).into_iter().collect::<Result<()>>()?;
         let scope = &told.request.scope;
         let stopped_before = stopped::in_calls(scope);
-        let (links, targets) = around.attach(programs, &mut ebpf, told)?;
+        let (links, targets) = around.attach(programs, &mut ebpf, told, |_| {})?;
         let forced = told.request.hooks == HookChoice::Raw;
         let hooks = Hooks::Raw { because, forced, tells_abi: told.offsets.is_some() };
         let stopped_in_calls = stopped_in_calls(scope, &stopped_before);
@@ -635,17 +637,29 @@ struct Around<'a> {
 }
 
 impl Around<'_> {
-    /// Attaches `programs` in their order. Between those that see threads begin and end and those that see calls,
-    /// settles which targets there are.
+    /// Attaches `programs` in their order. Between those that see threads begin, exec and end and the others,
+    /// settles which targets there are. Calls `before_calls` before those that see calls.
     fn attach(
         &self,
         programs: Vec<Hook>,
         ebpf: &mut Ebpf,
         told: &Told<'_>,
+        mut before_calls: impl FnMut(&mut Ebpf),
     ) -> Result<(Vec<Attached>, Targets)> {
+        let mut parents = Vec::new();
+        if told.scope.follow != 0 {
+            load::note_forks(ebpf, true)?;
+            parents = family::parents()?;
+        }
         let mut links = Vec::new();
         let mut targets = None;
         for hook in programs {
+            if targets.is_none() && !hook.sees_lives() {
+                let mut namespace = self.namespace.borrow_mut();
+                let settled =
+                    Targets::settle(ebpf, told, &parents, namespace.as_mut(), self.is_there)?;
+                targets = Some(settled);
+            }
             if hook.tracepoint() == "sys_exit" {
                 // Without BTF a child cannot be recognised when it is forked. The threads that exist
                 // now are entered instead; any other thread is younger. `process_exit` is attached
@@ -653,8 +667,7 @@ impl Around<'_> {
                 if told.offsets.is_none() {
                     load::enter_threads(ebpf, told.scope.id)?;
                 }
-                let mut namespace = self.namespace.borrow_mut();
-                targets = Some(Targets::settle(ebpf, told, namespace.as_mut(), self.is_there)?);
+                before_calls(ebpf);
             }
             links.push(hook.attach(ebpf)?);
         }

@@ -2,6 +2,7 @@
 //! programs tell tasks by the ids that the root one gives them.
 
 use std::{
+    collections::HashMap,
     fs,
     os::{
         fd::{AsFd, OwnedFd},
@@ -30,7 +31,8 @@ pub(super) struct Namespace {
     pub(super) dev: u64,
     /// Its inode number.
     pub(super) ino: u64,
-    tasks: Vec<TaskIds>,
+    /// What the root namespace calls each thread, by what this one calls it.
+    ids: HashMap<u32, u32>,
     /// The iterator that lists them.
     list: OwnedFd,
 }
@@ -66,7 +68,7 @@ impl Namespace {
         let (major, minor) = (libc::major(own.dev()), libc::minor(own.dev()));
         // As `MKDEV` (include/linux/kdev_t.h), where user space has an encoding of its own.
         let dev = u64::from(major) << 20 | u64::from(minor);
-        Ok(Some(Self { level, dev, ino: own.ino(), tasks, list }))
+        Ok(Some(Self { level, dev, ino: own.ino(), ids: by_shown_id(&tasks), list }))
     }
 
     /// What the root namespace calls the thread that this one calls `id`.
@@ -74,8 +76,7 @@ impl Namespace {
     /// # Errors
     /// When there is none by that id any more.
     pub(super) fn root_id(&self, id: u32) -> Result<u32> {
-        let task = self.tasks.iter().find(|task| task.shown_tid == id);
-        task.map(|task| task.tid).ok_or_else(|| {
+        self.ids.get(&id).copied().ok_or_else(|| {
             anyhow!("no process {id}: it has exited, or the PID is wrong (ps -e lists them)")
         })
     }
@@ -85,9 +86,13 @@ impl Namespace {
     /// # Errors
     /// When the kernel does not list them any more.
     pub(super) fn refresh(&mut self) -> Result<()> {
-        self.tasks = bpf::run_iterator(self.list.as_fd())?;
+        self.ids = by_shown_id(&bpf::run_iterator(self.list.as_fd())?);
         Ok(())
     }
+}
+
+fn by_shown_id(tasks: &[TaskIds]) -> HashMap<u32, u32> {
+    tasks.iter().map(|task| (task.shown_tid, task.tid)).collect()
 }
 
 /// The iterator over the tasks that this process can see. Its program is loaded for that alone, and

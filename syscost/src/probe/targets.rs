@@ -43,13 +43,14 @@ fn settle_leader(ebpf: &mut Ebpf, told: &Told<'_>) -> Result<()> {
 
 impl Targets {
     /// Looks at the targets again. From now on the programs see them fork, exec and end, so that
-    /// what is true now does not change unseen.
+    /// what is true now does not change unseen. `parents`: see [`family::adopt`].
     ///
     /// # Errors
     /// When a map cannot be changed, or `/proc` cannot be read.
     pub(super) fn settle(
         ebpf: &mut Ebpf,
         told: &Told<'_>,
+        parents: &[(u32, u32)],
         namespace: Option<&mut Namespace>,
         is_there: IsThere<'_>,
     ) -> Result<Self> {
@@ -59,19 +60,19 @@ impl Targets {
             settle_leader(ebpf, told)?;
         }
         let mut map = load::target_map(ebpf)?;
-        let mut given = Vec::new();
         let mut ended_before = 0;
         for entry in &told.targets {
-            if is_there(entry.named) {
-                given.push((entry.named, entry.id));
-            } else if map.remove(&entry.id).is_ok() {
+            if !is_there(entry.named) && map.remove(&entry.id).is_ok() {
                 ended_before += 1;
             }
         }
         let adopted = if told.scope.follow == 0 {
             Adopted::default()
         } else {
-            family::adopt(&mut map, &given, namespace)?
+            let given: Vec<_> = told.targets.iter().map(|entry| entry.id).collect();
+            let adopted = family::adopt(ebpf, &given, parents, namespace)?;
+            load::note_forks(ebpf, false)?;
+            adopted
         };
         Ok(Self {
             state: Mapped::open(ebpf, "TARGET_STATE", 1)?,

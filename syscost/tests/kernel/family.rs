@@ -2,7 +2,12 @@
 
 use std::process::Command;
 
-use crate::harness::{CALIBRATION, Stat, Target, emulated, hooks, installed, skipped};
+use nix::unistd::Pid;
+
+use crate::{
+    harness::{CALIBRATION, Stat, Target, emulated, eventually, hooks, installed, skipped},
+    programs::{hooks_of, programs_of},
+};
 
 #[test]
 fn children_that_exist_are_measured_to_any_depth() {
@@ -78,20 +83,8 @@ fn children_forked_before_enters_are_seen_make_no_orphans() {
     }
     for hooks in hooks() {
         let mut target = Target::start(&["mayflies", "3"]);
-        let mut slow = Command::new("strace");
-        slow.args([
-            "-f",
-            "-o",
-            "/dev/null",
-            "-e",
-            "trace=bpf",
-            "-e",
-            "inject=bpf:delay_enter=3000",
-        ])
-        .arg(env!("CARGO_BIN_EXE_syscost"))
-        .env(CALIBRATION.0, CALIBRATION.1);
         let pid = target.pid().to_string();
-        let stat = Stat::start_by(&mut slow, &["-p", &pid, "--hooks", &hooks, "-f"]);
+        let stat = Stat::start_by(&mut slowly(3000), &["-p", &pid, "--hooks", &hooks, "-f"]);
         target.begin();
         assert_eq!(target.line(), "done");
         target.end();
@@ -100,6 +93,60 @@ fn children_forked_before_enters_are_seen_make_no_orphans() {
         assert!(measured.ledger("newborn_exits") > 0, "{hooks}");
         assert_eq!(measured.ledger("orphan_exits"), 0, "{hooks}");
     }
+}
+
+/// Their parents exist when the first hook is attached, and are gone before the children of the target are found.
+#[test]
+fn children_whose_parents_exit_while_attaching_are_measured() {
+    const PARENTS: u64 = 100;
+    if !installed("strace") {
+        return skipped("strace is not installed");
+    }
+    for hooks in hooks() {
+        let mut target = Target::spawn(&["orphans", &PARENTS.to_string(), "3"]);
+        let pid = target.pid().to_string();
+        assert_eq!(target.line(), "ready");
+        let stat = std::thread::scope(|scope| {
+            let attaching = scope.spawn(|| {
+                Stat::start_by(&mut slowly(3000), &["-p", &pid, "--hooks", &hooks, "-f"])
+            });
+            eventually("the first hooks are attached", || {
+                // Not those two that only try how the kernel calls programs.
+                let attaches = |pid| programs_of(pid).len() > 4 && hooks_of(pid) >= 2;
+                measurers_of(&pid).any(attaches)
+            });
+            target.begin();
+            attaching.join().expect("it attaches")
+        });
+        assert_eq!(target.line(), "there");
+        target.begin();
+        assert_eq!(target.line(), "done");
+        target.end();
+        let measured = stat.finish();
+        measured.assert_exact();
+        assert_eq!(measured.count("getppid"), PARENTS * 3, "{hooks}");
+    }
+}
+
+/// The program itself, with every bpf(2) call of it delayed by `us` µs.
+fn slowly(us: u32) -> Command {
+    let mut command = Command::new("strace");
+    command
+        .args(["-f", "-o", "/dev/null", "-e", "trace=bpf", "-e"])
+        .arg(format!("inject=bpf:delay_enter={us}"))
+        .arg(env!("CARGO_BIN_EXE_syscost"))
+        .env(CALIBRATION.0, CALIBRATION.1);
+    command
+}
+
+/// The processes of this program that are told to measure `pid`.
+fn measurers_of(pid: &str) -> impl Iterator<Item = Pid> {
+    let wanted = format!("syscost\0stat\0--json\0-p\0{pid}\0");
+    std::fs::read_dir("/proc").expect("it can be read").filter_map(move |entry| {
+        let process = entry.ok()?.file_name().to_str()?.parse().ok()?;
+        let line = std::fs::read_to_string(format!("/proc/{process}/cmdline")).ok()?;
+        (line.contains(&wanted) && !line.starts_with("strace")).then(|| Pid::from_raw(process))
+    })
 }
 
 /// Whoever is taken in while attaching is taken out when it ends: its PID may be another's soon.
@@ -123,7 +170,7 @@ fn the_measurement_ends_with_the_last_child_that_existed() {
     for hooks in hooks() {
         let target = Target::start(&["elders", "2", "2", "5"]);
         let stat = Stat::attach(target.pid(), &["--hooks", &hooks, "-f"]);
-        let first = nix::unistd::Pid::from_raw(target.pid() as i32);
+        let first = Pid::from_raw(target.pid() as i32);
         // Its children see its end of the gate close, and go on without it.
         nix::sys::signal::kill(first, nix::sys::signal::Signal::SIGKILL).unwrap();
         let measured = stat.finish();

@@ -26,10 +26,23 @@ pub(crate) fn map_of(pid: Pid, name: &str) -> MapData {
     maps.find(is_called).unwrap_or_else(|| panic!("no map {name}"))
 }
 
+/// How many hooks a process has attached that are no perf events.
+pub(crate) fn hooks_of(pid: Pid) -> usize {
+    let files = std::fs::read_dir(format!("/proc/{pid}/fdinfo")).into_iter().flatten();
+    files
+        .filter_map(|file| std::fs::read_to_string(file.ok()?.path()).ok())
+        .filter(|info| {
+            let kind = info.lines().find_map(|line| line.strip_prefix("link_type:"));
+            kind.is_some_and(|kind| matches!(kind.trim(), "tracing" | "raw_tracepoint"))
+        })
+        .count()
+}
+
 /// The ids of what a process holds, as its descriptors tell them in `field`.
 fn held(pid: Pid, field: &str) -> BTreeSet<u32> {
     std::fs::read_dir(format!("/proc/{pid}/fdinfo"))
-        .expect("it runs")
+        .into_iter()
+        .flatten()
         .filter_map(|file| std::fs::read_to_string(file.ok()?.path()).ok())
         .filter_map(|info| {
             let id = info.lines().find_map(|line| line.strip_prefix(field))?;

@@ -174,6 +174,35 @@ pub(crate) fn swarm(children: u64, each: u64) {
     done();
 }
 
+/// `number` children, there before "ready". Once a line comes, each of them forks a child of its own and exits, one
+/// after the other, 5 ms apart. Those of the second generation, which are "there" then, make `each` calls each at
+/// another line.
+pub(crate) fn orphans(number: u64, each: u64) {
+    let (turns, gates) = (Gates::new(), Gates::new());
+    for _ in 0..number {
+        if fork() == 0 {
+            turns.wait_for_a_byte();
+            if fork() == 0 {
+                gates.wait();
+                (0..each).for_each(|_| getppid());
+            }
+            // SAFETY: ends without running any cleanup.
+            unsafe { libc::_exit(0) };
+        }
+    }
+    ready();
+    for _ in 0..number {
+        turns.let_one_go();
+        thread::sleep(Duration::from_millis(5));
+    }
+    gates.await_waiting(number);
+    wait_for_children();
+    say("there");
+    wait_for_line();
+    gates.open();
+    done();
+}
+
 /// Where processes wait for each other.
 #[derive(Clone, Copy)]
 struct Gates {
@@ -199,6 +228,19 @@ impl Gates {
             libc::write(self.waiting[1], (&raw const byte).cast(), 1);
             libc::read(self.gate[0], (&raw mut byte).cast(), 1);
         }
+    }
+
+    /// Waits for its turn, see [`Gates::let_one_go`].
+    fn wait_for_a_byte(&self) {
+        let mut byte = 0u8;
+        // SAFETY: a byte is read.
+        unsafe { libc::read(self.gate[0], (&raw mut byte).cast(), 1) };
+    }
+
+    fn let_one_go(&self) {
+        let byte = 0u8;
+        // SAFETY: a byte is written.
+        unsafe { libc::write(self.gate[1], (&raw const byte).cast(), 1) };
     }
 
     fn await_waiting(&self, number: u64) {

@@ -62,6 +62,7 @@ fn main() {
         "tid-heir" => families::tid_heir(number(0)),
         "elders" => families::elders(number(0), number(1), number(2)),
         "mayflies" => families::mayflies(number(0)),
+        "orphans" => families::orphans(number(0), number(1)),
         "swarm" => families::swarm(number(0), number(1)),
         "abandoned" => abandoned::abandoned(number(0), &args[2], &args[3]),
         "exec-in-handler" => abandoned::exec_in_handler("calls"),
