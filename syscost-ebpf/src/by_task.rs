@@ -115,6 +115,11 @@ impl Threads for ByTask {
     }
 
     #[inline(always)]
+    fn may_be_interrupted(&self) -> bool {
+        task::may_be_interrupted(self.0)
+    }
+
+    #[inline(always)]
     fn may_be_known(&self) -> bool {
         task::may_have_storage(self.0)
     }

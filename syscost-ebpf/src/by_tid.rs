@@ -12,7 +12,7 @@ use syscost_common::{
     comm::{self, Comm},
     config::{UPID_BYTES, UPID_NAMESPACE},
     cpu::Seat,
-    interrupted::{InterruptedCalls, MAX_INTERRUPTED_BY_TID, UNKNOWN_STACK},
+    interrupted::{InterruptedCalls, MAX_INTERRUPTED_BY_TID, UNKNOWN_STACK, is_reason},
     ledger::Counter,
     open_call::{MAX_OPEN_BY_TID, ORIGIN_UNKNOWN, OpenCall},
 };
@@ -136,6 +136,22 @@ impl Threads for ByTid {
     fn process_is_dead(&self) -> bool {
         let signal: *const u8 = read(self.task(), frozen!(OFFSETS.task_signal));
         read::<u32>(signal, frozen!(OFFSETS.signal_live)) == 0
+    }
+
+    #[inline(always)]
+    fn may_be_interrupted(&self) -> bool {
+        if frozen!(OFFSETS.task_signal) == 0 {
+            return true;
+        }
+        let own = |offset: u32| read::<u64>(self.task(), offset);
+        let signal: *const u8 = read(self.task(), frozen!(OFFSETS.task_signal));
+        let shared: u64 = read(signal, frozen!(OFFSETS.signal_pending));
+        is_reason(
+            own(frozen!(OFFSETS.task_pending)) | shared,
+            own(frozen!(OFFSETS.task_blocked)),
+            own(frozen!(OFFSETS.task_jobctl)),
+            own(frozen!(OFFSETS.task_works)),
+        )
     }
 
     #[inline(always)]

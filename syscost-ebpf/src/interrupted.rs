@@ -53,6 +53,25 @@ pub(crate) fn is_interruption(ret: i64) -> bool {
     matches!(ret, -514..=-512 | -516)
 }
 
+/// Whether the running thread's call, which leaves the kernel with `ret` and stands for `weight` calls, was
+/// interrupted. Some calls have such results of their own: `ioctl` of a file system in user space, `F_GETOWN` of
+/// process group 513.
+#[inline(always)]
+pub(crate) fn is_interrupted<T: Threads>(ret: i64, weight: u32) -> bool {
+    is_interruption(ret) && has_reason::<T>(weight)
+}
+
+/// Whether there is a reason to interrupt a call. If there is none any more, another thread may have taken the
+/// signal; more likely there was none. That is a guess.
+#[inline(never)]
+fn has_reason<T: Threads>(weight: u32) -> bool {
+    let has_reason = T::current().may_be_interrupted();
+    if !has_reason {
+        ledger::count_by(Counter::RestartsGuessed, weight);
+    }
+    has_reason
+}
+
 /// The open call has left the kernel at `now`, interrupted. `entered_at`: 0 for a call that was open at
 /// attach.
 #[inline(never)]
@@ -578,8 +597,11 @@ pub(crate) fn denied<T: Threads>(call: &mut OpenCall, ret: i64, regs: *const pt_
         return;
     }
     let mut errno = record::errno(ret) as u32;
-    if errno == ENOSYS {
-        // What the register holds before a tracer, which comes last, puts a result there.
+    // What the register holds before a tracer, which comes last, puts a result there; or the call's own number, where
+    // a signal handler is to answer in its place (SECCOMP_RET_TRAP).
+    let has_no_result =
+        errno == ENOSYS || unpack(entry.kind).is_some_and(|(_, nr)| ret == nr.into());
+    if has_no_result {
         ledger::count_by(Counter::RestartsGuessed, entry.weight_of_guess());
         errno = ABANDONED;
     }

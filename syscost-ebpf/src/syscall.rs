@@ -347,12 +347,14 @@ fn close<T: Threads, R: Raise, G: Regs>(
         return false;
     }
     let Some(call) = open else {
+        // A call that ends before the window begins.
+        if !here.sees_enters() {
+            return false;
+        }
         // Known from now on: only one call can have been open unseen.
-        if here.sees_enters()
-            && let Some(call) = thread.open_call_or_new()
-        {
+        if let Some(call) = thread.open_call_or_new() {
             call.origin = ORIGIN_SEEN;
-            if interrupted::is_interruption(ret as i64) {
+            if interrupted::is_interrupted::<T>(ret as i64, 1) {
                 interrupted::interrupt::<T>(call, 0, now, regs.get());
                 return false;
             }
@@ -382,7 +384,7 @@ fn close<T: Threads, R: Raise, G: Regs>(
     if interrupted::is_sigreturn(kind) {
         // What the register holds is not this call's result, and not an interruption either.
         ret = 0;
-    } else if interrupted::is_interruption(ret) {
+    } else if interrupted::is_interrupted::<T>(ret, call.knobs.one_in) {
         interrupted::interrupt::<T>(call, entered_at, now, regs.get());
         return any_ended;
     }
@@ -411,9 +413,15 @@ fn exit_unopened<T: Threads, G: Regs>(
     here: Here,
 ) {
     let origin = call.origin;
-    if interrupted::is_interruption(ret) {
+    if !here.sees_enters() {
+        // Of a thread that is known because it was forked, or is to be. The call ends before the window begins, and
+        // so may the next one.
+        call.origin = ORIGIN_UNKNOWN;
+        return;
+    }
+    if interrupted::is_interrupted::<T>(ret, 1) {
         match origin {
-            ORIGIN_UNKNOWN if here.sees_enters() => {
+            ORIGIN_UNKNOWN => {
                 call.origin = ORIGIN_SEEN;
                 return interrupted::interrupt::<T>(call, 0, now, regs.get());
             }
@@ -426,8 +434,7 @@ fn exit_unopened<T: Threads, G: Regs>(
             _ => {}
         }
     }
-    // Until enters are seen, the next exit as well is of a call that began before that.
-    call.origin = if here.sees_enters() { ORIGIN_SEEN } else { ORIGIN_UNKNOWN };
+    call.origin = ORIGIN_SEEN;
     here.count(match origin {
         ORIGIN_SAMPLED_OUT | ORIGIN_LEFT_OUT => return,
         ORIGIN_NEWBORN => Counter::NewbornExits,

@@ -127,6 +127,10 @@ impl Search {
         ebpf: &mut Ebpf,
         mut namespace: Option<&mut Namespace>,
     ) -> Result<bool> {
+        // The tracer makes its calls because of the target, whoever has started it.
+        if pid == std::process::id() {
+            return Ok(false);
+        }
         // Held open: what is read below it is about this process, or fails.
         let folder = match File::open(format!("/proc/{pid}")) {
             Ok(folder) => folder,
@@ -218,13 +222,13 @@ fn errno(error: MapError) -> Option<i32> {
     }
 }
 
-/// How many living children these processes have that can be seen; theirs do not count.
+/// How many living children these processes have that can be seen, this one left out; theirs do not count.
 pub fn children_of(parents: &[u32]) -> usize {
     if !is_own_proc() {
         return 0;
     }
-    let stats = pids().unwrap_or_default().into_iter();
-    stats
+    let others = pids().unwrap_or_default().into_iter().filter(|pid| *pid != std::process::id());
+    others
         .filter_map(|pid| read_stat(&format!("/proc/{pid}/stat")))
         .filter(|stat| stat.state != b'Z' && parents.contains(&stat.ppid))
         .count()
@@ -235,8 +239,14 @@ pub fn children_of(parents: &[u32]) -> usize {
 /// # Errors
 /// When `/proc` cannot be read.
 pub fn pids() -> Result<Vec<u32>> {
-    let entries = fs::read_dir("/proc").context("cannot list processes in /proc")?;
-    Ok(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
+    let list = || -> io::Result<Vec<u32>> {
+        let mut pids = Vec::new();
+        for entry in fs::read_dir("/proc")? {
+            pids.extend(entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()));
+        }
+        Ok(pids)
+    };
+    list().context("cannot list processes in /proc")
 }
 
 /// Whether `/proc` numbers processes as they are numbered for this one.

@@ -95,6 +95,25 @@ fn children_forked_before_enters_are_seen_make_no_orphans() {
     }
 }
 
+/// Many calls end between the moments when exits and when enters are seen, and no thread has more than one open.
+#[test]
+fn a_thread_has_one_call_open_at_attach() {
+    const THREADS: u64 = 40;
+    if !installed("strace") {
+        return skipped("strace is not installed");
+    }
+    for hooks in hooks() {
+        let mut target = Target::start(&["naps", &THREADS.to_string(), "1000000", "200"]);
+        target.begin();
+        let pid = target.pid().to_string();
+        let args = ["-p", &pid, "--hooks", &hooks, "-d", "50ms"];
+        let measured = Stat::start_by(&mut slowly(3000), &args).finish();
+        measured.assert_exact();
+        let open = measured.ledger("open_at_attach");
+        assert!(open <= THREADS + 1, "{hooks}: {open}");
+    }
+}
+
 /// Their parents exist when the first hook is attached, and are gone before the children of the target are found.
 #[test]
 fn children_whose_parents_exit_while_attaching_are_measured() {

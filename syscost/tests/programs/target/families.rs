@@ -381,6 +381,40 @@ pub(crate) fn reuse(children: u64, each: u64) {
     done();
 }
 
+/// Asks `times` times who gets the signals of a descriptor: a process group, whose number is that of an error inside
+/// the kernel, ERESTARTSYS (512) to ERESTARTNOHAND (514). Says "refused" where those PIDs are in use.
+pub(crate) fn odd_results(times: u64) {
+    let child = [512, 513, 514].into_iter().map(try_clone3_as).find(|child| *child >= 0);
+    let Some(group) = child else { return say("refused") };
+    if group == 0 {
+        // SAFETY: integers.
+        unsafe { libc::setpgid(0, 0) };
+        wait_for_ever();
+    }
+    // SAFETY: integers, and our own child.
+    unsafe {
+        libc::setpgid(group, group);
+        assert_eq!(libc::fcntl(0, libc::F_SETOWN, -group), 0);
+        ready();
+        for _ in 0..times {
+            // The C library asks in another way.
+            assert_eq!(raw_fcntl(0, libc::F_GETOWN), -i64::from(group));
+        }
+        libc::kill(group, libc::SIGKILL);
+    }
+    wait(group);
+    done();
+}
+
+/// `fcntl`, with its result as the kernel gives it.
+fn raw_fcntl(fd: i32, command: i32) -> i64 {
+    // SAFETY: integers.
+    match unsafe { libc::syscall(libc::SYS_fcntl, fd, command) } {
+        -1 => -i64::from(std::io::Error::last_os_error().raw_os_error().expect("an error")),
+        result => result,
+    }
+}
+
 /// The newest way to fork, without the runtime's knowledge.
 fn clone3() -> i32 {
     clone3_as(0)

@@ -114,6 +114,7 @@ fn main() {
         "burn-at-once" => burn::at_once(number(0)),
         "ring" => ring::nops(number(0), number(1)),
         "quiet-ring" => ring::quiet(),
+        "odd-results" => families::odd_results(number(0)),
         "panicking-screen" => panicking_screen(),
         _ => panic!("no mode {mode}"),
     }
