@@ -115,7 +115,9 @@ impl Loss {
                 format!("{n} ends of interrupted calls guessed")
             }
             Self::Recording(n) => format!("{n} calls read while they were being recorded"),
-            Self::TargetsFull(n) => format!("{n} children not followed for want of room"),
+            Self::TargetsFull(n) => {
+                format!("{n} children not followed: no room for them, or hidden by /proc (hidepid)")
+            }
         }
     }
 }

@@ -199,10 +199,17 @@ impl Model {
         }
     }
 
-    /// The calls that are open: those that are listed, where they can be, and else those that were
-    /// seen entering.
+    /// The calls that are open: those that were seen entering, and those of the list that were not. A call that
+    /// has returned before it could be listed counts.
     pub fn open_calls(&self) -> u64 {
-        self.in_flight.as_ref().map_or(self.ledger.in_flight, |calls| calls.len() as u64)
+        let Some(calls) = &self.in_flight else { return self.ledger.in_flight };
+        let listed = calls.len() as u64;
+        // Some that were seen stand for others then, which are in the list as well.
+        if self.trust.sampled {
+            return listed;
+        }
+        let unseen = calls.iter().filter(|call| !matches!(call.age_ns, Reading::Exact(_))).count();
+        listed.max(self.ledger.in_flight + unseen as u64)
     }
 
     /// The row of a syscall by its identity, which outlives sorting and windows.

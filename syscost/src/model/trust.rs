@@ -95,9 +95,17 @@ impl Trust {
             Known::Nothing => Reading::NotCollected,
             // Of this row, or this group, nothing.
             _ if known == 0 && calls > 0 => Reading::NotCollected,
-            _ if self.guessed => Reading::Estimated(value),
+            // What is not known to be time in the run queue counts as blocked.
+            _ if self.guessed || of == PartOf::Blocked && self.runq != Known::All => {
+                Reading::Estimated(value)
+            }
             Known::Some => Reading::Partial(value),
             Known::All => Reading::exact_if(self.exact, value),
         }
+    }
+
+    /// Whether all parts of every call are known.
+    pub fn all_parted(self) -> bool {
+        self.exact && self.parts == Known::All && self.runq == Known::All
     }
 }

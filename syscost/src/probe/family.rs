@@ -40,6 +40,8 @@ pub(super) struct Adopted {
     pub(super) children: u64,
     /// Children without room in the map.
     pub(super) without_room: u64,
+    /// Children that `/proc` hides (hidepid). Theirs are not known.
+    pub(super) hidden: u64,
 }
 
 /// Enters the descendants of `given`, processes by what the root namespace calls them, into the map of targets.
@@ -81,6 +83,7 @@ pub(super) fn adopt(
             found |= search.look_at(pid, ebpf, namespace.as_deref_mut())?;
         }
         if !found && !search.is_any_new(&load::forks(ebpf)?) {
+            search.adopted.hidden = search.hidden_children(namespace.as_deref());
             return Ok(search.adopted);
         }
     }
@@ -200,6 +203,32 @@ impl Search {
         false
     }
 
+    /// How many children of the family there are that `/proc` does not show as processes: it names them all the
+    /// same (CONFIG_PROC_CHILDREN).
+    fn hidden_children(&self, namespace: Option<&Namespace>) -> u64 {
+        let is_family = |pid: &u32| match namespace {
+            None => self.family.contains(pid),
+            Some(namespace) => namespace.root_id(*pid).is_ok_and(|id| self.family.contains(&id)),
+        };
+        let parents = pids().unwrap_or_default().into_iter().filter(is_family);
+        let children: BTreeSet<u32> = parents.flat_map(children_named_of).collect();
+        let is_hidden = |pid: &&u32| {
+            **pid != std::process::id() && read_stat(&format!("/proc/{pid}/stat")).is_none()
+        };
+        let hidden: Vec<_> = children.iter().filter(is_hidden).collect();
+        // Or they have ended meanwhile.
+        let still: BTreeSet<u32> = match hidden.is_empty() {
+            true => return 0,
+            false => pids()
+                .unwrap_or_default()
+                .into_iter()
+                .filter(is_family)
+                .flat_map(children_named_of)
+                .collect(),
+        };
+        hidden.into_iter().filter(|pid| still.contains(pid)).count() as u64
+    }
+
     /// Whether one of `forks` made a descendant that may not have been there for the last look.
     fn is_any_new(&mut self, forks: &[(u32, u32)]) -> bool {
         let is_new = |fork: &&(u32, u32)| self.parent_of.get(&fork.0) != Some(&fork.1);
@@ -220,6 +249,17 @@ fn errno(error: MapError) -> Option<i32> {
         MapError::SyscallError(error) => error.io_error.raw_os_error(),
         _ => None,
     }
+}
+
+/// The PIDs of the children of process `pid`, as its threads name them.
+fn children_named_of(pid: u32) -> Vec<u32> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let named = threads.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+    named
+        .flat_map(|pids| {
+            pids.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()
+        })
+        .collect()
 }
 
 /// How many living children these processes have that can be seen, this one left out; theirs do not count.

@@ -34,8 +34,15 @@ fn threads_of(tgid: u32) -> Vec<ThreadId> {
 
 fn is_stopped_in_call(ThreadId { tid, tgid }: ThreadId) -> bool {
     let thread = format!("/proc/{tgid}/task/{tid}");
-    let is_stopped =
-        read_stat(&format!("{thread}/stat")).is_some_and(|stat| matches!(stat.state, b'T' | b't'));
+    let is_stopped = read_stat(&format!("{thread}/stat")).is_some_and(|stat| match stat.state {
+        b'T' | b't' => true,
+        // Frozen with its cgroup (`do_freezer_trap` of kernel/signal.c), which looks like any other sleep.
+        b'S' | b'D' => {
+            let place = fs::read_to_string(format!("{thread}/wchan")).unwrap_or_default();
+            place.contains("freezer") || place.starts_with("get_signal")
+        }
+        _ => false,
+    });
     is_stopped && may_be_in_call(&fs::read(format!("{thread}/syscall")).unwrap_or_default())
 }
 

@@ -107,8 +107,8 @@ impl Targets {
         self.state.read(0).children.wrapping_add(self.adopted.children)
     }
 
-    /// How many children that existed were not taken in for want of room.
+    /// How many children that existed were not taken in, for want of room or because `/proc` hides them.
     pub(super) fn without_room(&self) -> u64 {
-        self.adopted.without_room
+        self.adopted.without_room + self.adopted.hidden
     }
 }

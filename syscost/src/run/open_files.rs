@@ -1,5 +1,7 @@
 //! How many files may be open at a time.
 
+use std::fs;
+
 use anyhow::{Result, bail};
 use nix::sys::resource::{Resource, getrlimit};
 
@@ -8,8 +10,8 @@ use crate::{
     inherited,
 };
 
-/// What attaching takes at most, with room to spare: maps, programs, links, and what is open anyway.
-const NEEDED: u64 = 88;
+/// What attaching takes at most, with room to spare: maps, programs, links.
+const NEEDED: u64 = 85;
 
 /// What each process or thread that is given takes: its pidfd, once more to wait for it, what `/proc` says of it,
 /// and of its process, and its CPU time.
@@ -20,7 +22,7 @@ const NEEDED_FOR_EACH: u64 = 5;
 /// # Errors
 /// When that is more than is allowed.
 pub(super) fn raise_limit(plan: &Plan) -> Result<()> {
-    let needed = NEEDED + NEEDED_FOR_EACH * given(plan);
+    let needed = open_now() + NEEDED + NEEDED_FOR_EACH * given(plan);
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return Ok(()) };
     if soft < needed && !inherited::raise_open_files(needed) {
         bail!(
@@ -28,6 +30,11 @@ pub(super) fn raise_limit(plan: &Plan) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// How many files are open already: whoever has started this program may have left some open.
+fn open_now() -> u64 {
+    fs::read_dir("/proc/self/fd").map_or(3, |files| files.count() as u64)
 }
 
 /// How many processes or threads are given.

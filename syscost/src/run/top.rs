@@ -86,7 +86,9 @@ async fn show(plan: &TopPlan, target: &TargetPlan) -> Result<u8> {
 fn exit_code(next: &Next) -> u8 {
     match next {
         // Nobody has asked for an end in good order.
-        Next::Signal(signal @ (Signal::SIGHUP | Signal::SIGQUIT)) => exit::KILLED + *signal as u8,
+        Next::Signal(signal) if !matches!(signal, Signal::SIGINT | Signal::SIGTERM) => {
+            exit::KILLED + *signal as u8
+        }
         _ => exit::OK,
     }
 }

@@ -39,11 +39,12 @@ impl Emptiness {
         Self { no_kinds, seen: false, grew: (0, now_ns), looked_at_ns: None, why: None }
     }
 
-    /// The reason at `now_ns`, of which the ledger was `ledger`. `is_last`: there will be no later look.
+    /// The reason at `now_ns`, of which the ledger was `ledger`. `any_open`: whether a call is open. `is_last`: there will be no later look.
     pub(super) fn why(
         &mut self,
         target: &Target,
         ledger: &LedgerSample,
+        any_open: bool,
         now_ns: u64,
         is_last: bool,
     ) -> Option<WhyEmpty> {
@@ -60,7 +61,8 @@ impl Emptiness {
         let is_due = self.looked_at_ns.is_none_or(|at| now_ns >= at + EVERY_NS);
         if is_due || is_last {
             self.looked_at_ns = Some(now_ns);
-            self.seen |= target.is_present();
+            // A process that `/proc` hides is there all the same.
+            self.seen |= any_open || target.is_present();
             let quiet = is_last || now_ns >= self.grew.1 + EVERY_NS;
             self.why = match self.seen {
                 false => Some(WhyEmpty::NoProcess),
@@ -92,11 +94,11 @@ mod tests {
     fn a_name_that_nobody_has_is_said_at_once_and_until_somebody_has_it() {
         let nobody = Target::Comm("no-such-process".to_owned());
         let mut emptiness = Emptiness::new(false, 0);
-        assert_eq!(emptiness.why(&nobody, &ledger(0), 1, false), Some(WhyEmpty::NoProcess));
-        assert_eq!(emptiness.why(&nobody, &ledger(0), 2, true), Some(WhyEmpty::NoProcess));
-        assert_eq!(emptiness.why(&nobody, &ledger(1), 3, false), None);
+        assert_eq!(emptiness.why(&nobody, &ledger(0), false, 1, false), Some(WhyEmpty::NoProcess));
+        assert_eq!(emptiness.why(&nobody, &ledger(0), false, 2, true), Some(WhyEmpty::NoProcess));
+        assert_eq!(emptiness.why(&nobody, &ledger(1), false, 3, false), None);
         // It has ended since, but was there.
-        assert_eq!(emptiness.why(&nobody, &ledger(1), 9 * SECOND, true), None);
+        assert_eq!(emptiness.why(&nobody, &ledger(1), false, 9 * SECOND, true), None);
     }
 
     #[test]
@@ -106,12 +108,12 @@ mod tests {
         let alone = Target::Processes { given: vec![process()], follow: false };
         let mut emptiness = Emptiness::new(false, 0);
         let is_told = |why| matches!(why, Some(WhyEmpty::OnlyChildren(1..)));
-        assert!(!is_told(emptiness.why(&alone, &ledger(0), 1, false)), "too early to say");
-        assert!(is_told(emptiness.why(&alone, &ledger(0), 2 * SECOND, false)));
-        assert!(!is_told(emptiness.why(&alone, &ledger(5), 3 * SECOND, false)));
-        assert!(is_told(emptiness.why(&alone, &ledger(5), 3 * SECOND + 1, true)));
+        assert!(!is_told(emptiness.why(&alone, &ledger(0), false, 1, false)), "too early to say");
+        assert!(is_told(emptiness.why(&alone, &ledger(0), false, 2 * SECOND, false)));
+        assert!(!is_told(emptiness.why(&alone, &ledger(5), false, 3 * SECOND, false)));
+        assert!(is_told(emptiness.why(&alone, &ledger(5), false, 3 * SECOND + 1, true)));
         let all = Target::Processes { given: vec![process()], follow: true };
-        assert_eq!(Emptiness::new(false, 0).why(&all, &ledger(0), 5 * SECOND, true), None);
+        assert_eq!(Emptiness::new(false, 0).why(&all, &ledger(0), false, 5 * SECOND, true), None);
         child.kill().unwrap();
         child.wait().unwrap();
     }
@@ -119,6 +121,9 @@ mod tests {
     #[test]
     fn a_filter_without_calls_is_the_reason_whatever_is_there() {
         let mut emptiness = Emptiness::new(true, 0);
-        assert_eq!(emptiness.why(&Target::Host, &ledger(0), 1, false), Some(WhyEmpty::NoKinds));
+        assert_eq!(
+            emptiness.why(&Target::Host, &ledger(0), false, 1, false),
+            Some(WhyEmpty::NoKinds)
+        );
     }
 }

@@ -100,7 +100,8 @@ impl Live {
             let left = u32::try_from(self.probe.targets_left());
             subject.threads = left.map_or(Reading::NotCollected, Reading::Exact);
         }
-        subject.why_empty = self.emptiness.why(&self.target, &ledger, at_ns, is_last);
+        let any_open = open_calls.as_ref().is_some_and(|calls| !calls.is_empty());
+        subject.why_empty = self.emptiness.why(&self.target, &ledger, any_open, at_ns, is_last);
         Sample {
             at_ns,
             read_ns,

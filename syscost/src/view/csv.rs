@@ -50,7 +50,7 @@ fn fields(model: &Model) -> Vec<&'static str> {
         .into_iter()
         .chain(identity(by).iter().copied())
         .chain(columns)
-        .chain(["exact"])
+        .chain(["exact", "parts_exact"])
         .collect()
 }
 
@@ -60,7 +60,7 @@ fn record(model: &Model, basis: &Basis, identity: Vec<String>, row: &dyn Counted
     when.into_iter()
         .chain(identity)
         .chain(measures)
-        .chain([basis.trust.all_counted().to_string()])
+        .chain([basis.trust.all_counted(), basis.trust.all_parted()].map(|exact| exact.to_string()))
         .collect()
 }
 

@@ -35,6 +35,8 @@ fn of_which_calls(model: &Model) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
+    use syscost_common::ledger::Counter;
+
     use super::*;
     use crate::{sample::Sample, view::fixture};
 
@@ -49,7 +51,10 @@ mod tests {
 
     /// Without a call that has begun and not ended.
     fn at_rest() -> Sample {
-        Sample { open_calls: Some(Vec::new()), ..fixture::nginx() }
+        let mut sample = Sample { open_calls: Some(Vec::new()), ..fixture::nginx() };
+        let counters = &mut sample.ledger.counters;
+        counters[Counter::Enters as usize] = counters[Counter::Matched as usize];
+        sample
     }
 
     #[test]

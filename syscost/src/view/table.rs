@@ -333,8 +333,9 @@ fn oldest(model: &Model, width: Option<usize>) -> String {
             format!("\n{}", line.trim_end())
         })
         .collect();
-    if calls.len() > SHOWN {
-        lines.push(format!("\n  … and {} more", calls.len() - SHOWN));
+    let more = model.open_calls() - lines.len() as u64;
+    if !lines.is_empty() && more > 0 {
+        lines.push(format!("\n  … and {} more", format::full(more)));
     }
     lines.concat()
 }
@@ -370,9 +371,24 @@ fn missing(model: &Model) -> String {
     let sampled = model.trust.sampled.then(|| {
         "what has a ≈ is an estimate: some calls were measured in place of several".to_owned()
     });
-    let lines =
-        [missing::parts(model), shed, sampled, missing::budget(model)].into_iter().flatten();
+    let lines = [missing::parts(model), shed, sampled, apart(model), missing::budget(model)];
+    let lines = lines.into_iter().flatten();
     lines.chain(blind::notes(model)).collect::<Vec<_>>().join("\n")
+}
+
+/// By how many calls the heading and the rows of groups differ.
+fn apart(model: &Model) -> Option<String> {
+    let rows = model.groups.as_ref()?.total.calls;
+    let differ = match model.total.calls.abs_diff(rows) {
+        0 => return None,
+        1 => "1 call was recorded while the rows were read, and is".to_owned(),
+        n => format!("{} calls were recorded while the rows were read, and are", format::full(n)),
+    };
+    let (there, missing) = ("in the heading", "in no row yet");
+    Some(match model.total.calls > rows {
+        true => format!("{differ} {there} and {missing}"),
+        false => format!("{differ} in their rows and not {there} yet"),
+    })
 }
 
 fn text(value: Value) -> String {

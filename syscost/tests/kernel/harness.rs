@@ -185,6 +185,12 @@ impl Stat {
         text.lines().map(Measured::parse).collect()
     }
 
+    /// Waits for it to end, in whatever way: what it has printed, and its status.
+    pub(crate) fn end(&mut self) -> (String, std::process::ExitStatus) {
+        let text = self.0.rest();
+        (text, self.0.wait())
+    }
+
     /// Waits for the next interval.
     pub(crate) fn interval(&mut self) -> Measured {
         Measured::parse(&self.0.line("the next interval").expect("it goes on"))

@@ -36,6 +36,19 @@ fn a_target_that_is_not_there_leaves_the_file_as_it_was() {
 }
 
 /// Intervals that are no whole number of seconds: each is as long as it was asked for.
+/// Nobody has asked for an end in good order; what was measured is told all the same.
+#[test]
+fn a_signal_that_would_kill_it_ends_the_measurement() {
+    let mut target = Target::start(&["calls", "1", "100"]);
+    let mut stat = Stat::attach(target.pid(), &[]);
+    target.work();
+    kill(stat.pid(), Signal::SIGUSR1).unwrap();
+    let (text, status) = stat.end();
+    assert_eq!(status.code(), Some(128 + Signal::SIGUSR1 as i32));
+    assert_eq!(Measured::parse(text.trim_end()).count("getppid"), 100);
+    target.end();
+}
+
 /// Measuring what the programs cost takes twice as long as that.
 #[test]
 fn a_window_that_is_shorter_than_measuring_the_cost_takes_goes_without_it() {

@@ -433,7 +433,14 @@ fn a_terminal_that_answers_nothing_can_be_drawn_anew() {
 
 #[test]
 fn signals_that_ask_for_no_good_order_leave_a_usable_terminal() {
-    for (signal, code) in [(Signal::SIGQUIT, 131), (Signal::SIGHUP, 129)] {
+    let signals = [
+        (Signal::SIGQUIT, 131),
+        (Signal::SIGHUP, 129),
+        (Signal::SIGUSR1, 138),
+        (Signal::SIGALRM, 142),
+        (Signal::SIGXCPU, 152),
+    ];
+    for (signal, code) in signals {
         let target = Target::start(&["busy"]);
         let terminal = Terminal::syscost(target.pid(), &[]);
         terminal.shows(&["getppid"]);

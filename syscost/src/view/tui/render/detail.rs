@@ -79,7 +79,8 @@ fn draw_title(page: &mut Page<'_>, ui: &UiState, model: &Model, known: &Row, row
                 format!("{} calls", format::reading(basis.reading(sum.calls), format::count))
             }
         });
-        facts.push(format!("{}% errors", format::pct(sum.error_pct())));
+        let errors = basis.figure(sum.error_pct());
+        facts.push(format!("{}% errors", format::reading(errors, format::pct)));
     }
     // Whole or not at all: half a number is a wrong one.
     let width = usize::from(page.area.width);
@@ -131,7 +132,8 @@ fn draw_errors(
     let Some(lines) = height.checked_sub(2).filter(|lines| *lines > 0) else { return };
     let theme = &ui.theme;
     if row.errnos.is_empty() {
-        return page.text_at(1, y + 1, "no errors", theme.dim);
+        let none = if model.trust.sampled { "no errors in the sample" } else { "no errors" };
+        return page.text_at(1, y + 1, none, theme.dim);
     }
     let per_sec = ui.window == Window::Interval;
     let number_of = |calls: u64| {

@@ -54,7 +54,11 @@ pub(super) fn text(theme: &Theme, live: &Live, width: u16) -> Vec<Line<'static>>
 
 fn verdict(theme: &Theme, live: &Live, width: u16) -> Vec<Line<'static>> {
     let losses = live.since_attach.ledger.losses();
-    let (text, style) = if losses.is_empty() {
+    let (text, style) = if losses.is_empty() && live.since_attach.trust.sampled {
+        let text = "Every call since tracing began is accounted for, but some stand for others: \
+                    numbers with ≈ are estimates.";
+        (text.to_owned(), theme.mark)
+    } else if losses.is_empty() {
         let text = "Every call since tracing began is accounted for: the numbers are exact.";
         (text.to_owned(), theme.good)
     } else {
