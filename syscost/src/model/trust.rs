@@ -61,7 +61,8 @@ impl Trust {
         };
         let runq = match parts {
             Known::Nothing => Known::Nothing,
-            _ if without_wakeups_ns >= window_ns.max(1) => Known::Nothing,
+            // The window begins and ends a moment beside the change.
+            _ if without_wakeups_ns > window_ns - window_ns / 100 => Known::Nothing,
             _ if without_wakeups_ns > 0 || since(Counter::WakeupsMissed) > 0 => Known::Some,
             known => known,
         };
