@@ -576,12 +576,12 @@ impl Probe {
         bpf::run_iterator(self.open_calls.as_ref()?.as_fd()).ok()
     }
 
-    /// The calls that were open at [`Probe::stop`], of which `listed` was read just after it. Some of these
-    /// may have been recorded: their programs had begun to, just before. Others had returned before they were
-    /// listed. Both are known once the programs are detached.
-    pub fn open_at_end(&self, mut listed: Vec<OpenCallSample>) -> Vec<OpenCallSample> {
+    /// The calls that were open at [`Probe::stop`], which was at `at_ns`. `listed` was read just after it. Some of
+    /// these may have been recorded: their programs had begun to, just before. Others had returned before they were
+    /// listed, or their programs had only begun to note them. All of that is known once the programs are detached.
+    pub fn open_at_end(&self, mut listed: Vec<OpenCallSample>, at_ns: u64) -> Vec<OpenCallSample> {
         if let Some(left) = &self.left {
-            left.settle(&mut listed);
+            left.settle(&mut listed, at_ns);
         }
         listed
     }
@@ -690,8 +690,8 @@ struct Left {
     threads: HashSet<u32>,
     /// Thread and begin.
     unrecorded: HashSet<(u32, u64)>,
-    /// Those that have returned since the end of the measurement.
-    returned: Vec<OpenCallSample>,
+    /// The same calls.
+    calls: Vec<OpenCallSample>,
 }
 
 impl Left {
@@ -700,7 +700,7 @@ impl Left {
         Self {
             threads: records.iter().map(|record| record.ids.tid).collect(),
             unrecorded: records.iter().map(call).collect(),
-            returned: records.iter().filter_map(OpenCallSample::from_returned).collect(),
+            calls: records.iter().filter_map(OpenCallSample::at_end).collect(),
         }
     }
 
@@ -710,16 +710,18 @@ impl Left {
         self.unrecorded.contains(&(tid, entered_at)) || !self.threads.contains(&tid)
     }
 
-    /// Takes from `listed` what was recorded, and adds what is missing.
-    fn settle(&self, listed: &mut Vec<OpenCallSample>) {
+    /// Takes from `listed` what was recorded, and adds what is missing. The measurement ended at `at_ns`.
+    fn settle(&self, listed: &mut Vec<OpenCallSample>, at_ns: u64) {
         let call = |call: &OpenCallSample| Some((call.thread.tid, call.entered_at_ns?));
         listed.retain(|open| call(open).is_none_or(|(tid, at_ns)| self.may_have(tid, at_ns)));
         let known: HashSet<_> = listed.iter().filter_map(call).collect();
-        let missing = self
-            .returned
-            .iter()
-            .filter(|late| call(late).is_some_and(|late| !known.contains(&late)));
+        let missing =
+            self.calls.iter().filter(|left| call(left).is_some_and(|left| !known.contains(&left)));
         listed.extend(missing.cloned());
+        // A program that had begun before the end may have read the clock after it.
+        for open in listed {
+            open.entered_at_ns = open.entered_at_ns.map(|entered_at| entered_at.min(at_ns));
+        }
     }
 }
 
@@ -729,14 +731,18 @@ impl OpenCallSample {
         (record.entered_at & RETURNED_LATE == 0).then(|| Self::of_kind(record))?
     }
 
-    /// Of a call that has returned since the end of the measurement: what its thread does is another one's.
-    fn from_returned(record: &InFlight) -> Option<Self> {
+    /// Of a call that was seen entering and is not recorded, after the end of the measurement. If it has returned
+    /// since then, what its thread does is of another one.
+    fn at_end(record: &InFlight) -> Option<Self> {
         let entered_at = record.entered_at & !RETURNED_LATE;
-        if entered_at == record.entered_at || entered_at == 0 {
+        if entered_at == 0 {
             return None;
         }
         let call = Self::of_kind(&InFlight { entered_at, ..*record })?;
-        Some(Self { args: None, runnable: None, interrupted: false, ..call })
+        match entered_at == record.entered_at {
+            true => Some(call),
+            false => Some(Self { args: None, runnable: None, interrupted: false, ..call }),
+        }
     }
 
     /// `None` where there is no such number.
@@ -814,11 +820,12 @@ mod tests {
 
         let listed = OpenCallSample::from_record(&record(3, 30)).unwrap();
         let mut calls = vec![listed, OpenCallSample::from_record(&record(1, 10)).unwrap()];
-        left.settle(&mut calls);
+        left.settle(&mut calls, 42);
         let open: Vec<_> = calls
             .iter()
             .map(|call| (call.thread.tid, call.entered_at_ns, call.args.is_some()))
             .collect();
-        assert_eq!(open, [(1, Some(10), true), (2, Some(20), false)]);
+        let noted_late = (4, Some(42), true);
+        assert_eq!(open, [(1, Some(10), true), (2, Some(20), false), noted_late]);
     }
 }

@@ -228,7 +228,7 @@ impl Source for Live {
         let detail = self.probe.detail();
         self.cost_began = None;
         self.probe.detach();
-        let open_calls = open_calls.map(|listed| self.probe.open_at_end(listed));
+        let open_calls = open_calls.map(|listed| self.probe.open_at_end(listed, at_ns));
         let exited = self.is_over();
         let (groups, error) = match self.probe.groups() {
             Ok(groups) => (groups, None),
