@@ -24,11 +24,14 @@ use crate::{
     users::Everybodys,
 };
 
-/// What the hypervisor has taken from all CPUs, ns: on a CPU to these programs, and not to the scheduler.
+/// What the hypervisor and interrupts have taken from all CPUs, ns: on a CPU to these programs, and not to the
+/// scheduler.
 fn stolen_ns() -> u64 {
     let host = std::fs::read_to_string("/proc/stat").expect("it can be read");
-    let ticks = host.split_whitespace().nth(8).expect("stolen ticks").parse::<u64>();
-    ticks.expect("a number") * 10_000_000
+    // cpu, user, nice, system, idle, iowait, irq, softirq, steal (proc_stat(5))
+    let taken = host.split_whitespace().take(9).skip(6);
+    let ticks: u64 = taken.map(|ticks| ticks.parse::<u64>().expect("a number")).sum();
+    ticks * 10_000_000
 }
 
 /// What is used before and after: starting, waking up, exiting. An emulated processor needs ten times as long
