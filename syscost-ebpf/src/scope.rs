@@ -35,8 +35,9 @@ use crate::{
 #[btf_map]
 static TARGETS: HashMap<u32, u32, { MAX_TARGETS as usize }> = HashMap::new();
 
-/// Which process that is no target has forked which, on the whole host, while `NOTES_FORKS` is not 0: it may be
-/// the child of a target, and exit before user space finds it. Key: tgid of the child; value: that of its parent. Full: counted in `TargetsFull`.
+/// The forks of processes that are no targets, on the whole host, while `NOTES_FORKS` is not 0: the parent may be the
+/// child of a target, and exit before user space finds it. Key: tgid of the child; value: that of the parent. Full:
+/// counted in `TargetsFull`.
 #[btf_map]
 static FORKS: HashMap<u32, u32, { MAX_FORKS as usize }> = HashMap::new();
 

@@ -531,12 +531,12 @@ pub(crate) fn on_thread_exit<T: Threads, R: Raise>() {
     if !scope::may_have_contained(&thread) {
         return;
     }
-    if T::SEES_SWITCHES
-        && scope::contains(&thread)
-        && let Some(call) = thread.open_call_or_new()
-    {
+    if T::SEES_SWITCHES && scope::contains(&thread) {
         // What it still does, such as giving its memory back, takes CPU time.
-        call.exits_in_scope = 1;
+        match thread.open_call_or_new() {
+            Some(call) => call.exits_in_scope = 1,
+            None => ledger::count(Counter::SlicesMissed),
+        }
     }
     scope::on_thread_exit(&thread);
     let Some(here) = Here::find() else { return };
