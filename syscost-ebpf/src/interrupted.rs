@@ -256,7 +256,7 @@ pub(crate) fn resume<T: Threads>(call: &mut OpenCall, kind: u32, regs: *const pt
     if take_up_aside(call, kept, place, kind) {
         return true;
     }
-    find_abandoned(call, kept, place.0, None);
+    find_abandoned(call, kept, place.0, Came::ByCall);
     kept.enters += 1;
     if kept.enters > MAX_ENTERS_IN_HANDLER {
         abandon_all(call, kept, true);
@@ -384,14 +384,25 @@ fn end(call: &mut OpenCall, kept: &mut InterruptedCalls, index: u32, errno: u32,
     store(call, load(call).with_ended(index, assumed));
 }
 
-/// Ends the interrupted calls whose frames are gone, with the thread's stack pointer at `stack_pointer`. `returned`:
-/// a handler has put it there, with this in the register that holds results.
+/// What has brought a thread's stack pointer to where it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+enum Came {
+    /// A call that it makes there.
+    ByCall,
+    /// A handler's return.
+    ByHandler,
+    /// The same, with -EINTR in the register that holds results.
+    ByHandlerWithEintr,
+}
+
+/// Ends the interrupted calls whose frames are gone, with the thread's stack pointer at `stack_pointer`.
 #[inline(always)]
 fn find_abandoned(
     call: &mut OpenCall,
     kept: &mut InterruptedCalls,
     stack_pointer: u64,
-    returned: Option<i64>,
+    came: Came,
 ) {
     for index in 0..MAX_INTERRUPTED {
         if load(call).pending() & 1 << index == 0 {
@@ -399,7 +410,7 @@ fn find_abandoned(
         }
         let entry = &kept.calls[index as usize];
         if is_aside(call, entry) {
-            end_aside(call, kept, index, stack_pointer, returned);
+            end_aside(call, kept, index, stack_pointer, came);
             continue;
         }
         // Programs with several stacks may be on another one than it seems, where a handler has
@@ -424,15 +435,16 @@ fn end_aside(
     kept: &mut InterruptedCalls,
     index: u32,
     stack_pointer: u64,
-    returned: Option<i64>,
+    came: Came,
 ) {
+    let index = index & (MAX_INTERRUPTED - 1);
     let entry = &kept.calls[index as usize];
     // A debugger's function runs below. So does one that a handler lets the program call, in the place of the
     // call's return: the result is still in the register.
     let is_below = stack_pointer < entry.stack_pointer;
-    let errno = match returned {
-        None if is_below => return,
-        Some(ret) if is_below && ret == -(EINTR as i64) => EINTR,
+    let errno = match came {
+        Came::ByCall if is_below => return,
+        Came::ByHandlerWithEintr if is_below => EINTR,
         _ => ABANDONED,
     };
     ledger::count_by(Counter::RestartsGuessed, entry.weight_of_guess());
@@ -488,8 +500,12 @@ pub(crate) fn before_exit<T: Threads>(call: &mut OpenCall, ret: i64, regs: *cons
         }
     }
     if call.may_restart == 0 {
-        let returned = if is_sigreturn { Some(ret) } else { None };
-        find_abandoned(call, kept, stack_pointer, returned);
+        let came = match is_sigreturn {
+            true if ret == -i64::from(EINTR) => Came::ByHandlerWithEintr,
+            true => Came::ByHandler,
+            false => Came::ByCall,
+        };
+        find_abandoned(call, kept, stack_pointer, came);
     }
 }
 
