@@ -386,10 +386,10 @@ fn a_handler_in_a_debuggers_function_abandons_nothing() {
         assert_eq!((measured.count("readv"), measured.errors("readv")), (1, 1), "{hooks} {below}");
         assert_eq!(measured.count("rt_sigreturn"), 2, "{hooks} {below}");
         assert_eq!(measured.ledger("abandoned"), 0, "{hooks} {below}");
-        // Where the kernel hands the signal over differs: if it is before the call goes on, both its handler's return
-        // and that the call goes on are guesses.
+        // Where the kernel hands the signal over differs: its handler's return, and that the call goes on, may be
+        // guesses.
         let guessed = measured.ledger("restarts_guessed");
-        assert!(guessed == 0 || guessed == 2, "{hooks} {below}: {guessed}");
+        assert!(guessed <= 2, "{hooks} {below}: {guessed}");
         assert_eq!(measured.0["exact"], guessed == 0, "{hooks} {below}");
     }
 }
