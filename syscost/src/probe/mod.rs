@@ -260,8 +260,12 @@ impl Probe {
     fn attach_btf(told: &Told<'_>, hooks: Hooks, around: &Around<'_>) -> Result<Self> {
         let (mut ebpf, diagnostics) = load::load(load::BTF_OBJECT, told).map_err(|error| {
             // The kernel itself only says "invalid argument".
-            let old = !preflight::kernel_is_at_least(5, 11);
-            if old { anyhow!("no task storage for tracing programs before 5.11") } else { error }
+            let old = !preflight::kernel_is_at_least(5, 12);
+            if old {
+                anyhow!("no task storage, or no atomic fetch-and-add, for programs before 5.12")
+            } else {
+                error
+            }
         })?;
         let btf = attachable_btf(&around.kernel)?;
         // Thread exit before fork, so that each child that is taken in is taken out when it ends; fork before
@@ -361,7 +365,7 @@ impl Probe {
     fn attach_raw(told: &Told<'_>, because: String, around: &Around<'_>) -> Result<Self> {
         let by = told.request.group_by;
         if by != GroupBy::Syscall {
-            bail!("--by {} takes BTF tracepoints and task storage: Linux 5.11 with BTF", by.id());
+            bail!("--by {} takes BTF tracepoints and task storage: Linux 5.12 with BTF", by.id());
         }
         if told.offsets.is_none() && told.request.scope.takes_btf() {
             bail!("without kernel BTF only one process can be measured: give its PID with -p");

@@ -275,7 +275,7 @@ fn trial(choice: HookChoice) -> Vec<Finding> {
         Finding::limited(
             "latencies",
             "not divided into on-CPU, run queue and blocked, shown as \"–\": takes BTF tracepoints \
-             (Linux 5.11 with BTF)"
+             (Linux 5.12 with BTF)"
                 .to_owned(),
         )
     } else {

@@ -108,7 +108,7 @@ fn measure_cost(source: &mut Live, budget_pct: Option<f64>) -> Result<()> {
     // Now rather than when it is exceeded.
     let able = match source.hooks() {
         Hooks::Raw { .. } if budget_pct.is_some() => {
-            Err(anyhow!("raw hooks have no detail to go without: needs Linux 5.11 with BTF"))
+            Err(anyhow!("raw hooks have no detail to go without: needs Linux 5.12 with BTF"))
         }
         _ => source.begin_cost().and_then(|()| {
             std::thread::sleep(COST_TIME);

@@ -24,7 +24,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_syscost-target");
 fn can_group() -> bool {
     let can = task_storage();
     if !can {
-        skipped("groups take Linux 5.11 with BTF");
+        skipped("groups take Linux 5.12 with BTF");
     }
     can
 }

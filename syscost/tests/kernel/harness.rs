@@ -33,7 +33,7 @@ pub(crate) fn hooks() -> Vec<String> {
 pub(crate) fn seeing_hooks() -> Vec<String> {
     let seeing: Vec<_> = hooks().into_iter().filter(|hooks| hooks != "raw").collect();
     if seeing.is_empty() {
-        skipped("parts of latencies take Linux 5.11 with BTF");
+        skipped("parts of latencies take Linux 5.12 with BTF");
     }
     seeing
 }

@@ -255,7 +255,7 @@ fn the_screen_needs_no_privileges() {
 #[test]
 fn only_the_first_thread_keeps_what_a_budget_takes() {
     if !task_storage() {
-        return skipped("a budget takes Linux 5.11 with BTF");
+        return skipped("a budget takes Linux 5.12 with BTF");
     }
     let script = "trap 'echo interrupted; exit 5' INT; while :; do sleep 0.05; done";
     let args = ["-i", "100ms", "--max-overhead", "90%", "--", "sh", "-c", script];
@@ -314,7 +314,7 @@ fn hooked(programs: &BTreeSet<u32>) -> BTreeSet<String> {
 #[test]
 fn without_a_target_the_processes_are_listed_and_one_is_chosen_and_left_again() {
     if !task_storage() {
-        return skipped("groups take Linux 5.11 with BTF");
+        return skipped("groups take Linux 5.12 with BTF");
     }
     let target = Target::start(&["busy"]);
     let pid = target.pid().to_string();
@@ -353,7 +353,7 @@ fn without_a_target_the_processes_are_listed_and_one_is_chosen_and_left_again() 
 #[test]
 fn a_process_that_is_gone_when_it_is_chosen_is_told_of_and_the_list_goes_on() {
     if !task_storage() {
-        return skipped("groups take Linux 5.11 with BTF");
+        return skipped("groups take Linux 5.12 with BTF");
     }
     let target = Target::start(&["busy"]);
     let pid = target.pid().to_string();
