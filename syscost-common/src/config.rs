@@ -80,14 +80,11 @@ pub struct Offsets {
     /// `task_struct.se.prev_sum_exec_runtime`: the same when the fair class gave it the CPU; 0 where that
     /// class does not serve all tasks of such priorities.
     pub task_runtime_before: u32,
-    /// `task_struct.pending.signal`: the signals for the task alone.
-    pub task_pending: u32,
-    /// `signal_struct.shared_pending.signal`: those for any thread of its process.
-    pub signal_pending: u32,
-    /// `task_struct.blocked`: the signals that have to wait.
-    pub task_blocked: u32,
-    /// `task_struct.jobctl`: the `JOBCTL_*` bits, such as that the task is to stop.
-    pub task_jobctl: u32,
+    /// `task_struct.thread_info.flags`: the `TIF_*` bits.
+    pub task_thread_flags: u32,
+    /// No offset, but the bit there that says that a signal waits for the task (`TIF_SIGPENDING`); 0 where it is not
+    /// known.
+    pub signal_flag: u32,
     /// `task_struct.task_works`: null while no work is queued for the task.
     pub task_works: u32,
     /// `task_struct.io_uring`: null while the task has no ring; 0 where there is no such thing.
@@ -132,10 +129,8 @@ impl Offsets {
         task_prio: 0,
         task_runtime: 0,
         task_runtime_before: 0,
-        task_pending: 0,
-        signal_pending: 0,
-        task_blocked: 0,
-        task_jobctl: 0,
+        task_thread_flags: 0,
+        signal_flag: 0,
         task_works: 0,
         task_io_uring: 0,
         io_uring_rings: 0,

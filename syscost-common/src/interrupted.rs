@@ -63,17 +63,6 @@ pub struct Interrupted {
 
 const _: () = assert!(size_of::<Interrupted>() == 152);
 
-/// Whether there is a reason for the kernel to interrupt a call of a thread: what `signal_pending` of
-/// include/linux/sched/signal.h has its two flags for, which have other places on each kernel. They stay set when
-/// another thread takes the signal. `pending` and `blocked` are signals, `jobctl` and `works` the members of
-/// `task_struct` (`task_works`).
-#[inline(always)]
-pub const fn is_reason(pending: u64, blocked: u64, jobctl: u64, works: u64) -> bool {
-    /// `JOBCTL_STOP_SIGMASK` (include/linux/sched/jobctl.h): the signal that stopped the thread last.
-    const LAST_STOP: u64 = 0xffff;
-    pending & !blocked != 0 || jobctl & !LAST_STOP != 0 || works != 0
-}
-
 /// In place of an errno: no handler returned to the call.
 pub const ABANDONED: u32 = u32::MAX;
 
@@ -304,15 +293,6 @@ mod tests {
         let call = call(100 * PAGE, [0, UNKNOWN_STACK]);
         assert_eq!(call.is_abandoned_at(100 * PAGE), Some(Jump::SameFrame));
         assert_eq!(call.is_abandoned_at(101 * PAGE), None);
-    }
-
-    #[test]
-    fn a_call_is_interrupted_for_a_signal_that_does_not_have_to_wait_a_stop_or_work() {
-        assert!(is_reason(1 << 9, 1 << 8, 0, 0));
-        assert!(!is_reason(1 << 9, 1 << 9, 0, 0));
-        assert!(is_reason(0, 0, 1 << 17, 0), "it is to stop");
-        assert!(!is_reason(0, 0, 19, 0), "it was stopped before");
-        assert!(is_reason(0, 0, 0, 0xffff_8880_0000_0000));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use syscost_common::{
     comm::{self, Comm},
     config::{UPID_BYTES, UPID_NAMESPACE},
     cpu::Seat,
-    interrupted::{InterruptedCalls, MAX_INTERRUPTED_BY_TID, UNKNOWN_STACK, is_reason},
+    interrupted::{InterruptedCalls, MAX_INTERRUPTED_BY_TID, UNKNOWN_STACK},
     ledger::Counter,
     open_call::{MAX_OPEN_BY_TID, ORIGIN_UNKNOWN, OpenCall},
 };
@@ -140,18 +140,16 @@ impl Threads for ByTid {
 
     #[inline(always)]
     fn may_be_interrupted(&self) -> bool {
-        if frozen!(OFFSETS.task_signal) == 0 {
+        let flag = frozen!(OFFSETS.signal_flag);
+        if flag == 0 {
             return true;
         }
-        let own = |offset: u32| read::<u64>(self.task(), offset);
-        let signal: *const u8 = read(self.task(), frozen!(OFFSETS.task_signal));
-        let shared: u64 = read(signal, frozen!(OFFSETS.signal_pending));
-        is_reason(
-            own(frozen!(OFFSETS.task_pending)) | shared,
-            own(frozen!(OFFSETS.task_blocked)),
-            own(frozen!(OFFSETS.task_jobctl)),
-            own(frozen!(OFFSETS.task_works)),
-        )
+        let flags: u32 = read(self.task(), frozen!(OFFSETS.task_thread_flags));
+        let (works, io_uring) = (frozen!(OFFSETS.task_works), frozen!(OFFSETS.task_io_uring));
+        flags & flag != 0
+            || io_uring != 0
+                && read::<u64>(self.task(), io_uring) != 0
+                && read::<u64>(self.task(), works) != 0
     }
 
     #[inline(always)]

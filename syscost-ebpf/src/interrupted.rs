@@ -53,23 +53,16 @@ pub(crate) fn is_interruption(ret: i64) -> bool {
     matches!(ret, -514..=-512 | -516)
 }
 
-/// Whether the running thread's call, which leaves the kernel with `ret` and stands for `weight` calls, was
-/// interrupted. Some calls have such results of their own: `ioctl` of a file system in user space, `F_GETOWN` of
-/// process group 513.
+/// Whether the running thread's call, which leaves the kernel with `ret`, was interrupted. Some calls have such
+/// results of their own: `ioctl` of a file system in user space, `F_GETOWN` of process group 513.
 #[inline(always)]
-pub(crate) fn is_interrupted<T: Threads>(ret: i64, weight: u32) -> bool {
-    is_interruption(ret) && has_reason::<T>(weight)
+pub(crate) fn is_interrupted<T: Threads>(ret: i64) -> bool {
+    is_interruption(ret) && may_be_interrupted::<T>()
 }
 
-/// Whether there is a reason to interrupt a call. If there is none any more, another thread may have taken the
-/// signal; more likely there was none. That is a guess.
 #[inline(never)]
-fn has_reason<T: Threads>(weight: u32) -> bool {
-    let has_reason = T::current().may_be_interrupted();
-    if !has_reason {
-        ledger::count_by(Counter::RestartsGuessed, weight);
-    }
-    has_reason
+fn may_be_interrupted<T: Threads>() -> bool {
+    T::current().may_be_interrupted()
 }
 
 /// The open call has left the kernel at `now`, interrupted. `entered_at`: 0 for a call that was open at

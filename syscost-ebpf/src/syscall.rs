@@ -354,7 +354,7 @@ fn close<T: Threads, R: Raise, G: Regs>(
         // Known from now on: only one call can have been open unseen.
         if let Some(call) = thread.open_call_or_new() {
             call.origin = ORIGIN_SEEN;
-            if interrupted::is_interrupted::<T>(ret as i64, 1) {
+            if interrupted::is_interrupted::<T>(ret as i64) {
                 interrupted::interrupt::<T>(call, 0, now, regs.get());
                 return false;
             }
@@ -384,7 +384,7 @@ fn close<T: Threads, R: Raise, G: Regs>(
     if interrupted::is_sigreturn(kind) {
         // What the register holds is not this call's result, and not an interruption either.
         ret = 0;
-    } else if interrupted::is_interrupted::<T>(ret, call.knobs.one_in) {
+    } else if interrupted::is_interrupted::<T>(ret) {
         interrupted::interrupt::<T>(call, entered_at, now, regs.get());
         return any_ended;
     }
@@ -419,7 +419,7 @@ fn exit_unopened<T: Threads, G: Regs>(
         call.origin = ORIGIN_UNKNOWN;
         return;
     }
-    if interrupted::is_interrupted::<T>(ret, 1) {
+    if interrupted::is_interrupted::<T>(ret) {
         match origin {
             ORIGIN_UNKNOWN => {
                 call.origin = ORIGIN_SEEN;

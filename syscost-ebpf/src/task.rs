@@ -7,7 +7,6 @@ use aya_ebpf::{
 use syscost_common::{
     comm::{self, Comm},
     config::{UPID_BYTES, UPID_NAMESPACE},
-    interrupted::is_reason,
     open_call::ThreadIds,
 };
 
@@ -253,25 +252,18 @@ pub(crate) fn signal_stack(task: *mut task_struct) -> [u64; 2] {
     [word(frozen!(OFFSETS.task_signal_stack)), word(frozen!(OFFSETS.task_signal_stack_bytes))]
 }
 
-/// Whether there is a reason for the kernel to interrupt a call of `task`.
+/// Whether the kernel may interrupt a call of `task`: a signal waits for it, or work that io_uring has for it
+/// (TWA_SIGNAL). True where that is not known.
 #[inline(always)]
 pub(crate) fn may_be_interrupted(task: *mut task_struct) -> bool {
-    let word = |from: *mut u8, offset: u32| {
-        // SAFETY: a BTF pointer, as below.
-        unsafe { from.add(offset as usize).cast::<u64>().read_volatile() }
-    };
-    let own = |offset: u32| word(task.cast(), offset);
-    let signal = pointer(task.cast(), frozen!(OFFSETS.task_signal));
-    let works = task.cast::<u8>().wrapping_add(frozen!(OFFSETS.task_works) as usize);
-    // SAFETY: as below. Read by the helper because it is a pointer, with which the verifier lets nothing be
-    // calculated.
-    let works = unsafe { bpf_probe_read_kernel(works.cast::<u64>()) }.unwrap_or(0);
-    is_reason(
-        own(frozen!(OFFSETS.task_pending)) | word(signal, frozen!(OFFSETS.signal_pending)),
-        own(frozen!(OFFSETS.task_blocked)),
-        own(frozen!(OFFSETS.task_jobctl)),
-        works,
-    )
+    let flag = frozen!(OFFSETS.signal_flag);
+    if flag == 0 || read(task.cast(), frozen!(OFFSETS.task_thread_flags)) & flag != 0 {
+        return true;
+    }
+    let (works, io_uring) = (frozen!(OFFSETS.task_works), frozen!(OFFSETS.task_io_uring));
+    io_uring != 0
+        && !pointer(task.cast(), io_uring).is_null()
+        && !pointer(task.cast(), works).is_null()
 }
 
 /// Whether any program keeps something with `task`. Spares most tasks a look-up; where the member is

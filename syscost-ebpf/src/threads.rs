@@ -53,8 +53,7 @@ pub(crate) trait Threads: Sized {
     /// The alternate signal stack of the running thread, see [`syscost_common::interrupted::Interrupted::signal_stack`].
     fn signal_stack(&self) -> [u64; 2];
 
-    /// Whether there is a reason for the kernel to interrupt a call of the running thread: a signal, a stop, or
-    /// work that is queued for it.
+    /// Whether the kernel may interrupt a call of the running thread now. True where that is not known.
     fn may_be_interrupted(&self) -> bool;
 
     /// Whether anything may be kept of the thread; `false` spares the look-up.

@@ -73,7 +73,6 @@ fn offsets(btf: &Btf<'_>) -> Result<Offsets> {
     let css_set = Struct::find(btf, "css_set", &["dfl_cgrp"])?;
     let cgroup = Struct::find(btf, "cgroup", &["kn", "level"])?;
     let node = Struct::find(btf, "kernfs_node", &["id"])?;
-    let pending = Struct::find(btf, "sigpending", &["signal"])?;
     let entity = Struct::find(btf, "sched_entity", &["sum_exec_runtime"])?;
     let info = task.offset(&["thread_info"])?;
     let se = task.offset(&["se"])?;
@@ -117,10 +116,9 @@ fn offsets(btf: &Btf<'_>) -> Result<Offsets> {
             true => 0,
             false => se + entity.offset(&["prev_sum_exec_runtime"])?,
         },
-        task_pending: task.offset(&["pending"])? + pending.offset(&["signal"])?,
-        signal_pending: signal.offset(&["shared_pending"])? + pending.offset(&["signal"])?,
-        task_blocked: task.offset(&["blocked"])?,
-        task_jobctl: task.offset(&["jobctl"])?,
+        task_thread_flags: info + thread_info.offset(&["flags"])?,
+        // Tried, see `pending_flag`.
+        signal_flag: 0,
         task_works: task.offset(&["task_works"])?,
         task_io_uring: task.offset(&["io_uring"]).unwrap_or(0),
         io_uring_rings: io_uring_rings(btf).unwrap_or(0),

@@ -2,6 +2,7 @@
 //!
 //! The only module that imports aya. Knows no model and no view.
 
+mod assembler;
 mod bpf;
 mod cells;
 mod clock;
@@ -22,6 +23,7 @@ mod maps;
 mod memory;
 mod namespace;
 mod peers;
+mod pending_flag;
 mod preemption;
 pub mod preflight;
 mod scope;
@@ -41,6 +43,7 @@ use aya::{
     programs::{Iter, Program, ProgramFd},
 };
 use syscost_common::{
+    config::Offsets,
     group::MAX_GROUPS,
     kind,
     ledger::Counter,
@@ -223,17 +226,19 @@ impl Probe {
             bail!("{} targets are too many: at most {room}", targets.len());
         }
         let preempted = preemption::programs_by(&kernel).preempted;
+        let signal_flag = pending_flag::bit(&kernel);
+        let known = |offsets: &Offsets| Offsets { signal_flag, ..*offsets };
         let mut told = Told { request, scope, targets, id, offsets: None, preempted };
         let around = Around { namespace: RefCell::new(namespace), is_there, kernel };
         let btf = |told: &mut Told<'_>, hooks: Hooks| {
             told.preempted = preempted && hooks != Hooks::Perf;
             let offsets = around.kernel.offsets.as_ref();
-            told.offsets = Some(*offsets.map_err(|why| anyhow!("{why:#}"))?);
+            told.offsets = Some(known(offsets.map_err(|why| anyhow!("{why:#}"))?));
             Self::attach_btf(told, hooks, &around)
         };
         let raw = |told: &mut Told<'_>, because: String| {
             told.preempted = preempted;
-            told.offsets = around.kernel.offsets.as_ref().ok().copied();
+            told.offsets = around.kernel.offsets.as_ref().ok().map(known);
             Self::attach_raw(told, because, &around)
         };
         match request.hooks {

@@ -17,6 +17,7 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail};
 
 use super::{
+    assembler::*,
     bpf,
     kernel_btf::{Counts, KernelBtf, Place},
 };
@@ -172,45 +173,6 @@ fn wait_for_nobody() {
 
 /// The bits of a count; on x86 the one above them, in that of preemption, says that a switch is not due.
 const COUNT: u32 = 0x7fff_ffff;
-
-// Registers of BPF: results, arguments, and the frame.
-const R0: u8 = 0;
-const R1: u8 = 1;
-const R2: u8 = 2;
-const R3: u8 = 3;
-const FRAME: u8 = 10;
-
-// Instructions (Documentation/bpf/standardization/instruction-set.rst), by what they do.
-const LOAD_CONSTANT: u8 = 0x18;
-const LOAD_HALF: u8 = 0x69;
-const LOAD_WORD: u8 = 0x61;
-const STORE: u8 = 0x7b;
-const ATOMIC: u8 = 0xdb;
-const SET: u8 = 0xb7;
-const COPY: u8 = 0xbf;
-const ADD: u8 = 0x07;
-const OR: u8 = 0x4f;
-const SHIFT_LEFT: u8 = 0x67;
-const CALL: u8 = 0x85;
-const EXIT: u8 = 0x95;
-
-/// `BPF_CMPXCHG`.
-const COMPARE_EXCHANGE: i32 = 0xf1;
-/// `BPF_PSEUDO_MAP_VALUE`: the constant is the address of a value in a map.
-const MAP_VALUE: u8 = 2;
-/// `BPF_PSEUDO_BTF_ID`: the constant is the address of one of the kernel's variables.
-const VARIABLE: u8 = 3;
-
-// Helpers (`enum bpf_func_id`).
-const GET_CURRENT_TASK: i32 = 35;
-const PROBE_READ_KERNEL: i32 = 113;
-const THIS_CPU_PTR: i32 = 154;
-
-/// `struct bpf_insn` as the word that it is.
-fn instruction(code: u8, to: u8, from: u8, offset: i16, constant: i32) -> u64 {
-    let low = u64::from(code) | u64::from(to | from << 4) << 8;
-    low | u64::from(offset as u16) << 16 | u64::from(constant as u32) << 32
-}
 
 /// A program that compares and exchanges.
 fn exchanging() -> Vec<u64> {

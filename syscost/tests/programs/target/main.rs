@@ -89,6 +89,7 @@ fn main() {
         "exec-as" => families::exec_as(&args[1], number(1)),
         "interrupted" => signals::interrupted(number(0), args[2].as_str(), number(2)),
         "nap" => signals::nap(),
+        "alarmed" => signals::alarmed(number(0), number(1)),
         "interrupted-then-computing" => signals::interrupted_then_computing(),
         "stops-itself" => signals::stops_itself(),
         "handled" => signals::handled(&args[1]),

@@ -274,3 +274,59 @@ fn nonblocking_pipe() -> i32 {
     assert_eq!(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_NONBLOCK) }, 0);
     ends[0]
 }
+
+/// `threads` threads read a byte `each` times, which another one writes about every millisecond. Meanwhile a timer
+/// sends signals to the process, whose handler does nothing.
+pub(crate) fn alarmed(threads: u64, each: u64) {
+    extern "C" fn nothing(_: i32) {}
+    ready();
+    // SAFETY: the handler does nothing; the kernel reads one timer.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = nothing as *const () as usize;
+        action.sa_flags = libc::SA_RESTART;
+        assert_eq!(libc::sigaction(libc::SIGALRM, &raw const action, null_mut()), 0);
+        let every = libc::timeval { tv_sec: 0, tv_usec: 300 };
+        let timer = libc::itimerval { it_interval: every, it_value: every };
+        assert_eq!(libc::setitimer(libc::ITIMER_REAL, &raw const timer, null_mut()), 0);
+    }
+    let pipes: Vec<[i32; 2]> = (0..threads)
+        .map(|_| {
+            let mut pipe = [0; 2];
+            // SAFETY: the kernel writes two descriptors.
+            assert_eq!(unsafe { libc::pipe(pipe.as_mut_ptr()) }, 0);
+            pipe
+        })
+        .collect();
+    let readers: Vec<_> = pipes
+        .iter()
+        .map(|pipe| {
+            let end = pipe[0];
+            thread::spawn(move || {
+                for _ in 0..each {
+                    let mut byte = 0u8;
+                    let buffer = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+                    // SAFETY: the kernel reads one buffer, and writes a byte there.
+                    let read = unsafe { libc::syscall(libc::SYS_readv, end, &raw const buffer, 1) };
+                    assert_eq!(read, 1);
+                }
+            })
+        })
+        .collect();
+    for _ in 0..each {
+        thread::sleep(Duration::from_millis(1));
+        for pipe in &pipes {
+            // SAFETY: a byte is written.
+            assert_eq!(unsafe { libc::write(pipe[1], b"x".as_ptr().cast(), 1) }, 1);
+        }
+    }
+    for reader in readers {
+        reader.join().expect("a reader");
+    }
+    // SAFETY: the kernel reads one timer.
+    unsafe {
+        let none: libc::itimerval = std::mem::zeroed();
+        libc::setitimer(libc::ITIMER_REAL, &raw const none, null_mut());
+    }
+    done();
+}
