@@ -198,12 +198,15 @@ pub(crate) fn has_ring(task: *mut task_struct) -> bool {
     if at == 0 || rings == 0 {
         return false;
     }
-    let io_uring = pointer(task.cast(), at);
-    // SAFETY: the helper fails where nothing can be read. It is asked because not every kernel's BTF says what
-    // this pointer points to.
-    let first =
-        unsafe { bpf_probe_read_kernel(io_uring.wrapping_add(rings as usize).cast::<u64>()) };
-    !io_uring.is_null() && first.is_ok_and(|first| first != 0)
+    // By the helper, which fails where nothing can be read: not every kernel's BTF says what this points to, and some
+    // let nothing be added to it before it is known not to be null.
+    let io_uring = task.cast::<u8>().wrapping_add(at as usize).cast::<u64>();
+    // SAFETY: the helper has no preconditions.
+    let first = unsafe { bpf_probe_read_kernel(io_uring) }.and_then(|io_uring| {
+        // SAFETY: as above.
+        unsafe { bpf_probe_read_kernel((io_uring + u64::from(rings)) as *const u64) }
+    });
+    first.is_ok_and(|first| first != 0)
 }
 
 /// The CPU that `task` runs on; `None` while it does not run, or where that is not known.

@@ -172,13 +172,12 @@ fn calls_sampled_at_several_rates_are_weighted_and_counted() {
         let request = Request { hooks: choice(&hooks), filter, ..Request::process(target.pid()) };
         let mut probe = Probe::attach(&request).expect("it attaches");
         target.begin();
-        let mut before = 0;
         for level in [Detail::Sampling(16), Detail::Sampling(256), Detail::Sampling(16)] {
             probe.set_detail(level).expect("it is there");
+            let before = counter(&mut probe, Counter::Sampled);
             eventually("some calls are sampled", || {
                 counter(&mut probe, Counter::Sampled) > before + 100
             });
-            before = counter(&mut probe, Counter::Sampled);
         }
         probe.set_detail(Detail::Full).expect("it is there");
         target.begin();

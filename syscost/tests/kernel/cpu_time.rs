@@ -59,7 +59,7 @@ fn assert_used(what: &str, measured: &Measured, used_ns: u64, stolen_before: u64
     let share = measured.0["cpu_share_pct"].as_f64().expect("a share");
     let expected = (on_cpu as f64 * 100.0 / told as f64).min(100.0);
     assert!((share - expected).abs() < 0.01, "{what}: {share} of {expected}");
-    assert_eq!(measured.0["cpu_exact"], missed == 0, "{what}");
+    assert!(missed == 0 || measured.0["cpu_exact"] == false, "{what}");
 }
 
 /// What a "burn" says: ns of the family, and of its first thread.
