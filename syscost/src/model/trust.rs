@@ -32,8 +32,10 @@ pub struct Trust {
     pub guessed: bool,
     /// What latencies consist of.
     pub parts: Known,
-    /// Of that, what was time waiting for a CPU. Where it is not known, it counts as blocked.
+    /// Of that, what was time waiting for a CPU.
     pub runq: Known,
+    /// Whether some of that counts as blocked, because wake-ups were not seen.
+    pub runq_as_blocked: bool,
 }
 
 impl Trust {
@@ -59,11 +61,12 @@ impl Trust {
             n if n >= since(Counter::Matched) => Known::Nothing,
             _ => Known::Some,
         };
+        let runq_as_blocked = without_wakeups_ns > 0 || since(Counter::WakeupsMissed) > 0;
         let runq = match parts {
             Known::Nothing => Known::Nothing,
             // The window begins and ends a moment beside the change.
             _ if without_wakeups_ns > window_ns - window_ns / 100 => Known::Nothing,
-            _ if without_wakeups_ns > 0 || since(Counter::WakeupsMissed) > 0 => Known::Some,
+            _ if runq_as_blocked => Known::Some,
             known => known,
         };
         Self {
@@ -72,6 +75,7 @@ impl Trust {
             guessed: ledger.guessed(),
             parts,
             runq,
+            runq_as_blocked,
         }
     }
 
@@ -96,8 +100,7 @@ impl Trust {
             Known::Nothing => Reading::NotCollected,
             // Of this row, or this group, nothing.
             _ if known == 0 && calls > 0 => Reading::NotCollected,
-            // What is not known to be time in the run queue counts as blocked.
-            _ if self.guessed || of == PartOf::Blocked && self.runq != Known::All => {
+            _ if self.guessed || of == PartOf::Blocked && self.runq_as_blocked => {
                 Reading::Estimated(value)
             }
             Known::Some => Reading::Partial(value),
