@@ -17,7 +17,7 @@ use crate::{
     cgroup::Cgroup,
     harness::{
         CALIBRATION, Measured, Stat, Target, announce, choice, emulated, eventually, installed,
-        run, seeing_hooks, skipped, syscost, task_storage,
+        run, seeing_hooks, skipped, syscost, task_storage, undisturbed,
     },
     running::Running,
     threads::thread_ns,
@@ -70,11 +70,11 @@ fn said(line: &str) -> [u64; 2] {
 
 #[test]
 fn of_a_process_with_threads_while_it_lives_and_once_it_has_exited() {
-    for hooks in seeing_hooks() {
+    undisturbed(seeing_hooks(), |hooks| {
         for exits in [false, true] {
             let stolen = stolen_ns();
             let mut target = Target::start(&["burn", "2", "0", "150"]);
-            let stat = Stat::attach(target.pid(), &["--hooks", &hooks]);
+            let stat = Stat::attach(target.pid(), &["--hooks", hooks]);
             target.begin();
             let [family, _] = said(&target.line());
             assert_eq!(target.line(), "done");
@@ -86,7 +86,7 @@ fn of_a_process_with_threads_while_it_lives_and_once_it_has_exited() {
             };
             assert_used(&format!("{hooks}, exited: {exits}"), &measured, family, stolen);
         }
-    }
+    });
 }
 
 /// A PID namespace beside this one has processes of the same depth, and none of its.
@@ -123,78 +123,78 @@ fn of_no_process_in_another_pid_namespace() {
 
 #[test]
 fn of_a_process_that_exits_while_it_is_busy() {
-    for hooks in seeing_hooks() {
+    undisturbed(seeing_hooks(), |hooks| {
         let stolen = stolen_ns();
         let mut target = Target::start(&["burn-then-exit", "300"]);
-        let stat = Stat::attach(target.pid(), &["--hooks", &hooks]);
+        let stat = Stat::attach(target.pid(), &["--hooks", hooks]);
         target.begin();
-        assert_used(&hooks, &stat.finish(), 300_000_000, stolen);
-    }
+        assert_used(hooks, &stat.finish(), 300_000_000, stolen);
+    });
 }
 
 /// Giving much memory back takes long, and others get the CPU in between.
 #[test]
 fn of_a_process_that_others_preempt_while_it_exits() {
     let mib = if emulated() { "64" } else { "256" };
-    for hooks in seeing_hooks() {
+    undisturbed(seeing_hooks(), |hooks| {
         let stolen = stolen_ns();
         let mut target = Target::start(&["hoard-then-exit", mib]);
         let pid = target.line();
-        let stat = Stat::start(&["-p", &pid, "--hooks", &hooks]);
+        let stat = Stat::start(&["-p", &pid, "--hooks", hooks]);
         target.begin();
         let used = target.line().parse().expect("ns");
-        assert_used(&hooks, &stat.finish(), used, stolen);
+        assert_used(hooks, &stat.finish(), used, stolen);
         target.end();
-    }
+    });
 }
 
 #[test]
 fn of_a_process_across_its_exec() {
-    for hooks in seeing_hooks() {
+    undisturbed(seeing_hooks(), |hooks| {
         let stolen = stolen_ns();
         let mut target = Target::start(&["burn-across-exec", "300"]);
-        let stat = Stat::attach(target.pid(), &["--hooks", &hooks]);
+        let stat = Stat::attach(target.pid(), &["--hooks", hooks]);
         target.begin();
-        assert_used(&hooks, &stat.finish(), 300_000_000, stolen);
-    }
+        assert_used(hooks, &stat.finish(), 300_000_000, stolen);
+    });
 }
 
 #[test]
 fn of_children_that_are_followed() {
-    for hooks in seeing_hooks() {
+    undisturbed(seeing_hooks(), |hooks| {
         let stolen = stolen_ns();
         let mut target = Target::start(&["burn", "1", "3", "100"]);
-        let stat = Stat::attach(target.pid(), &["--hooks", &hooks, "-f"]);
+        let stat = Stat::attach(target.pid(), &["--hooks", hooks, "-f"]);
         target.begin();
         let [family, _] = said(&target.line());
         assert_eq!(target.line(), "done");
         target.end();
-        assert_used(&hooks, &stat.finish(), family, stolen);
-    }
+        assert_used(hooks, &stat.finish(), family, stolen);
+    });
 }
 
 #[test]
 fn of_one_thread_of_several() {
-    for hooks in seeing_hooks() {
+    undisturbed(seeing_hooks(), |hooks| {
         let stolen = stolen_ns();
         let mut target = Target::start(&["burn", "2", "0", "150"]);
         let tid = target.pid().to_string();
-        let stat = Stat::start(&["-t", &tid, "--hooks", &hooks]);
+        let stat = Stat::start(&["-t", &tid, "--hooks", hooks]);
         target.begin();
         let [_, first] = said(&target.line());
         assert_eq!(target.line(), "done");
-        assert_used(&hooks, &stat.stop(), first, stolen);
+        assert_used(hooks, &stat.stop(), first, stolen);
         target.end();
-    }
+    });
 }
 
 #[test]
 fn of_a_command_and_its_children() {
-    for hooks in seeing_hooks() {
+    undisturbed(seeing_hooks(), |hooks| {
         let stolen = stolen_ns();
         let file = std::env::temp_dir().join(format!("syscost-cpu-time-{}", std::process::id()));
         let program = env!("CARGO_BIN_EXE_syscost-target");
-        let args = ["stat", "--json", "--hooks", &hooks, "-o"];
+        let args = ["stat", "--json", "--hooks", hooks, "-o"];
         let ended =
             run(syscost().args(args).arg(&file).args(["--", program, "burn", "1", "2", "100"]));
         assert!(ended.status.success(), "{}", ended.stderr);
@@ -202,13 +202,13 @@ fn of_a_command_and_its_children() {
         let text = std::fs::read_to_string(&file).expect("it was written");
         std::fs::remove_file(&file).expect("it is there");
         let measured = Measured(serde_json::from_str(&text).expect("an object"));
-        assert_used(&hooks, &measured, said(family)[0], stolen);
-    }
+        assert_used(hooks, &measured, said(family)[0], stolen);
+    });
 }
 
 #[test]
 fn of_all_of_a_name() {
-    for hooks in seeing_hooks() {
+    undisturbed(seeing_hooks(), |hooks| {
         let stolen = stolen_ns();
         let folder = std::env::temp_dir().join(format!("syscost-named-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
@@ -217,25 +217,25 @@ fn of_all_of_a_name() {
         std::fs::copy(env!("CARGO_BIN_EXE_syscost-target"), &program).expect("a copy");
         let mut target = Target::spawn_by(&mut Command::new(&program), &["burn", "1", "1", "150"]);
         assert_eq!(target.line(), "ready");
-        let stat = Stat::start(&["--comm", &name, "--hooks", &hooks]);
+        let stat = Stat::start(&["--comm", &name, "--hooks", hooks]);
         target.begin();
         let [family, _] = said(&target.line());
         assert_eq!(target.line(), "done");
-        assert_used(&hooks, &stat.stop(), family, stolen);
+        assert_used(hooks, &stat.stop(), family, stolen);
         target.end();
         std::fs::remove_dir_all(&folder).expect("it is there");
-    }
+    });
 }
 
 #[test]
 fn of_all_processes_of_a_user() {
     const UID: u32 = 54_323;
     let everybodys = Everybodys::new();
-    for hooks in seeing_hooks() {
+    undisturbed(seeing_hooks(), |hooks| {
         let stolen = stolen_ns();
         let mut early = everybodys.target(UID, &["burn", "1", "1", "100"]);
         let mut other = Target::start(&["burn", "0", "0", "100"]);
-        let stat = Stat::start(&["--uid", &UID.to_string(), "--hooks", &hooks]);
+        let stat = Stat::start(&["--uid", &UID.to_string(), "--hooks", hooks]);
         let mut late = everybodys.target(UID, &["burn", "0", "0", "100"]);
         let used = burn([&mut early, &mut late]);
         burn([&mut other]);
@@ -243,7 +243,7 @@ fn of_all_processes_of_a_user() {
         early.end();
         assert_used(&format!("{hooks}, uid"), &stat.stop(), used, stolen);
         [late, other].into_iter().for_each(Target::end);
-    }
+    });
 }
 
 #[test]
@@ -253,7 +253,7 @@ fn of_a_cgroup_and_of_a_container() {
         return skipped("no cgroup2 hierarchy to make a cgroup in");
     };
     let inner = outer.below("inner");
-    for hooks in seeing_hooks() {
+    undisturbed(seeing_hooks(), |hooks| {
         for option in [["--cgroup", outer.path()], ["--container", &id]] {
             let stolen = stolen_ns();
             let mut directly = Target::start(&["burn", "1", "1", "100"]);
@@ -261,7 +261,7 @@ fn of_a_cgroup_and_of_a_container() {
             let mut below = Target::start(&["burn", "0", "0", "100"]);
             inner.take(below.pid());
             let mut outside = Target::start(&["burn", "0", "0", "100"]);
-            let stat = Stat::start(&[&option[..], &["--hooks", &hooks]].concat());
+            let stat = Stat::start(&[&option[..], &["--hooks", hooks]].concat());
             let before = usage_ns(&outer);
             let used = burn([&mut directly, &mut below]);
             burn([&mut outside]);
@@ -275,7 +275,7 @@ fn of_a_cgroup_and_of_a_container() {
             assert_used(&what, &measured, accounted, stolen);
             [below, outside].into_iter().for_each(Target::end);
         }
-    }
+    });
 }
 
 /// With less detail, no context switches are seen, and CPU time is not known; afterwards it is known to be at

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::{
     harness::{
         Measured, PARTS, Stat, Target, announce, buckets, emulated, eventually, hooks, measure,
-        seeing_hooks, skipped,
+        seeing_hooks, skipped, undisturbed,
     },
     threads::{asleep_in, await_asleep_in, threads},
 };
@@ -273,9 +273,7 @@ fn the_scheduler_says_the_same() {
     if !Account::is_kept() {
         return skipped("this kernel's scheduler keeps no account");
     }
-    for hooks in seeing_hooks() {
-        agrees_over_five_seconds(&hooks);
-    }
+    undisturbed(seeing_hooks(), |hooks| agrees_over_five_seconds(hooks));
 }
 
 /// The two accounts, in the run queue and on the CPU, are at most a fifth apart after five seconds of
