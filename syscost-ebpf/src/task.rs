@@ -213,7 +213,13 @@ pub(crate) fn has_ring(task: *mut task_struct) -> bool {
 #[inline(always)]
 pub(crate) fn runs_on(task: *mut task_struct) -> Option<u32> {
     let (on_cpu, cpu) = (frozen!(OFFSETS.task_on_cpu), frozen!(OFFSETS.task_cpu));
-    if on_cpu == 0 || cpu == 0 || read(task.cast(), on_cpu) == 0 {
+    if on_cpu == 0 || cpu == 0 {
+        return None;
+    }
+    // One byte since Linux 7, and 1 in the first one before.
+    // SAFETY: a BTF pointer, as below.
+    let runs = unsafe { task.cast::<u8>().add(on_cpu as usize).read_volatile() };
+    if runs == 0 {
         return None;
     }
     Some(read(task.cast(), cpu))
