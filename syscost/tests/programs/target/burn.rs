@@ -3,7 +3,11 @@
 
 use std::{mem::MaybeUninit, process, thread};
 
-use crate::{done, families::fork, getppid, ready, say, wait_for_line};
+use crate::{
+    done,
+    families::{end_with_parent, fork},
+    getppid, ready, say, wait_for_line,
+};
 
 /// The first thread, `threads` others and `children` children use `ms` ms of CPU time each. Says how much
 /// the whole family used, and how much the first thread did, in ns.
@@ -66,8 +70,7 @@ pub(crate) fn hoard_then_exit(mib: u64) {
     }
     let other = fork();
     if other == 0 {
-        // SAFETY: integers. Should the test fail, it is not left behind.
-        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+        end_with_parent();
         burn(u64::MAX / 1_000_000 / 2);
     }
     say("ready");

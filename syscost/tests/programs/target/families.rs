@@ -181,6 +181,7 @@ pub(crate) fn orphans(number: u64, each: u64) {
     let (turns, gates) = (Gates::new(), Gates::new());
     for _ in 0..number {
         if fork() == 0 {
+            end_with_parent();
             turns.wait_for_a_byte();
             if fork() == 0 {
                 gates.wait();
@@ -255,6 +256,12 @@ impl Gates {
         // SAFETY: our own descriptor.
         unsafe { libc::close(self.gate[1]) };
     }
+}
+
+/// This process is killed when the thread ends that has forked it: should the test fail, it is not left behind.
+pub(crate) fn end_with_parent() {
+    // SAFETY: integers.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
 }
 
 fn wait_for_children() {
@@ -387,6 +394,7 @@ pub(crate) fn odd_results(times: u64) {
     let child = [512, 513, 514].into_iter().map(try_clone3_as).find(|child| *child >= 0);
     let Some(group) = child else { return say("refused") };
     if group == 0 {
+        end_with_parent();
         // SAFETY: integers.
         unsafe { libc::setpgid(0, 0) };
         wait_for_ever();
