@@ -83,7 +83,7 @@ pub(super) fn adopt(
             found |= search.look_at(pid, ebpf, namespace.as_deref_mut())?;
         }
         if !found && !search.is_any_new(&load::forks(ebpf)?) {
-            search.adopted.hidden = search.hidden_children(namespace.as_deref());
+            search.adopted.hidden = search.hidden_children(namespace.as_deref())?;
             return Ok(search.adopted);
         }
     }
@@ -130,7 +130,7 @@ impl Search {
         ebpf: &mut Ebpf,
         mut namespace: Option<&mut Namespace>,
     ) -> Result<bool> {
-        // The tracer makes its calls because of the target, whoever has started it.
+        // This program is not measured, also where the target has started it.
         if pid == std::process::id() {
             return Ok(false);
         }
@@ -205,28 +205,25 @@ impl Search {
 
     /// How many children of the family there are that `/proc` does not show as processes: it names them all the
     /// same (CONFIG_PROC_CHILDREN).
-    fn hidden_children(&self, namespace: Option<&Namespace>) -> u64 {
+    fn hidden_children(&self, namespace: Option<&Namespace>) -> Result<u64> {
         let is_family = |pid: &u32| match namespace {
             None => self.family.contains(pid),
             Some(namespace) => namespace.root_id(*pid).is_ok_and(|id| self.family.contains(&id)),
         };
-        let parents = pids().unwrap_or_default().into_iter().filter(is_family);
-        let children: BTreeSet<u32> = parents.flat_map(children_named_of).collect();
-        let is_hidden = |pid: &&u32| {
-            **pid != std::process::id() && read_stat(&format!("/proc/{pid}/stat")).is_none()
+        let children = || -> Result<BTreeSet<u32>> {
+            Ok(pids()?.into_iter().filter(is_family).flat_map(children_named_of).collect())
         };
-        let hidden: Vec<_> = children.iter().filter(is_hidden).collect();
-        // Or they have ended meanwhile.
-        let still: BTreeSet<u32> = match hidden.is_empty() {
-            true => return 0,
-            false => pids()
-                .unwrap_or_default()
-                .into_iter()
-                .filter(is_family)
-                .flat_map(children_named_of)
-                .collect(),
+        let is_hidden = |pid: &u32| {
+            *pid != std::process::id() && read_stat(&format!("/proc/{pid}/stat")).is_none()
         };
-        hidden.into_iter().filter(|pid| still.contains(pid)).count() as u64
+        let mut hidden = children()?;
+        hidden.retain(is_hidden);
+        if !hidden.is_empty() {
+            // Or they have ended meanwhile.
+            let still = children()?;
+            hidden.retain(|pid| still.contains(pid));
+        }
+        Ok(hidden.len() as u64)
     }
 
     /// Whether one of `forks` made a descendant that may not have been there for the last look.

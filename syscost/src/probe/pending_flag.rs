@@ -59,7 +59,7 @@ fn try_out(flags: u32) -> Result<u32> {
     bail!("no single bit is set for a signal: {bits:#x}")
 }
 
-/// All flags that the thread has at the end of some calls, and of those that `happen` makes.
+/// The flags that were set at the end of any of the thread's calls: those of `happen`, and a few more.
 fn flags_of(map: &OwnedFd, happen: impl FnOnce()) -> Result<u32> {
     bpf::set_word(map, 0)?;
     happen();

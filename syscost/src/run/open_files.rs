@@ -32,7 +32,7 @@ pub(super) fn raise_limit(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// How many files are open already: whoever has started this program may have left some open.
+/// How many files are open already. The program that started this one may have left some open.
 fn open_now() -> u64 {
     fs::read_dir("/proc/self/fd").map_or(3, |files| files.count() as u64)
 }
