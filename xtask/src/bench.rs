@@ -1,6 +1,6 @@
 //! Starts the overhead benchmark as root.
 
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode};
 
 use anyhow::{Result, bail};
 
@@ -9,9 +9,15 @@ use crate::{
     sh::{self, Privilege},
 };
 
-/// `cargo xtask bench`; the arguments are the benchmark's own.
-pub(crate) fn run(args: &[&str]) -> Result<ExitCode> {
-    let args = args.strip_prefix(&["--"]).unwrap_or(args);
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Options of the benchmark: --quick or --rounds N; --no-peers; --only NAME,…
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTION")]
+    args: Vec<OsString>,
+}
+
+/// Builds the benchmark and runs it with its own options.
+pub(crate) fn run(Args { args }: &Args) -> Result<ExitCode> {
     let privilege = sh::privilege();
     if privilege == Privilege::None {
         bail!("the benchmark loads programs into the kernel: run it as root, or install sudo");

@@ -10,8 +10,20 @@ use anyhow::{Context, Result, bail};
 
 use crate::{sh, sources, toolchain::Toolchain};
 
-/// Builds the objects and records the sources they come from.
-pub(crate) fn build() -> Result<ExitCode> {
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Compare a fresh build with the committed objects; change nothing
+    #[arg(long)]
+    check: bool,
+}
+
+/// Builds the objects, or compares a fresh build with the committed ones.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    if args.check { check() } else { build() }
+}
+
+/// Builds the objects and records the hash of their sources.
+fn build() -> Result<ExitCode> {
     let toolchain = Toolchain::find()?;
     let objects = sources::binaries(&sh::root())?;
     eprintln!("{}", toolchain.versions);
@@ -34,7 +46,7 @@ pub(crate) fn build() -> Result<ExitCode> {
 }
 
 /// Builds everything anew and compares it with the committed objects.
-pub(crate) fn check() -> Result<ExitCode> {
+fn check() -> Result<ExitCode> {
     sources::check()?;
     let toolchain = Toolchain::find()?;
     let objects = sources::binaries(&sh::root())?;

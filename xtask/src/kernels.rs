@@ -23,7 +23,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+use clap::builder::PossibleValuesParser;
 
 use crate::{
     sh,
@@ -128,28 +129,25 @@ const SAME_EVERYWHERE: [&str; 16] = [
 const PATIENCE: Patience =
     Patience { silence: Duration::from_secs(300), whole: Duration::from_secs(2400) };
 
-/// `cargo xtask kernels [--kernel LABEL]… [--accept] [FILTER…]`
-pub(crate) fn run(args: &[&str]) -> Result<ExitCode> {
-    let (mut labels, mut accept, mut filters) = (Vec::new(), false, Vec::new());
-    let mut args = args.iter();
-    while let Some(&arg) = args.next() {
-        match arg {
-            "--kernel" => labels.push(*args.next().context("--kernel needs a label")?),
-            "--accept" => accept = true,
-            "--" => {}
-            option if option.starts_with('-') => {
-                eprintln!("xtask: `kernels` has no option `{option}`; see `cargo xtask help`");
-                return Ok(ExitCode::from(2));
-            }
-            filter => filters.push(filter),
-        }
-    }
-    if let Some(unknown) = labels.iter().find(|label| KERNELS.iter().all(|k| k.label != **label)) {
-        let known = KERNELS.iter().map(|kernel| kernel.label).collect::<Vec<_>>().join(", ");
-        bail!("there is no kernel `{unknown}` here, only {known}");
-    }
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only this kernel; may be given several times
+    #[arg(long = "kernel", value_name = "LABEL")]
+    #[arg(value_parser = PossibleValuesParser::new(KERNELS.iter().map(|kernel| kernel.label)))]
+    labels: Vec<String>,
+    /// Record how many instructions the verifier looked at, instead of comparing with the record
+    #[arg(long)]
+    accept: bool,
+    /// Only tests whose names contain one of these
+    #[arg(value_name = "FILTER")]
+    filters: Vec<String>,
+}
+
+/// Runs the kernel tests on the kernels that are asked for, and compares the verifier's work.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let &Args { ref labels, accept, ref filters } = args;
     let mut wanted: Vec<&'static Kernel> = KERNELS.iter().collect();
-    wanted.retain(|kernel| labels.is_empty() || labels.contains(&kernel.label));
+    wanted.retain(|kernel| labels.is_empty() || labels.iter().any(|label| label == kernel.label));
 
     let folder = sh::target_dir()?.join("kernels");
     let mut machines = Vec::new();
@@ -158,7 +156,7 @@ pub(crate) fn run(args: &[&str]) -> Result<ExitCode> {
             machines.push(Inside::prepare(arch, &folder, &wanted)?);
         }
     }
-    let outcomes = run_all(&wanted, &folder, &machines, &filters)?;
+    let outcomes = run_all(&wanted, &folder, &machines, filters)?;
     let mut good = true;
     println!(
         "\n{:<10}{:<10}{:>8}{:>8}{:>8}{:>9}",
@@ -229,7 +227,7 @@ fn run_all(
     kernels: &[&'static Kernel],
     folder: &Path,
     machines: &[Inside],
-    filters: &[&str],
+    filters: &[String],
 ) -> Result<Vec<Outcome>> {
     let processors = thread::available_parallelism().map_or(1, usize::from);
     let next = AtomicUsize::new(0);
@@ -261,7 +259,7 @@ fn run_on(
     kernel: &'static Kernel,
     folder: &Path,
     inside: &Inside,
-    filters: &[&str],
+    filters: &[String],
 ) -> Result<Outcome> {
     let label = kernel.label;
     let begin = Instant::now();
@@ -327,7 +325,7 @@ fn left_out(line: &str) -> u64 {
 const VERDICT: &str = "the tests ended with ";
 
 /// The first program of the emulated machine.
-fn init(kernel: &Kernel, filters: &[&str]) -> String {
+fn init(kernel: &Kernel, filters: &[String]) -> String {
     let hooks = kernel.hooks;
     let may_lose = kernel.may_lose;
     let mut args: String = filters.iter().map(|filter| format!(" '{filter}'")).collect();

@@ -1,6 +1,7 @@
 //! Builds syscost and starts it as root.
 
 use std::{
+    ffi::OsString,
     os::unix::process::CommandExt,
     process::{Child, Command, ExitCode, Stdio},
     time::Duration,
@@ -10,17 +11,15 @@ use anyhow::{Context, Result, bail};
 
 use crate::sh::{self, Privilege};
 
-/// `cargo xtask run -- ARGS`; without ARGS, traces a demo process.
-pub(crate) fn run(args: &[&str]) -> Result<ExitCode> {
-    let args = match args {
-        ["--", args @ ..] => args,
-        [] => args,
-        _ => bail!(
-            "`cargo xtask run {0}`: what syscost is to be told stands after --, as in `cargo xtask run \
-             -- {0}`",
-            args.join(" ")
-        ),
-    };
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The arguments of syscost, after --
+    #[arg(last = true)]
+    args: Vec<OsString>,
+}
+
+/// Replaces this process by syscost; without arguments, starts a demo process and traces that.
+pub(crate) fn run(Args { args }: &Args) -> Result<ExitCode> {
     let privilege = sh::privilege();
     if privilege == Privilege::None {
         bail!("syscost loads programs into the kernel: run this as root, or install sudo");

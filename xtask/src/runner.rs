@@ -1,18 +1,19 @@
-//! Starts a program cargo built (tests, benches) as root. Cargo calls it; nobody types it.
+//! Starts a program that cargo built (tests, benches) as root. Cargo calls it as a "runner".
 //!
-//! Cargo itself stays unprivileged, so the target folder stays the user's own.
+//! Cargo itself stays unprivileged, so that the files in the target folder belong to the user.
 
 use std::{
     env,
+    ffi::OsString,
     os::unix::process::CommandExt,
     process::{Command, ExitCode},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::sh;
 
-/// The hidden command's name.
+/// The name of the command, which is not in the help.
 pub(crate) const COMMAND: &str = "run-as-root";
 
 /// Makes a cargo command start what it builds through sudo.
@@ -23,10 +24,16 @@ pub(crate) fn install(cargo: &mut Command) -> Result<()> {
     Ok(())
 }
 
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    program: OsString,
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<OsString>,
+}
+
 /// Replaces this process by `sudo env KEEP=… PROGRAM ARGS`.
-pub(crate) fn run(args: &[&str]) -> Result<ExitCode> {
-    let Some((program, args)) = args.split_first() else { bail!("{COMMAND}: no program given") };
-    // sudo drops the environment; cargo's part of it is what tests find their files by.
+pub(crate) fn run(Args { program, args }: &Args) -> Result<ExitCode> {
+    // sudo drops the environment. Tests find their files by the variables that cargo sets.
     let kept = env::vars_os().filter(|(name, _)| is_kept(&name.to_string_lossy()));
     let mut sudo = sh::as_root(sh::Privilege::Sudo, "env");
     for (mut pair, value) in kept {

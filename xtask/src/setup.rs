@@ -15,8 +15,15 @@ const PACKAGES: [&str; 4] = ["rustc-web", "libstd-rust-web-dev-bpf", "llvm-22-de
 /// The tools the benchmark compares syscost with.
 const BENCH_PACKAGES: [&str; 3] = ["bpftrace", "libbpf-tools", "linux-perf"];
 
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Add the tools that the benchmark compares with
+    #[arg(long)]
+    bench: bool,
+}
+
 /// Installs what is missing.
-pub(crate) fn run(bench: bool) -> Result<ExitCode> {
+pub(crate) fn run(&Args { bench }: &Args) -> Result<ExitCode> {
     if sh::which("apt-get").is_none() {
         return without_apt();
     }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use cargo_metadata::{Message, Metadata, MetadataCommand};
 
 /// The workspace's root folder.
 pub(crate) fn root() -> PathBuf {
@@ -34,12 +35,38 @@ pub(crate) fn cargo_home() -> Result<PathBuf> {
     Ok(home.join(".cargo"))
 }
 
+/// What cargo says of the workspace, without dependencies.
+pub(crate) fn metadata() -> Result<Metadata> {
+    let mut command = MetadataCommand::new();
+    command.current_dir(root()).no_deps();
+    command.exec().context("`cargo metadata` failed")
+}
+
 /// Where cargo puts what it builds, whichever of its settings says so.
 pub(crate) fn target_dir() -> Result<PathBuf> {
-    let metadata = capture(cargo().args(["metadata", "--no-deps", "--format-version", "1"]))?;
-    let text = metadata.split_once(r#""target_directory":""#).map(|(_, rest)| rest);
-    let path = text.and_then(|rest| rest.split_once('"')).map(|(path, _)| path);
-    path.map(PathBuf::from).context("`cargo metadata` names no target folder")
+    Ok(metadata()?.target_directory.into_std_path_buf())
+}
+
+/// A program that cargo has built.
+pub(crate) struct Executable {
+    pub(crate) path: PathBuf,
+    /// Whether it is made of tests, and not a program of its own.
+    pub(crate) is_test: bool,
+}
+
+/// Runs a cargo command that has `--message-format json-render-diagnostics`, and returns the programs
+/// that it has built, or found built.
+pub(crate) fn executables(cargo: &mut Command) -> Result<Vec<Executable>> {
+    let messages = capture(cargo)?;
+    let mut executables = Vec::new();
+    for message in Message::parse_stream(messages.as_bytes()) {
+        let Message::CompilerArtifact(artifact) = message? else { continue };
+        executables.extend(artifact.executable.map(|path| Executable {
+            path: path.into_std_path_buf(),
+            is_test: artifact.profile.test,
+        }));
+    }
+    Ok(executables)
 }
 
 /// Finds a program on PATH.

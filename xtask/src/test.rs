@@ -16,39 +16,36 @@ use crate::{
 const KERNEL_TARGET: [&str; 6] =
     ["--package", "syscost", "--features", "kernel-tests", "--test", "kernel"];
 
-/// `cargo xtask test [--kernel | --no-kernel] [--list] [FILTER…]`
-pub(crate) fn run(args: &[&str]) -> Result<ExitCode> {
-    let (mut only_kernel, mut no_kernel, mut list) = (false, false, false);
-    let mut filters = Vec::new();
-    for &arg in args {
-        match arg {
-            "--kernel" => only_kernel = true,
-            "--no-kernel" => no_kernel = true,
-            "--list" => list = true,
-            "--" => {}
-            option if option.starts_with('-') => {
-                eprintln!("xtask: `test` has no option `{option}`; see `cargo xtask help`");
-                return Ok(ExitCode::from(2));
-            }
-            filter => filters.push(filter),
-        }
-    }
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only the tests against the live kernel
+    #[arg(long, conflicts_with = "no_kernel")]
+    kernel: bool,
+    /// Only the tests that need no root
+    #[arg(long)]
+    no_kernel: bool,
+    /// Print the names of the tests and run none
+    #[arg(long)]
+    list: bool,
+    /// Only tests whose names contain one of these
+    #[arg(value_name = "FILTER")]
+    filters: Vec<String>,
+}
 
-    if only_kernel && no_kernel {
-        eprintln!("xtask: --kernel and --no-kernel leave no test");
-        return Ok(ExitCode::from(2));
-    }
+/// Runs the tests that are asked for. Fails also if kernel tests are among them and there is no root.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let &Args { kernel: only_kernel, no_kernel, list, ref filters } = args;
     if list {
-        return print_names(only_kernel, no_kernel, &filters);
+        return print_names(only_kernel, no_kernel, filters);
     }
     let mut counts = Counts::default();
     if !only_kernel {
-        counts += count(test_command().arg("--").args(&filters))?;
+        counts += count(test_command().arg("--").args(filters))?;
     }
     let privilege = if no_kernel { Privilege::None } else { acquire_root()? };
     let mut kernel_missing = false;
     if privilege == Privilege::None {
-        let skipped = list_kernel_tests(&filters)?;
+        let skipped = list_kernel_tests(filters)?;
         counts.skipped += skipped;
         kernel_missing = !no_kernel && skipped > 0;
         let why = if no_kernel { "as asked" } else { "they need root, and sudo gives none" };
@@ -57,7 +54,7 @@ pub(crate) fn run(args: &[&str]) -> Result<ExitCode> {
             println!("run this as root, or leave them out with --no-kernel");
         }
     } else {
-        counts += run_kernel_tests(privilege, &filters)?;
+        counts += run_kernel_tests(privilege, filters)?;
     }
 
     println!("\n{} passed, {} failed, {} skipped", counts.passed, counts.failed, counts.skipped);
@@ -130,7 +127,7 @@ fn acquire_root() -> Result<Privilege> {
     Ok(privilege)
 }
 
-fn run_kernel_tests(privilege: Privilege, filters: &[&str]) -> Result<Counts> {
+fn run_kernel_tests(privilege: Privilege, filters: &[String]) -> Result<Counts> {
     let mut cargo = test_command();
     if privilege == Privilege::Sudo {
         runner::install(&mut cargo)?;
@@ -139,12 +136,12 @@ fn run_kernel_tests(privilege: Privilege, filters: &[&str]) -> Result<Counts> {
     count(cargo.args(KERNEL_TARGET).args(["--", "--test-threads=1"]).args(filters))
 }
 
-fn list_kernel_tests(filters: &[&str]) -> Result<u64> {
+fn list_kernel_tests(filters: &[String]) -> Result<u64> {
     Ok(names(&KERNEL_TARGET, filters)?.len() as u64)
 }
 
 /// Prints which tests there are, and runs none.
-fn print_names(only_kernel: bool, no_kernel: bool, filters: &[&str]) -> Result<ExitCode> {
+fn print_names(only_kernel: bool, no_kernel: bool, filters: &[String]) -> Result<ExitCode> {
     let mut all = Vec::new();
     if !only_kernel {
         all.extend(names(&[], filters)?);
@@ -157,7 +154,7 @@ fn print_names(only_kernel: bool, no_kernel: bool, filters: &[&str]) -> Result<E
 }
 
 /// The names of the tests of a target, or of all that need no root.
-fn names(target: &[&str], filters: &[&str]) -> Result<Vec<String>> {
+fn names(target: &[&str], filters: &[String]) -> Result<Vec<String>> {
     let mut cargo = test_command();
     cargo.args(target).args(["--", "--list", "--format=terse"]).args(filters);
     let list = sh::capture(&mut cargo)?;

@@ -10,7 +10,10 @@ use std::{
 use anyhow::{Context, Result};
 
 use super::{arch::Arch, packages};
-use crate::{sh, toolchain::DEBIAN_RUSTC};
+use crate::{
+    sh::{self, Executable},
+    toolchain::DEBIAN_RUSTC,
+};
 
 /// What runs inside.
 pub(super) struct Programs {
@@ -37,14 +40,10 @@ pub(super) fn build(arch: Arch, folder: &Path) -> Result<Programs> {
     cargo.args(["test", "--no-run", "--release", "--target", arch.target(), "--target-dir"]);
     cargo.arg(&place).args(["--package", "syscost", "--features", "kernel-tests"]);
     cargo.args(["--test", "kernel", "--message-format", "json-render-diagnostics"]);
-    let messages = sh::capture(&mut cargo)?;
-    let executables: Vec<PathBuf> = messages
-        .lines()
-        .filter_map(|line| line.split_once(r#""executable":""#)?.1.split_once('"'))
-        .map(|(path, _)| PathBuf::from(path))
-        .collect();
-    let is_test = |path: &Path| path.parent().is_some_and(|parent| parent.ends_with("deps"));
-    let (tests, others): (Vec<_>, Vec<_>) = executables.into_iter().partition(|path| is_test(path));
+    let (tests, others): (Vec<_>, Vec<_>) =
+        sh::executables(&mut cargo)?.into_iter().partition(|executable| executable.is_test);
+    let paths = |all: Vec<Executable>| all.into_iter().map(|executable| executable.path).collect();
+    let (tests, others): (Vec<_>, _) = (paths(tests), paths(others));
     let [tests] = tests.try_into().ok().context("cargo built no kernel tests, or several")?;
     Ok(Programs { tests, others })
 }
