@@ -4,10 +4,7 @@
 
 use std::process::ExitCode;
 
-use syscost::{
-    cli::{self, exit},
-    inherited, message, run,
-};
+use syscost::{cli, exit, inherited, message, run};
 
 fn main() -> ExitCode {
     inherited::ignore_file_size_limit();

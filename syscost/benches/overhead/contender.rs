@@ -3,7 +3,10 @@
 use std::{thread, time::Duration};
 
 use anyhow::Result;
-use syscost::probe::{HookChoice, Probe, Request};
+use syscost::{
+    probe::Probe,
+    request::{HookChoice, Request},
+};
 
 use crate::{
     floor::{self, Hook},

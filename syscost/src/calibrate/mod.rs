@@ -21,7 +21,8 @@ use nix::{
 
 use crate::{
     model::calibration::{After, Calibration, Counters, Direct, Indirect, Ipc, Tax},
-    probe::{HookChoice, Probe, Request},
+    probe::Probe,
+    request::{HookChoice, Request},
     spread::Spread,
 };
 pub use cache::{load, store};

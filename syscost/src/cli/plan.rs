@@ -13,8 +13,8 @@ use super::{
     number::positive,
     target::TargetPlan,
 };
-use crate::{filter::Filter, model::column::Key, probe::Room};
-pub use crate::{group::GroupBy, probe::HookChoice};
+use crate::{filter::Filter, model::column::Key, request::Room};
+use crate::{group::GroupBy, request::HookChoice};
 
 /// The shortest interval and duration. Below it, reading the maps would be most of the work.
 const SHORTEST: Duration = Duration::from_millis(10);

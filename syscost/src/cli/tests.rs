@@ -3,8 +3,9 @@ use std::time::Duration;
 use super::*;
 use crate::{
     filter::Filter,
+    group::GroupBy,
     model::column::{COLUMNS, Key},
-    probe::Room,
+    request::{HookChoice, Room},
 };
 
 fn parse_line(line: &str) -> Result<Plan, Stop> {

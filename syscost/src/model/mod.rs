@@ -12,7 +12,6 @@ pub mod group;
 pub mod in_flight;
 pub mod ledger;
 pub mod parts;
-pub mod preflight;
 pub mod row;
 pub mod trust;
 

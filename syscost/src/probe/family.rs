@@ -9,9 +9,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, File},
+    fs::File,
     io,
-    os::fd::AsRawFd,
 };
 
 use anyhow::{Context, Result, bail};
@@ -22,9 +21,7 @@ use aya::{
 use syscost_common::scope::{CHECKED, FOLLOWED};
 
 use super::{load, namespace::Namespace};
-
-/// `PF_EXITING` (include/linux/sched.h): the thread has begun to exit. Set before the hook at exit runs.
-pub const PF_EXITING: u32 = 0x4;
+use crate::proc::{children_listed_by, is_own, lives, pids, stat::Stat, within};
 
 /// `BPF_NOEXIST` and `BPF_EXIST` (include/uapi/linux/bpf.h).
 const NOEXIST: u64 = 1;
@@ -45,7 +42,7 @@ pub(super) struct Adopted {
 }
 
 /// Enters the descendants of `given`, processes by what the root namespace calls them, into the map of targets.
-/// `parents`: what [`parents`] said before the hooks were attached.
+/// `parents`: what [`crate::proc::parents`] said before the hooks were attached.
 ///
 /// # Errors
 /// When `/proc` cannot be read, or the map cannot be changed.
@@ -55,7 +52,7 @@ pub(super) fn adopt(
     parents: &[(u32, u32)],
     mut namespace: Option<&mut Namespace>,
 ) -> Result<Adopted> {
-    if !is_own_proc() {
+    if !is_own() {
         bail!(
             "cannot find the children that exist: /proc is that of another PID namespace (mount -t proc proc /proc)"
         );
@@ -87,15 +84,6 @@ pub(super) fn adopt(
             return Ok(search.adopted);
         }
     }
-}
-
-/// All processes that can be seen, and the parent of each.
-///
-/// # Errors
-/// When `/proc` cannot be read.
-pub(super) fn parents() -> Result<Vec<(u32, u32)>> {
-    let parent = |pid| Some((pid, read_stat(&format!("/proc/{pid}/stat"))?.ppid));
-    Ok(pids()?.into_iter().filter_map(parent).collect())
 }
 
 /// What the root namespace calls `pid`; `None` where there is no such process any more.
@@ -142,7 +130,7 @@ impl Search {
                 return Err(error).with_context(|| format!("cannot look at process {pid}"));
             }
         };
-        let Some(stat) = read_stat(&format!("{}/stat", within(&folder))) else { return Ok(false) };
+        let Some(stat) = Stat::at(&format!("{}/stat", within(&folder))) else { return Ok(false) };
         let Some(id) = root_id(pid, namespace.as_deref_mut())? else { return Ok(false) };
         let mut targets = load::target_map(ebpf)?;
         let is_in =
@@ -211,10 +199,10 @@ impl Search {
             Some(namespace) => namespace.root_id(*pid).is_ok_and(|id| self.family.contains(&id)),
         };
         let children = || -> Result<BTreeSet<u32>> {
-            Ok(pids()?.into_iter().filter(is_family).flat_map(children_named_of).collect())
+            Ok(pids()?.into_iter().filter(is_family).flat_map(children_listed_by).collect())
         };
         let is_hidden = |pid: &u32| {
-            *pid != std::process::id() && read_stat(&format!("/proc/{pid}/stat")).is_none()
+            *pid != std::process::id() && Stat::at(&format!("/proc/{pid}/stat")).is_none()
         };
         let mut hidden = children()?;
         hidden.retain(is_hidden);
@@ -245,140 +233,5 @@ fn errno(error: MapError) -> Option<i32> {
     match error {
         MapError::SyscallError(error) => error.io_error.raw_os_error(),
         _ => None,
-    }
-}
-
-/// The PIDs of the children of process `pid`, as its threads name them.
-fn children_named_of(pid: u32) -> Vec<u32> {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let named = threads.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
-    named
-        .flat_map(|pids| {
-            pids.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()
-        })
-        .collect()
-}
-
-/// How many living children these processes have that can be seen, this one left out; theirs do not count.
-pub fn children_of(parents: &[u32]) -> usize {
-    if !is_own_proc() {
-        return 0;
-    }
-    let others = pids().unwrap_or_default().into_iter().filter(|pid| *pid != std::process::id());
-    others
-        .filter_map(|pid| read_stat(&format!("/proc/{pid}/stat")))
-        .filter(|stat| stat.state != b'Z' && parents.contains(&stat.ppid))
-        .count()
-}
-
-/// All processes that can be seen.
-///
-/// # Errors
-/// When `/proc` cannot be read.
-pub fn pids() -> Result<Vec<u32>> {
-    let list = || -> io::Result<Vec<u32>> {
-        let mut pids = Vec::new();
-        for entry in fs::read_dir("/proc")? {
-            pids.extend(entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()));
-        }
-        Ok(pids)
-    };
-    list().context("cannot list processes in /proc")
-}
-
-/// Whether `/proc` numbers processes as they are numbered for this one.
-fn is_own_proc() -> bool {
-    let own = std::process::id().to_string();
-    fs::read_link("/proc/self").is_ok_and(|target| target.as_os_str() == own.as_str())
-}
-
-/// The path of an open folder, for as long as it is open.
-fn within(folder: &File) -> String {
-    format!("/proc/self/fd/{}", folder.as_raw_fd())
-}
-
-/// Whether a thread of the process has not begun to exit whose folder in `/proc` is open as `folder`.
-pub fn lives(folder: &File) -> bool {
-    let tasks = format!("{}/task", within(folder));
-    let mut seen = BTreeSet::new();
-    // Until a look finds no new thread: one may have been made by one that has ended since.
-    loop {
-        let mut found = false;
-        for task in fs::read_dir(&tasks).into_iter().flatten().flatten() {
-            let Some(tid) = task.file_name().to_str().map(str::to_owned) else { continue };
-            if let Some(stat) = read_stat(&format!("{tasks}/{tid}/stat"))
-                && stat.flags & PF_EXITING == 0
-            {
-                return true;
-            }
-            found |= seen.insert(tid);
-        }
-        if !found {
-            return false;
-        }
-    }
-}
-
-/// Whether the first thread of the process `tgid`, which lives, has begun to exit.
-pub(super) fn leader_has_ended(tgid: u32) -> bool {
-    read_stat(&format!("/proc/{tgid}/task/{tgid}/stat"))
-        .is_none_or(|stat| stat.flags & PF_EXITING != 0)
-}
-
-/// Part of a `stat` of proc(5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stat {
-    /// `R`, `S`, `T`, `Z` and so on.
-    pub(super) state: u8,
-    pub(super) ppid: u32,
-    flags: u32,
-}
-
-pub(super) fn read_stat(path: &str) -> Option<Stat> {
-    stat(&fs::read(path).ok()?)
-}
-
-/// Names may be any bytes, so that the fields are found from the last parenthesis on.
-fn stat(bytes: &[u8]) -> Option<Stat> {
-    let end = bytes.iter().rposition(|byte| *byte == b')')?;
-    let text = std::str::from_utf8(&bytes[end + 1..]).ok()?;
-    // state, ppid, pgrp, session, tty_nr, tpgid, flags
-    let mut fields = text.split_ascii_whitespace();
-    let state = *fields.next()?.as_bytes().first()?;
-    let ppid = fields.next()?.parse().ok()?;
-    let flags = fields.nth(4)?.parse().ok()?;
-    Some(Stat { state, ppid, flags })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stat_is_read_behind_any_name() {
-        let line = b"12 (a) b \xff( c) S 7 12 12 0 -1 4194560 0 0\n";
-        assert_eq!(stat(line), Some(Stat { state: b'S', ppid: 7, flags: 4_194_560 }));
-        assert_eq!(stat(b"12 (a"), None);
-    }
-
-    #[test]
-    fn this_process_lives_and_is_its_parents_child() {
-        let folder = File::open("/proc/self").unwrap();
-        assert!(lives(&folder));
-        let stat = read_stat(&format!("{}/stat", within(&folder))).unwrap();
-        assert_eq!(stat.ppid, std::os::unix::process::parent_id());
-        assert!(is_own_proc());
-        assert!(pids().unwrap().contains(&std::process::id()));
-    }
-
-    #[test]
-    fn a_zombie_does_not_live() {
-        let mut child = std::process::Command::new("true").spawn().unwrap();
-        let folder = File::open(format!("/proc/{}", child.id())).unwrap();
-        while lives(&folder) {
-            std::thread::yield_now();
-        }
-        child.wait().unwrap();
-        assert!(!lives(&folder));
     }
 }

@@ -44,20 +44,20 @@ use aya::{
 };
 use syscost_common::{
     config::Offsets,
-    group::MAX_GROUPS,
     kind,
     ledger::Counter,
     open_call::{InFlight, RETURNED_LATE},
-    scope::MAX_TARGETS,
 };
 
 use crate::{
-    filter::Filter,
     group::GroupBy,
+    proc,
+    request::{HookChoice, Hooks, Request},
     sample::{
         CpuSample, Detail, DetailSample, GroupsSample, KindSample, LedgerSample, OpenCallSample,
         SkippedRuns, ThreadName,
     },
+    scope::Scope,
 };
 use bpf::Tasks;
 use cpu_time::CpuTimes;
@@ -77,92 +77,8 @@ use targets::Targets;
 
 pub(crate) use clock::monotonic_ns;
 pub use cost::{CostMeasurement, ProgramCost};
-pub use family::{PF_EXITING, children_of, lives, pids};
 pub use maps::map_bytes_at_most;
-pub use namespace::is_root as is_in_root_namespace;
-pub use scope::{Scope, ThreadId};
 pub use targets::IsThere;
-
-/// Which hooks to use.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum HookChoice {
-    /// The best that the kernel has.
-    #[default]
-    Auto,
-    /// BTF tracepoints and task storage, or fail.
-    Btf,
-    /// The same, but at the tracepoints of perf, where no program is ever skipped.
-    Perf,
-    /// Raw tracepoints and a hash by tid, even where better is to be had.
-    Raw,
-}
-
-/// Which hooks are in use.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Hooks {
-    /// BTF tracepoints; the open call is kept in task storage.
-    Btf {
-        /// Why not those of perf, where programs at BTF tracepoints may be skipped.
-        because: Option<String>,
-    },
-    /// The tracepoints of perf; the open call is kept in task storage.
-    Perf,
-    /// Raw tracepoints; the open call is kept in a hash by tid.
-    Raw {
-        /// Why not BTF tracepoints.
-        because: String,
-        /// Whether these were asked for.
-        forced: bool,
-        /// Whether 32-bit calls are told from native ones, which takes kernel BTF.
-        tells_abi: bool,
-    },
-}
-
-/// How many entries the bounded maps have that hold something of what is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Room {
-    /// Processes or threads, given and followed.
-    pub targets: u32,
-    /// Groups that dead threads have left calls in; one of them is that of all others.
-    pub groups: u32,
-}
-
-impl Default for Room {
-    fn default() -> Self {
-        Self { targets: MAX_TARGETS, groups: MAX_GROUPS }
-    }
-}
-
-/// What to measure, and how.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// Whose calls.
-    pub scope: Scope,
-    /// Which of them.
-    pub filter: Filter,
-    /// What to add them up by, beside the histograms by syscall.
-    pub group_by: GroupBy,
-    /// Which hooks to use.
-    pub hooks: HookChoice,
-    /// How much room the maps get.
-    pub room: Room,
-    /// Whether the programs tell why a loss counter rises; see [`Probe::diagnostics`].
-    pub verbose: bool,
-}
-
-impl Request {
-    /// All calls of the process `tgid`, with the best hooks there are.
-    pub fn process(tgid: u32) -> Self {
-        Self {
-            scope: Scope::Process(tgid),
-            filter: Filter::default(),
-            group_by: GroupBy::Syscall,
-            hooks: HookChoice::Auto,
-            room: Room::default(),
-            verbose: false,
-        }
-    }
-}
 
 /// The programs, attached to the kernel. Dropping it detaches them.
 pub struct Probe {
@@ -658,7 +574,7 @@ impl Around<'_> {
         let mut parents = Vec::new();
         if told.scope.follow != 0 {
             load::note_forks(ebpf, true)?;
-            parents = family::parents()?;
+            parents = proc::parents()?;
         }
         let mut links = Vec::new();
         let mut targets = None;

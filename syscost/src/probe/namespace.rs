@@ -15,12 +15,7 @@ use aya::programs::Iter;
 use syscost_common::{config::Offsets, scope::TaskIds};
 
 use super::{bpf, interruption, kernel_btf::KernelBtf, load};
-
-/// The inode of the root PID namespace (PROC_PID_INIT_INO, include/linux/proc_ns.h).
-const ROOT_INODE: u64 = 0xEFFF_FFFC;
-
-/// Where a process sees its own PID namespace.
-const OWN: &str = "/proc/self/ns/pid";
+use crate::proc::{OWN_PID_NAMESPACE, ROOT_PID_NAMESPACE};
 
 /// A PID namespace that is not the root one.
 #[derive(Debug)]
@@ -40,19 +35,15 @@ pub(super) struct Namespace {
 // SAFETY: integers only.
 unsafe impl bpf::Record for TaskIds {}
 
-/// Whether this process lives in the root PID namespace.
-pub fn is_root() -> bool {
-    fs::metadata(OWN).is_ok_and(|own| own.ino() == ROOT_INODE)
-}
-
 impl Namespace {
     /// The namespace of this process; `None` for the root one.
     ///
     /// # Errors
     /// When the kernel cannot say which of its ids are whose here.
     pub(super) fn own(kernel: &KernelBtf) -> Result<Option<Self>> {
-        let own = fs::metadata(OWN).with_context(|| format!("cannot look at {OWN}"))?;
-        if own.ino() == ROOT_INODE {
+        let own = fs::metadata(OWN_PID_NAMESPACE)
+            .with_context(|| format!("cannot look at {OWN_PID_NAMESPACE}"))?;
+        if own.ino() == ROOT_PID_NAMESPACE {
             return Ok(None);
         }
         let offsets = kernel.offsets.as_ref().ok().context(

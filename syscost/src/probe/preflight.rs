@@ -6,11 +6,12 @@ use anyhow::{Context, Result, bail};
 use syscost_common::{cell::PartOf, open_call::MAX_OPEN_BY_TID};
 
 use super::{
-    HookChoice, Hooks, Probe, Request, kernel_btf, kernel_btf::KernelBtf, map_bytes_at_most,
-    namespace, namespace::Namespace, preemption,
+    Probe, kernel_btf, kernel_btf::KernelBtf, map_bytes_at_most, namespace::Namespace, preemption,
 };
 use crate::{
-    model::preflight::{Finding, Report, Verdict},
+    preflight::{Finding, Report, Verdict},
+    proc::is_in_root_namespace,
+    request::{HookChoice, Hooks, Request},
     sample::{KindKey, KindSample, SkippedRuns},
 };
 
@@ -199,7 +200,7 @@ fn memory_limit() -> Option<Finding> {
 
 fn pid_namespace() -> Finding {
     let subject = "PID namespace";
-    if namespace::is_root() {
+    if is_in_root_namespace() {
         return Finding::good(subject, "the root one".to_owned());
     }
     match Namespace::own(&KernelBtf::read()) {

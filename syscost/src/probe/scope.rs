@@ -1,50 +1,10 @@
-//! Whose calls to measure, as the kernel's programs are told.
+//! A [`Scope`] as the kernel's programs are told of it: in ids of the root PID namespace.
 
 use anyhow::{Result, bail};
 use syscost_common::scope;
 
 use super::namespace::Namespace;
-use crate::decode::printable::external;
-
-/// Whose calls to measure. Ids are those of this process's PID namespace.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// All threads of a process: its tgid.
-    Process(u32),
-    /// One thread.
-    Thread(ThreadId),
-    /// All threads of some processes.
-    Processes {
-        /// Their tgids.
-        tgids: Vec<u32>,
-        /// Whether the children they fork come into scope.
-        follow: bool,
-    },
-    /// Some threads.
-    Threads(Vec<ThreadId>),
-    /// All processes of a name: at most 15 bytes.
-    Comm(String),
-    /// All tasks in a cgroup of the unified hierarchy and below it.
-    Cgroup {
-        /// The inode number of its directory.
-        id: u64,
-        /// How deep it lies; 0 for the root.
-        level: u32,
-    },
-    /// All processes of a real uid.
-    User(u32),
-    /// All processes; inside a PID namespace, those of that namespace.
-    Host,
-}
-
-/// A thread.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ThreadId {
-    /// Its tid.
-    pub tid: u32,
-    /// The tgid of its process.
-    pub tgid: u32,
-}
+use crate::{decode::printable::external, scope::Scope};
 
 /// A scope in the root namespace's ids.
 pub(super) struct Resolved {
@@ -68,15 +28,6 @@ pub(super) struct Entry {
 }
 
 impl Scope {
-    /// The id of the only process, or thread, that is given; `None` where there may be several.
-    pub(super) fn only(&self) -> Option<u32> {
-        match self {
-            Self::Process(tgid) => Some(*tgid),
-            Self::Thread(thread) => Some(thread.tid),
-            _ => None,
-        }
-    }
-
     /// What the programs are told, and the targets to enter into their map.
     ///
     /// # Errors
@@ -131,11 +82,6 @@ impl Scope {
             Self::Host => told.mode = scope::HOST,
         }
         Ok(Resolved { scope: told, targets, id: id.into() })
-    }
-
-    /// Whether it takes kernel BTF to tell who is in it, or who comes into it.
-    pub(super) fn takes_btf(&self) -> bool {
-        !matches!(self, Self::Process(_))
     }
 }
 

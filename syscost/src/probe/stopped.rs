@@ -2,8 +2,8 @@
 
 use std::{collections::HashSet, fs};
 
-use super::{
-    family::{pids, read_stat},
+use crate::{
+    proc::{pids, stat::Stat},
     scope::{Scope, ThreadId},
 };
 
@@ -34,10 +34,10 @@ fn threads_of(tgid: u32) -> Vec<ThreadId> {
 
 fn is_stopped_in_call(ThreadId { tid, tgid }: ThreadId) -> bool {
     let thread = format!("/proc/{tgid}/task/{tid}");
-    let is_stopped = read_stat(&format!("{thread}/stat")).is_some_and(|stat| match stat.state {
-        b'T' | b't' => true,
+    let is_stopped = Stat::at(&format!("{thread}/stat")).is_some_and(|stat| match stat.state {
+        'T' | 't' => true,
         // Frozen with its cgroup (`do_freezer_trap` of kernel/signal.c), which looks like any other sleep.
-        b'S' | b'D' => {
+        'S' | 'D' => {
             let place = fs::read_to_string(format!("{thread}/wchan")).unwrap_or_default();
             place.contains("freezer") || place.starts_with("get_signal")
         }
@@ -67,7 +67,7 @@ fn may_contain(scope: &Scope, tgid: u32) -> bool {
 /// Whether the process is one of `ancestors`, or a child of theirs to any depth.
 fn descends_from(ancestors: &[u32], mut tgid: u32) -> bool {
     while tgid != 0 && !ancestors.contains(&tgid) {
-        let Some(stat) = read_stat(&format!("/proc/{tgid}/stat")) else { return false };
+        let Some(stat) = Stat::at(&format!("/proc/{tgid}/stat")) else { return false };
         tgid = stat.ppid;
     }
     tgid != 0

@@ -11,6 +11,7 @@ use super::{
     maps::Mapped,
     namespace::Namespace,
 };
+use crate::proc::leader_has_ended;
 
 /// Whether the process, or the thread, that was given by an id still has it, and has not begun to exit.
 pub type IsThere<'a> = &'a dyn Fn(u32) -> bool;
@@ -30,7 +31,7 @@ pub(super) struct Targets {
 fn settle_leader(ebpf: &mut Ebpf, told: &Told<'_>) -> Result<()> {
     let mut has_ended = false;
     // What the programs have noted meanwhile may be overwritten, so that it must be the same afterwards.
-    while family::leader_has_ended(told.scope.id) != has_ended {
+    while leader_has_ended(told.scope.id) != has_ended {
         has_ended = !has_ended;
         let leader_ended = has_ended.into();
         load::set_target_state(

@@ -9,8 +9,8 @@ use anyhow::{Result, bail};
 
 use crate::{
     calibrate,
-    cli::{CalibratePlan, exit},
-    message,
+    cli::CalibratePlan,
+    exit, message,
     model::calibration::Calibration,
     view::{ascii, calibration},
 };

@@ -3,8 +3,8 @@
 use anyhow::Result;
 
 use crate::{
-    cli::{CheckPlan, exit},
-    message,
+    cli::CheckPlan,
+    exit, message,
     probe::preflight,
     view::{ascii, report},
 };

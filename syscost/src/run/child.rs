@@ -11,7 +11,7 @@ use nix::{
 use tokio::time::{Instant, sleep};
 
 use super::signals::Signals;
-use crate::{cli::exit, message, source::Live, target::command::Command};
+use crate::{exit, message, source::Live, target::command::Command};
 
 /// How often to look whether the command has ended.
 const LOOK: Duration = Duration::from_millis(20);

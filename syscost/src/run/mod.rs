@@ -23,12 +23,12 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::{
     calibrate as calibration,
-    cli::{Common, Plan, exit},
-    demo,
+    cli::{Common, Plan},
+    demo, exit,
     filter::Filter,
     group::GroupBy,
     message,
-    probe::{Hooks, Request},
+    request::{Hooks, Request},
     sample::{Calibrated, SkippedRuns},
     source::{Live, Source},
     target::Target,

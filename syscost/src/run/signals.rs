@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use nix::sys::signal;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::{cli::exit, inherited};
+use crate::{exit, inherited};
 
 /// The signals by which the user, the system or a terminal that goes away asks for an end.
 pub(super) struct Signals {

@@ -23,8 +23,8 @@ use super::{
     watch::notes,
 };
 use crate::{
-    cli::{ColorChoice, Format, StatPlan, exit},
-    message,
+    cli::{ColorChoice, Format, StatPlan},
+    exit, message,
     model::Model,
     sample::{Sample, WhyEmpty},
     source::Source,

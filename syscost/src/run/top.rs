@@ -19,7 +19,8 @@ use super::{
     watch::{Around, Next, notes, watch},
 };
 use crate::{
-    cli::{ColorChoice, TargetPlan, TopPlan, exit},
+    cli::{ColorChoice, TargetPlan, TopPlan},
+    exit,
     group::GroupBy,
     inherited, message,
     source::Live,

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     model::Model,
-    probe::Hooks,
+    request::Hooks,
     sample::Sample,
     source::{Live, Source},
     view::tui::{self, Effect, Event, Input, Term, UiState},

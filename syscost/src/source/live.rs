@@ -10,8 +10,9 @@ use tokio::{
 
 use super::{Last, Source, emptiness::Emptiness};
 use crate::{
-    probe::{CostMeasurement, Hooks, Probe, ProgramCost, Request},
+    probe::{CostMeasurement, Probe, ProgramCost},
     reading::Reading,
+    request::{Hooks, Request},
     sample::{
         Calibrated, CostSample, CpuSample, Detail, GroupKey, GroupsSample, OpenCallSample, Sample,
     },

@@ -25,7 +25,7 @@ use nix::{
 };
 
 use super::capture::{Capture, Output};
-use crate::{cli::exit, decode::printable::external, inherited};
+use crate::{decode::printable::external, exit, inherited};
 
 /// Where `execvp` looks when PATH is not set (glibc: `confstr(_CS_PATH)`).
 const DEFAULT_PATH: &str = "/bin:/usr/bin";

@@ -10,8 +10,6 @@ pub mod container;
 pub mod cpu_clock;
 mod presence;
 pub mod process;
-mod procfs;
-mod stat;
 pub mod thread;
 pub mod user;
 
@@ -21,9 +19,10 @@ use anyhow::Result;
 
 use crate::{
     decode::printable::external,
-    probe::{Scope, is_in_root_namespace},
+    proc::is_in_root_namespace,
     reading::Reading,
     sample::{Subject, SubjectKind},
+    scope::Scope,
 };
 use cgroup::Cgroup;
 use container::Container;

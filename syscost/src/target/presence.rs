@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::{Target, cgroup::Cgroup, container::Container};
-use crate::probe;
+use crate::proc;
 
 impl Target {
     /// Whether a process is there that is what was asked for; `true` where that cannot be told.
@@ -24,7 +24,7 @@ impl Target {
         match self {
             Self::Processes { given, follow: false } => {
                 let pids: Vec<u32> = given.iter().map(|process| process.pid).collect();
-                probe::children_of(&pids)
+                proc::children_of(&pids)
             }
             _ => 0,
         }
@@ -34,7 +34,7 @@ impl Target {
 /// Whether any process but this one is like that; `true` where there is no list of them.
 fn any(is_one: impl Fn(u32) -> bool) -> bool {
     let own = std::process::id();
-    let Ok(pids) = probe::pids() else { return true };
+    let Ok(pids) = proc::pids() else { return true };
     pids.into_iter().any(|pid| pid != own && is_one(pid))
 }
 

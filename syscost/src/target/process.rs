@@ -11,8 +11,10 @@ use std::{
 use anyhow::{Result, anyhow, bail};
 use nix::{errno::Errno, poll, sys::signal::kill, unistd::Pid};
 
-use super::{procfs, stat::Stat};
-use crate::{probe::lives, reading::Reading};
+use crate::{
+    proc::{self, lives, stat::Stat},
+    reading::Reading,
+};
 
 /// `PF_KTHREAD` (include/linux/sched.h): a thread of the kernel's own.
 const PF_KTHREAD: u32 = 0x0020_0000;
@@ -39,7 +41,7 @@ impl Process {
     /// # Errors
     /// When there is no such process, or none that makes system calls.
     pub fn resolve(pid: u32) -> Result<Self> {
-        procfs::require()?;
+        proc::require()?;
         let tgid = tgid_of(pid)?;
         // Held before the rest is looked at, so that the rest is about the process held.
         let pidfd = pidfd_open(tgid).map_err(|errno| match errno {
@@ -117,7 +119,7 @@ fn threads(stat: &Stat) -> Reading<u32> {
 }
 
 fn tgid_of(pid: u32) -> Result<u32> {
-    procfs::tgid(pid).map_err(|error| unreadable(pid, error))
+    proc::tgid(pid).map_err(|error| unreadable(pid, error))
 }
 
 fn unreadable(pid: u32, error: io::Error) -> anyhow::Error {

@@ -4,8 +4,11 @@ use std::{fs::File, io::ErrorKind};
 
 use anyhow::{Result, anyhow};
 
-use super::{Process, process::exists, stat::Stat};
-use crate::probe::{PF_EXITING, ThreadId};
+use super::{Process, process::exists};
+use crate::{
+    proc::stat::{PF_EXITING, Stat},
+    scope::ThreadId,
+};
 
 /// A thread of a process that is held.
 #[derive(Debug)]

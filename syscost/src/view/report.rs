@@ -5,7 +5,7 @@ use serde_json::json;
 use super::json_line;
 use crate::{
     decode::printable::printable,
-    model::preflight::{Report, Verdict},
+    preflight::{Report, Verdict},
 };
 
 /// A line for each finding, and a verdict.

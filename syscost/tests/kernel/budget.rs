@@ -8,11 +8,7 @@ use std::{
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use syscost::{
-    filter::Filter,
-    probe::{Probe, Request},
-    sample::Detail,
-};
+use syscost::{filter::Filter, probe::Probe, request::Request, sample::Detail};
 use syscost_common::ledger::Counter;
 
 use crate::{

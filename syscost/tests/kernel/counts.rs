@@ -1,7 +1,10 @@
 //! Counts are exact: over threads, over errors, over a million calls, and for nobody else's.
 
 use aya::maps::{Map, Queue};
-use syscost::probe::{Probe, Request, map_bytes_at_most};
+use syscost::{
+    probe::{Probe, map_bytes_at_most},
+    request::Request,
+};
 use syscost_common::cell::{self, Cell, OVERFLOW_SLOT};
 
 use crate::{

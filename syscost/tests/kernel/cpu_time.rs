@@ -7,11 +7,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use syscost::{
-    probe::{Probe, Request},
-    reading::Reading,
-    sample::Detail,
-};
+use syscost::{probe::Probe, reading::Reading, request::Request, sample::Detail};
 
 use crate::{
     cgroup::Cgroup,

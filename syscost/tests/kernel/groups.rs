@@ -9,7 +9,8 @@ use serde_json::Value;
 use syscost::{
     filter::Filter,
     group::GroupBy,
-    probe::{Probe, Request},
+    probe::Probe,
+    request::Request,
     sample::{GroupKey, GroupSample, KindSample},
 };
 

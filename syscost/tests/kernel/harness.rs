@@ -13,7 +13,7 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::Value;
-use syscost::probe::HookChoice;
+use syscost::request::HookChoice;
 
 use crate::running::Running;
 pub(crate) use crate::{

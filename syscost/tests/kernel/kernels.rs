@@ -2,7 +2,8 @@
 
 use nix::unistd::Pid;
 use syscost::{
-    probe::{HookChoice, Hooks, Probe, Request},
+    probe::Probe,
+    request::{HookChoice, Hooks, Request},
     sample::SkippedRuns,
 };
 

@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use syscost::probe::{Probe, Request};
+use syscost::{probe::Probe, request::Request};
 
 use crate::{
     harness::{Stat, Target, choice, eventually, hooks, installed, skipped},

@@ -1,7 +1,8 @@
 //! Readings while calls are recorded on all CPUs: each has all of a call, or nothing of it.
 
 use syscost::{
-    probe::{Probe, Request},
+    probe::Probe,
+    request::Request,
     sample::{KindKey, KindSample, LedgerSample},
 };
 use syscost_common::{

@@ -12,10 +12,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use syscost::{
-    group::GroupBy,
-    probe::{Probe, Request},
-};
+use syscost::{group::GroupBy, probe::Probe, request::Request};
 
 use crate::harness::{
     Stat, Target, capabilities, choice, eventually, hooks, seeing_hooks, skipped, syscost,

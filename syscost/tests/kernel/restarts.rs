@@ -8,7 +8,8 @@ use nix::{
 };
 
 use syscost::{
-    probe::{Probe, Request},
+    probe::Probe,
+    request::Request,
     sample::{Detail, KindKey},
 };
 use syscost_common::{kind::AbiClass, ledger::Counter};

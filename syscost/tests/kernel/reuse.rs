@@ -5,7 +5,11 @@ use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
 
-use syscost::probe::{Probe, Request, Scope, ThreadId};
+use syscost::{
+    probe::Probe,
+    request::Request,
+    scope::{Scope, ThreadId},
+};
 use syscost_common::ledger::Counter;
 
 use crate::harness::{Stat, Target, choice, hooks, installed, seeing_hooks, skipped, syscost};

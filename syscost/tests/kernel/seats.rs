@@ -8,7 +8,8 @@ use nix::{
     unistd::Pid,
 };
 use syscost::{
-    probe::{Probe, Request},
+    probe::Probe,
+    request::Request,
     sample::{Detail, KindKey, KindSample, OpenCallSample},
 };
 use syscost_common::{cell::PartOf, kind::AbiClass, ledger::Counter};

@@ -1,23 +1,28 @@
-//! `/proc/PID/stat`, of a process or a thread: what is called how, and how it stands. A name need not
-//! be text, which the file's readers elsewhere take for granted.
+//! `/proc/PID/stat`, of a process or a thread: its name and its state. The name may be any bytes, so the fields
+//! are found from the last bracket on.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, ErrorKind, Read, Seek},
 };
 
 use crate::decode::printable::external;
 
+/// `PF_EXITING` (include/linux/sched.h): the thread has begun to exit. Set before the hook at exit runs.
+pub(crate) const PF_EXITING: u32 = 0x4;
+
 /// Some of the fields (proc_pid_stat(5)).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Stat {
+pub(crate) struct Stat {
     /// The name, printable.
-    pub(super) comm: String,
-    pub(super) state: char,
-    pub(super) ppid: i32,
+    pub(crate) comm: String,
+    /// `R`, `S`, `T`, `Z` and so on.
+    pub(crate) state: char,
+    /// 0 where the parent is in another PID namespace.
+    pub(crate) ppid: u32,
     /// `PF_…` (include/linux/sched.h).
-    pub(super) flags: u32,
-    pub(super) num_threads: i64,
+    pub(crate) flags: u32,
+    pub(crate) num_threads: i64,
 }
 
 impl Stat {
@@ -25,11 +30,16 @@ impl Stat {
     ///
     /// # Errors
     /// When the process or thread is gone.
-    pub(super) fn read(mut file: &File) -> io::Result<Self> {
+    pub(crate) fn read(mut file: &File) -> io::Result<Self> {
         let mut bytes = Vec::with_capacity(512);
         file.rewind()?;
         file.read_to_end(&mut bytes)?;
         Self::parse(&bytes).ok_or_else(|| io::Error::from(ErrorKind::InvalidData))
+    }
+
+    /// What the file at `path` says; `None` when the process or thread is gone.
+    pub(crate) fn at(path: &str) -> Option<Self> {
+        Self::parse(&fs::read(path).ok()?)
     }
 
     fn parse(bytes: &[u8]) -> Option<Self> {
@@ -58,7 +68,7 @@ mod tests {
     fn this_process_is_as_the_kernel_says() {
         let stat = Stat::read(&File::open("/proc/self/stat").unwrap()).unwrap();
         let known = procfs::process::Process::myself().unwrap().stat().unwrap();
-        assert_eq!((stat.ppid, stat.num_threads), (known.ppid, known.num_threads));
+        assert_eq!((stat.ppid as i32, stat.num_threads), (known.ppid, known.num_threads));
         assert_eq!((stat.comm, stat.flags), (known.comm, known.flags));
     }
 

@@ -1,13 +1,36 @@
-//! Whether `/proc` can be believed, and what it says of a PID.
+//! What `/proc` says about processes, and whether it is the `/proc` of this PID namespace.
 
-use std::{fs, io};
+pub(crate) mod stat;
+mod tree;
+
+use std::{fs, io, os::unix::fs::MetadataExt};
 
 use anyhow::{Context, Result, bail};
+pub(crate) use tree::{
+    children_listed_by, children_of, leader_has_ended, lives, parents, pids, within,
+};
+
+/// The inode of the root PID namespace (PROC_PID_INIT_INO, include/linux/proc_ns.h).
+pub(crate) const ROOT_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
+
+/// Where a process sees its own PID namespace.
+pub(crate) const OWN_PID_NAMESPACE: &str = "/proc/self/ns/pid";
+
+/// Whether this process lives in the root PID namespace.
+pub(crate) fn is_in_root_namespace() -> bool {
+    fs::metadata(OWN_PID_NAMESPACE).is_ok_and(|own| own.ino() == ROOT_PID_NAMESPACE)
+}
+
+/// Whether `/proc` numbers processes as this PID namespace does.
+pub(crate) fn is_own() -> bool {
+    let own = std::process::id().to_string();
+    fs::read_link("/proc/self").is_ok_and(|target| target.as_os_str() == own.as_str())
+}
 
 /// # Errors
 /// When there is no `/proc`, or it is that of another PID namespace: then what it says of a PID is
 /// about another process than the one that the kernel means.
-pub(super) fn require() -> Result<()> {
+pub(crate) fn require() -> Result<()> {
     let status = match fs::read("/proc/self/status") {
         Ok(status) => status,
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -35,7 +58,7 @@ const FOREIGN: &str = "/proc is that of another PID namespace, so that it names 
 ///
 /// # Errors
 /// When it is not there, or may not be seen.
-pub(super) fn tgid(pid: u32) -> io::Result<u32> {
+pub(crate) fn tgid(pid: u32) -> io::Result<u32> {
     let status = fs::read(format!("/proc/{pid}/status"))?;
     let tgid = field(&status, b"Tgid:").and_then(|tgid| tgid.trim().parse().ok());
     tgid.ok_or_else(|| io::Error::other("its status has no Tgid"))
