@@ -10,7 +10,7 @@ use crate::{
     decode::printable,
     filter::CLASSES,
     group::GroupBy,
-    model::column::{COLUMNS, Key},
+    model::column::{COLUMNS, Column, Key},
 };
 
 const EXIT_CODES: &str = "\
@@ -371,10 +371,10 @@ pub(super) fn sort_keys() -> String {
 
 /// What `--sort` accepts with `--by`.
 pub(super) fn sort_keys_of_groups() -> String {
-    ids(Key::needs_no_histogram)
+    ids(Column::needs_no_histogram)
 }
 
-fn ids(wanted: fn(Key) -> bool) -> String {
-    let columns = COLUMNS.iter().filter(|column| wanted(column.key));
+fn ids(wanted: fn(&Column) -> bool) -> String {
+    let columns = COLUMNS.iter().filter(|column| wanted(column));
     columns.map(|column| column.id).collect::<Vec<_>>().join(", ")
 }

@@ -263,7 +263,7 @@ impl StatPlan {
         let sort = Key::from_id(&args.sort).ok_or_else(|| {
             format!("--sort {}: no such column; use one of {}", args.sort, sort_keys())
         })?;
-        if by != GroupBy::Syscall && !sort.needs_no_histogram() {
+        if by != GroupBy::Syscall && !sort.column().needs_no_histogram() {
             return Err(format!(
                 "--sort {}: --by {} has no histograms; use one of {}",
                 args.sort,

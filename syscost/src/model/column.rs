@@ -1,16 +1,20 @@
-//! The columns of the table, each declared once: they drive the screen, `stat`, CSV and sorting.
+//! Columns of the tables of syscalls and of groups. Each is declared once, in [`declared`]: the entry
+//! drives the live screen, the table of `stat`, CSV, JSON, `--sort`, help and the docs.
+
+mod declared;
 
 use std::cmp::Ordering;
 
 use syscost_common::cell::PartOf;
 
-use super::{Basis, Counted, Distribution, Known, Trust};
+use super::{Basis, Counted, Known, Sum, Total, Trust, Window};
 use crate::reading::Reading;
+pub use declared::COLUMNS;
 
-/// Which column; also what a table can be sorted by.
+/// Identifies a column; also what a table can be sorted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Key {
-    /// What the row stands for: a syscall, or a group of another kind.
+    /// What the row stands for: a syscall or a group.
     Name,
     /// Finished calls.
     Calls,
@@ -24,7 +28,7 @@ pub enum Key {
     ErrorPct,
     /// Sum of latencies.
     Time,
-    /// Sum of latencies, percent of that of all rows.
+    /// Sum of latencies, percent of the sum over all rows.
     TimePct,
     /// Sum of latencies per second of the window.
     TimePerSec,
@@ -32,17 +36,17 @@ pub enum Key {
     OnCpu,
     /// Sum of time on a CPU per second of the window.
     OnCpuPerSec,
-    /// Time waiting for a CPU, percent of latency.
+    /// Time in the run queue, percent of latency.
     RunqPct,
     /// Time blocked, percent of latency.
     BlockedPct,
-    /// Sum of time waiting for a CPU.
+    /// Sum of time in the run queue.
     Runq,
     /// Sum of time blocked.
     Blocked,
-    /// What crossing into the kernel costs by itself.
+    /// Boundary cost of the calls.
     Boundary,
-    /// The same per second of the window.
+    /// Boundary cost of the calls per second of the window.
     BoundaryPerSec,
     /// Mean latency.
     Mean,
@@ -60,341 +64,153 @@ pub enum Key {
     Max,
 }
 
-/// What a cell of the table holds, with its unit.
+/// A value of a table, with its unit.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// A name.
     Text(String),
-    /// A number of things.
+    /// A number of calls.
     Count(Reading<u64>),
-    /// Things per second.
+    /// Calls per second.
     PerSec(Reading<f64>),
     /// A share, 0 to 100.
     Pct(Reading<f64>),
-    /// A stretch of time, ns.
+    /// A time, ns.
     Ns(Reading<u64>),
     /// Time per second of wall time, ns/s.
     NsPerSec(Reading<f64>),
-    /// CPU time per second of wall time, ns/s; people read it in ms/s.
+    /// CPU time per second of wall time, ns/s; shown in ms/s.
     CpuPerSec(Reading<f64>),
 }
 
-/// A column of the table.
+/// How the numbers of a column are made. Decides their mark after a loss, the width that the mark
+/// needs, and what a row without calls shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measure {
+    /// No number, but the name of the row.
+    Name,
+    /// A sum over calls, or such a sum per second: a lower bound after a loss; 0 without a call.
+    Sum,
+    /// A mean, a share, a percentile or a minimum: an estimate after a loss; none without a call.
+    Figure,
+    /// The largest value: a lower bound after a loss; none without a call.
+    Maximum,
+}
+
+/// What the values of a column are made from. Where it was not collected, they are not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// Sums that every row has.
+    Nothing,
+    /// A histogram of latencies: rows of groups and lines of totals have none.
+    Histogram,
+    /// One part of the latencies.
+    Part(PartOf),
+    /// The boundary cost of this machine, from `syscost calibrate`.
+    Calibration,
+}
+
+/// When a table shows a column. Numbers are ranks within one table, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Priority {
+    /// Always.
+    Always,
+    /// Unless the table is too narrow: rank 1 is left out first.
+    Droppable(u8),
+    /// Only where the table is wide: rank 1 is added first.
+    Extra(u8),
+    /// Only while rows are sorted by it.
+    Sorted,
+}
+
+/// A column that shows the same thing as a sum, or per second: tables that show one window at a time
+/// show one of the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pair {
+    /// The window that this column is for.
+    pub window: Window,
+    /// The column for the other window.
+    pub other: Key,
+}
+
+/// The declaration of a column.
 pub struct Column {
-    /// Which one it is.
+    /// Which column it is.
     pub key: Key,
     /// Its name in `--sort`.
     pub id: &'static str,
-    /// Its name for machines, with the unit: the header in CSV.
+    /// Its name in CSV, with the unit.
     pub field: &'static str,
-    /// Its heading on screens.
+    /// Its name in the objects of JSON; `None` where JSON has other fields from which it follows.
+    pub json: Option<&'static str>,
+    /// Its heading.
     pub title: &'static str,
-    /// What it means, in a line for help.
+    /// What it means, in one line for the help screen.
     pub help: &'static str,
+    /// How its numbers are made.
+    pub measure: Measure,
+    /// What its values are made from.
+    pub needs: Needs,
+    /// Whether the largest comes first when rows are sorted by it.
+    pub descending: bool,
+    /// The column to sort by where no value of this one is known.
+    pub instead: Option<Key>,
+    /// The same thing for the other window.
+    pub pair: Option<Pair>,
+    /// When the table of `stat` shows it.
+    pub stat: Priority,
+    /// When the live table of syscalls shows it. Of a [`Pair`], one column has the priority of both.
+    pub syscalls: Priority,
+    /// When the live table of processes shows it; likewise.
+    pub processes: Priority,
     /// The value of a row.
     pub get: fn(&Basis, &dyn Counted) -> Value,
-    /// Whether the largest comes first when sorted by it.
-    pub descending: bool,
 }
 
-/// Every column, in the order in which tables show them.
-pub static COLUMNS: &[Column] = &[
-    Column {
-        key: Key::Name,
-        id: "name",
-        field: "syscall",
-        title: "SYSCALL",
-        help: "name; with the ABI where it is not the usual one",
-        get: |_, row| Value::Text(row.title().into_owned()),
-        descending: false,
-    },
-    Column {
-        key: Key::Calls,
-        id: "calls",
-        field: "calls",
-        title: "CALLS",
-        help: "finished calls",
-        get: |basis, row| Value::Count(basis.reading(row.sum().calls)),
-        descending: true,
-    },
-    Column {
-        key: Key::CallsPerSec,
-        id: "rate",
-        field: "calls_per_sec",
-        title: "CALLS/s",
-        help: "finished calls per second",
-        get: |basis, row| Value::PerSec(basis.reading(basis.per_sec(row.sum().calls))),
-        descending: true,
-    },
-    Column {
-        key: Key::Errors,
-        id: "errors",
-        field: "errors",
-        title: "ERRORS",
-        help: "calls that returned an error",
-        get: |basis, row| Value::Count(basis.reading(row.sum().errors)),
-        descending: true,
-    },
-    Column {
-        key: Key::ErrorsPerSec,
-        id: "error-rate",
-        field: "errors_per_sec",
-        title: "ERRORS/s",
-        help: "calls that returned an error, per second",
-        get: |basis, row| Value::PerSec(basis.reading(basis.per_sec(row.sum().errors))),
-        descending: true,
-    },
-    Column {
-        key: Key::ErrorPct,
-        id: "error-pct",
-        field: "error_pct",
-        title: "ERR%",
-        help: "calls that returned an error, percent",
-        get: |basis, row| Value::Pct(basis.figure(row.sum().error_pct())),
-        descending: true,
-    },
-    Column {
-        key: Key::OnCpu,
-        id: "cpu",
-        field: "on_cpu_ns",
-        title: "CPU",
-        help: "time on a CPU inside the calls, over all threads: work",
-        get: |basis, row| Value::Ns(basis.part(PartOf::OnCpu, row.sum())),
-        descending: true,
-    },
-    Column {
-        key: Key::OnCpuPerSec,
-        id: "cpu-rate",
-        field: "on_cpu_ns_per_sec",
-        title: "CPU ms/s",
-        help: "time on a CPU inside the calls, ms per second, over all threads: work",
-        get: |basis, row| {
-            let ns = basis.part(PartOf::OnCpu, row.sum());
-            Value::CpuPerSec(ns.map(|ns| basis.per_sec(ns)))
-        },
-        descending: true,
-    },
-    Column {
-        key: Key::Runq,
-        id: "runq",
-        field: "runq_ns",
-        title: "RUNQ",
-        help: "time inside the calls able to run, but waiting for a CPU that was busy with others",
-        get: |basis, row| Value::Ns(basis.part(PartOf::Runq, row.sum())),
-        descending: true,
-    },
-    Column {
-        key: Key::RunqPct,
-        id: "runq-pct",
-        field: "runq_pct",
-        title: "RUNQ%",
-        help: "time waiting for a CPU, percent of the latencies",
-        get: |basis, row| Value::Pct(basis.part_pct(PartOf::Runq, row.sum())),
-        descending: true,
-    },
-    Column {
-        key: Key::Blocked,
-        id: "blocked",
-        field: "blocked_ns",
-        title: "BLOCKED",
-        help: "time inside the calls waiting for anything else: data, a lock, a timer, a disk",
-        get: |basis, row| Value::Ns(basis.part(PartOf::Blocked, row.sum())),
-        descending: true,
-    },
-    Column {
-        key: Key::BlockedPct,
-        id: "blocked-pct",
-        field: "blocked_pct",
-        title: "BLOCKED%",
-        help: "time waiting for anything but a CPU, percent of the latencies",
-        get: |basis, row| Value::Pct(basis.part_pct(PartOf::Blocked, row.sum())),
-        descending: true,
-    },
-    Column {
-        key: Key::Time,
-        id: "time",
-        field: "total_ns",
-        title: "TIME",
-        help: "sum of latencies over all threads: work and waiting alike",
-        get: |basis, row| Value::Ns(basis.reading(row.sum().total_ns)),
-        descending: true,
-    },
-    Column {
-        key: Key::TimePct,
-        id: "time-pct",
-        field: "time_pct",
-        title: "TIME%",
-        help: "sum of latencies, percent of that of all rows",
-        get: |basis, row| Value::Pct(basis.figure(basis.time_pct(row.sum().total_ns))),
-        descending: true,
-    },
-    Column {
-        key: Key::TimePerSec,
-        id: "time-rate",
-        field: "total_ns_per_sec",
-        title: "TIME/s",
-        help: "sum of latencies per second, over all threads: work and waiting alike",
-        get: |basis, row| Value::NsPerSec(basis.reading(basis.per_sec(row.sum().total_ns))),
-        descending: true,
-    },
-    Column {
-        key: Key::Boundary,
-        id: "boundary",
-        field: "boundary_ns",
-        title: "BOUNDARY",
-        help: "calls x what crossing into the kernel and back costs here (syscost calibrate)",
-        get: |basis, row| Value::Ns(basis.boundary_ns(row.sum().calls).map(|ns| ns.round() as u64)),
-        descending: true,
-    },
-    Column {
-        key: Key::BoundaryPerSec,
-        id: "boundary-rate",
-        field: "boundary_ns_per_sec",
-        title: "BOUND/s",
-        help: "calls per second x what crossing into the kernel and back costs here",
-        get: |basis, row| {
-            let calls = row.sum().calls;
-            let ns = basis.boundary_ns(calls);
-            Value::NsPerSec(ns.map(|ns| basis.per_sec(ns.round() as u64)))
-        },
-        descending: true,
-    },
-    Column {
-        key: Key::Mean,
-        id: "mean",
-        field: "mean_ns",
-        title: "MEAN",
-        help: "mean latency",
-        get: |basis, row| Value::Ns(basis.figure(row.sum().mean_ns())),
-        descending: true,
-    },
-    Column {
-        key: Key::Min,
-        id: "min",
-        field: "min_ns",
-        title: "MIN",
-        help: "shortest latency",
-        get: |basis, row| Value::Ns(latency(row, |latency| basis.figure(latency.min_ns()))),
-        descending: true,
-    },
-    quantile_column(
-        Key::P50,
-        "p50",
-        "p50_ns",
-        "P50",
-        "half of the calls took at most this",
-        |basis, row| quantile(basis, row, 0.5),
-    ),
-    quantile_column(
-        Key::P90,
-        "p90",
-        "p90_ns",
-        "P90",
-        "90 % of the calls took at most this",
-        |basis, row| quantile(basis, row, 0.9),
-    ),
-    quantile_column(
-        Key::P99,
-        "p99",
-        "p99_ns",
-        "P99",
-        "99 % of the calls took at most this",
-        |basis, row| quantile(basis, row, 0.99),
-    ),
-    quantile_column(
-        Key::P999,
-        "p999",
-        "p999_ns",
-        "P99.9",
-        "99.9 % of the calls took at most this",
-        |basis, row| quantile(basis, row, 0.999),
-    ),
-    Column {
-        key: Key::Max,
-        id: "max",
-        field: "max_ns",
-        title: "MAX",
-        help: "longest latency",
-        // What was not seen may have been longer.
-        get: |basis, row| Value::Ns(latency(row, |latency| basis.reading(latency.max_ns()))),
-        descending: true,
-    },
-];
+impl Column {
+    /// Whether every table has it, including those of groups, which have no histograms.
+    pub fn needs_no_histogram(&self) -> bool {
+        self.needs != Needs::Histogram
+    }
 
-const fn quantile_column(
-    key: Key,
-    id: &'static str,
-    field: &'static str,
-    title: &'static str,
-    help: &'static str,
-    get: fn(&Basis, &dyn Counted) -> Value,
-) -> Column {
-    Column { key, id, field, title, help, get, descending: true }
-}
-
-fn quantile(basis: &Basis, row: &dyn Counted, quantile: f64) -> Value {
-    Value::Ns(latency(row, |latency| {
-        latency.quantile_ns(quantile).map_or(Reading::NotCollected, |ns| basis.figure(ns))
-    }))
-}
-
-fn latency(row: &dyn Counted, get: impl FnOnce(&Distribution) -> Reading<u64>) -> Reading<u64> {
-    row.latency().map_or(Reading::NotCollected, get)
+    /// The value of a row without a finished call in the window: sums are 0, and there are no other
+    /// numbers.
+    pub fn of_idle_row(&self, basis: &Basis) -> Value {
+        match self.measure {
+            Measure::Sum => (self.get)(basis, &Sum { label: "", total: Total::default() }),
+            Measure::Name | Measure::Figure | Measure::Maximum => Value::Ns(Reading::NotCollected),
+        }
+    }
 }
 
 impl Key {
-    /// The column's declaration.
+    /// The declaration of this column.
     pub fn column(self) -> &'static Column {
-        COLUMNS.iter().find(|column| column.key == self).expect("every key has a column")
+        COLUMNS.iter().find(|column| column.key == self).expect("every key is declared")
     }
 
-    /// Whether every table has it, also one whose rows have no histograms.
-    pub fn needs_no_histogram(self) -> bool {
-        match self {
-            Self::Name
-            | Self::Calls
-            | Self::CallsPerSec
-            | Self::Errors
-            | Self::ErrorsPerSec
-            | Self::ErrorPct
-            | Self::Time
-            | Self::TimePct
-            | Self::TimePerSec
-            | Self::OnCpu
-            | Self::OnCpuPerSec
-            | Self::Runq
-            | Self::RunqPct
-            | Self::Blocked
-            | Self::BlockedPct
-            | Self::Boundary
-            | Self::BoundaryPerSec
-            | Self::Mean => true,
-            Self::Min | Self::P50 | Self::P90 | Self::P99 | Self::P999 | Self::Max => false,
-        }
-    }
-
-    /// What to sort by where this is asked for: time on a CPU is the first question, and where it is
-    /// not known the latency is the next best answer.
+    /// The column to sort by where rows are to be sorted by this one: itself, or another one where
+    /// none of its values is known.
     pub fn or_next_best(self, trust: Trust) -> Self {
-        match self {
-            Self::OnCpu if trust.parts == Known::Nothing => Self::Time,
-            Self::OnCpuPerSec if trust.parts == Known::Nothing => Self::TimePerSec,
-            key => key,
-        }
+        self.column().instead.filter(|_| trust.parts == Known::Nothing).unwrap_or(self)
     }
 
-    /// The column that `--sort` names: by the name it has there, in CSV or in JSON.
+    /// The column that shows the same in `window`: as a rate in an interval, as a sum since attaching.
+    pub fn in_window(self, window: Window) -> Self {
+        self.column().pair.filter(|pair| pair.window != window).map_or(self, |pair| pair.other)
+    }
+
+    /// The column that `--sort` names, by its name there, in CSV or in JSON.
     pub fn from_id(id: &str) -> Option<Self> {
-        // The only one that CSV and JSON call by different names.
-        let id = if id == "count" { "calls" } else { id };
-        let called = |column: &&Column| column.id == id || column.field == id;
+        let called =
+            |column: &&Column| column.id == id || column.field == id || column.json == Some(id);
+        // Its own names come first: JSON calls the name of a row `name`, as `--sort` does.
         COLUMNS.iter().find(called).map(|column| column.key)
     }
 }
 
-/// `rows` sorted by `key`, or [what comes next](Key::or_next_best), in the column's own direction or
-/// `reversed`. Ties are in order of name,
-/// so that rows do not jump.
+/// `rows` sorted by `key`, or by [another column](Key::or_next_best) where its values are not known; in
+/// the column's own direction, or `reversed`. Equal rows are in order of name, so that they do not jump.
 pub fn sorted<'a, R: Counted>(
     rows: &'a [R],
     basis: &Basis,

@@ -22,6 +22,33 @@ pub trait Counted {
     fn parts(&self) -> Option<&Parts>;
 }
 
+/// Sums under a label: a line that stands for several rows, or for a row without calls. Its rows'
+/// percentiles and extremes do not add up to anything, so it has no distribution.
+pub struct Sum<'a> {
+    /// What stands in the column of names.
+    pub label: &'a str,
+    /// The sums.
+    pub total: Total,
+}
+
+impl Counted for Sum<'_> {
+    fn title(&self) -> Cow<'_, str> {
+        self.label.into()
+    }
+
+    fn sum(&self) -> Total {
+        self.total
+    }
+
+    fn latency(&self) -> Option<&Distribution> {
+        None
+    }
+
+    fn parts(&self) -> Option<&Parts> {
+        None
+    }
+}
+
 /// Sums over calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Total {

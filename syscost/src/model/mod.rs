@@ -21,7 +21,7 @@ use crate::{
     reading::Reading,
     sample::{Calibrated, CostSample, CpuSample, Detail, KindKey, KindSample, Sample, Subject},
 };
-pub use counted::{Basis, Counted, Total};
+pub use counted::{Basis, Counted, Sum, Total};
 pub use distribution::Distribution;
 pub use group::{GroupRow, Groups};
 pub use in_flight::InFlight;

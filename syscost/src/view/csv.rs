@@ -121,7 +121,7 @@ fn measures(by: GroupBy) -> impl Iterator<Item = &'static Column> {
     COLUMNS
         .iter()
         .filter(|column| column.key != Key::Name)
-        .filter(move |column| by == GroupBy::Syscall || column.key.needs_no_histogram())
+        .filter(move |column| by == GroupBy::Syscall || column.needs_no_histogram())
 }
 
 /// Plain numbers in base units; whether they are exact is a column of its own.

@@ -14,7 +14,9 @@ use crate::{
     decode::errno,
     group::GroupBy,
     model::{
-        self, Basis, Counted, Distribution, GroupRow, Model, Row, Total, Window, ledger::Loss,
+        self, Basis, Counted, Distribution, GroupRow, Model, Row, Window,
+        column::{COLUMNS, Needs, Value},
+        ledger::Loss,
     },
     reading::Reading,
     sample::{GroupKey, SubjectKind, WhyEmpty},
@@ -28,6 +30,12 @@ pub const SCHEMA: &str = "syscost.stat/1";
 pub fn write(out: impl Write, model: &Model, order: &Order) -> io::Result<()> {
     json_line::write(out, &Report::new(model, order))
 }
+
+/// The parts of a latency, by the name that begins their fields.
+const PARTS: [(&str, PartOf); 3] =
+    [("on_cpu", PartOf::OnCpu), ("runq", PartOf::Runq), ("blocked", PartOf::Blocked)];
+const PART_SUMS: [Needs; 3] =
+    [Needs::Part(PartOf::OnCpu), Needs::Part(PartOf::Runq), Needs::Part(PartOf::Blocked)];
 
 // The fields are written in the order in which they stand here.
 
@@ -137,20 +145,24 @@ struct Syscall<'a> {
     name: &'a str,
     nr: Option<u32>,
     abi: Option<&'static str>,
-    count: u64,
-    errors: u64,
-    total_ns: u64,
-    min_ns: u64,
-    p50_ns: Option<u64>,
-    p90_ns: Option<u64>,
-    p99_ns: Option<u64>,
-    p999_ns: Option<u64>,
-    max_ns: u64,
+    #[serde(flatten)]
+    sums: Columns<'a>,
+    #[serde(flatten)]
+    latencies: Columns<'a>,
     histogram: Vec<Bucket>,
     errnos: BTreeMap<String, u64>,
     #[serde(flatten)]
     parts: Parts<'a>,
-    boundary_ns: Option<u64>,
+    #[serde(flatten)]
+    calibrated: Columns<'a>,
+}
+
+/// The columns that JSON has as fields, of those that need one of these; null where that was not
+/// collected.
+struct Columns<'a> {
+    needs: &'a [Needs],
+    basis: Basis,
+    row: &'a dyn Counted,
 }
 
 /// `on_cpu_ns`, `on_cpu_p50_ns` and so on of each part; null where nothing was collected.
@@ -159,8 +171,23 @@ struct Parts<'a> {
     row: &'a Row,
 }
 
-#[derive(Default, Serialize)]
+#[derive(Serialize)]
 struct Group<'a> {
+    #[serde(flatten)]
+    identity: Identity<'a>,
+    threads: u64,
+    #[serde(flatten)]
+    sums: Columns<'a>,
+    parts_known: u64,
+    #[serde(flatten)]
+    parts: Columns<'a>,
+    #[serde(flatten)]
+    calibrated: Columns<'a>,
+}
+
+/// Which group it is.
+#[derive(Default, Serialize)]
+struct Identity<'a> {
     pid: Option<u32>,
     tid: Option<u32>,
     comm: Option<&'a str>,
@@ -168,15 +195,6 @@ struct Group<'a> {
     cgroup_id: Option<u64>,
     started_at_ns: Option<u64>,
     other: bool,
-    threads: u64,
-    count: u64,
-    errors: u64,
-    total_ns: u64,
-    parts_known: u64,
-    on_cpu_ns: Option<u64>,
-    runq_ns: Option<u64>,
-    blocked_ns: Option<u64>,
-    boundary_ns: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -275,34 +293,48 @@ impl<'a> Report<'a> {
 
 impl<'a> Syscall<'a> {
     fn new(row: &'a Row, basis: &Basis) -> Self {
-        let latency = &row.latency;
+        let columns = |needs| Columns { needs, basis: *basis, row };
         Self {
             name: &row.name,
             nr: row.nr,
             abi: row.abi.map(|abi| abi.name()),
-            count: row.calls,
-            errors: row.errors,
-            total_ns: row.total_ns,
-            min_ns: latency.min_ns(),
-            p50_ns: latency.quantile_ns(0.5),
-            p90_ns: latency.quantile_ns(0.9),
-            p99_ns: latency.quantile_ns(0.99),
-            p999_ns: latency.quantile_ns(0.999),
-            max_ns: latency.max_ns(),
-            histogram: buckets(latency),
+            sums: columns(&[Needs::Nothing]),
+            latencies: columns(&[Needs::Histogram]),
+            histogram: buckets(&row.latency),
             errnos: row
                 .errnos
                 .iter()
                 .map(|&(errno, count)| (errno::symbol(errno).into_owned(), count))
                 .collect(),
             parts: Parts { basis: *basis, row },
-            boundary_ns: boundary_ns(basis, row.calls),
+            calibrated: columns(&[Needs::Calibration]),
         }
     }
 }
 
-fn boundary_ns(basis: &Basis, calls: u64) -> Option<u64> {
-    Some(basis.boundary_ns(calls).value()?.round() as u64)
+impl Serialize for Columns<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        self.serialize_into(&mut map)?;
+        map.end()
+    }
+}
+
+impl Columns<'_> {
+    fn serialize_into<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        for column in COLUMNS.iter().filter(|column| self.needs.contains(&column.needs)) {
+            let Some(field) = column.json else { continue };
+            match (column.get)(&self.basis, self.row) {
+                // Names have fields of their own.
+                Value::Text(_) => {}
+                Value::Count(n) | Value::Ns(n) => map.serialize_entry(field, &n.value())?,
+                Value::PerSec(n) | Value::Pct(n) | Value::NsPerSec(n) | Value::CpuPerSec(n) => {
+                    map.serialize_entry(field, &n.value())?;
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 fn buckets(distribution: &Distribution) -> Vec<Bucket> {
@@ -316,8 +348,6 @@ fn buckets(distribution: &Distribution) -> Vec<Bucket> {
 
 impl Serialize for Parts<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        const PARTS: [(&str, PartOf); 3] =
-            [("on_cpu", PartOf::OnCpu), ("runq", PartOf::Runq), ("blocked", PartOf::Blocked)];
         const QUANTILES: [(&str, f64); 4] =
             [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p999", 0.999)];
         let mut map = serializer.serialize_map(None)?;
@@ -327,7 +357,8 @@ impl Serialize for Parts<'_> {
             let sum = self.basis.part(of, total).value();
             let parts = self.row.parts.as_ref();
             let part = parts.filter(|_| sum.is_some()).map(|parts| parts.get(of));
-            map.serialize_entry(&format!("{name}_ns"), &sum)?;
+            Columns { needs: &[Needs::Part(of)], basis: self.basis, row: self.row }
+                .serialize_into(&mut map)?;
             for (label, quantile) in QUANTILES {
                 let ns = part.and_then(|_| self.row.part_quantile_ns(of, quantile));
                 map.serialize_entry(&format!("{name}_{label}_ns"), &ns)?;
@@ -340,31 +371,39 @@ impl Serialize for Parts<'_> {
 
 impl<'a> Group<'a> {
     fn new(row: &'a GroupRow, basis: &Basis) -> Self {
-        let Total { calls: count, errors, total_ns, parts } = row.sum;
-        let name = row.name.as_deref();
-        let part = |of| basis.part(of, row.sum).value();
-        let sums = Self {
+        let columns = |needs| Columns { needs, basis: *basis, row };
+        Self {
+            identity: Identity::new(row),
             threads: row.threads,
-            count,
-            errors,
-            total_ns,
-            parts_known: parts.calls,
-            on_cpu_ns: part(PartOf::OnCpu),
-            runq_ns: part(PartOf::Runq),
-            blocked_ns: part(PartOf::Blocked),
-            boundary_ns: boundary_ns(basis, count),
-            ..Self::default()
-        };
+            sums: columns(&[Needs::Nothing]),
+            parts_known: row.sum.parts.calls,
+            parts: columns(&PART_SUMS),
+            calibrated: columns(&[Needs::Calibration]),
+        }
+    }
+}
+
+impl<'a> Identity<'a> {
+    fn new(row: &'a GroupRow) -> Self {
+        let name = row.name.as_deref();
         match &row.key {
-            GroupKey::Process { pid, started_at_ns } => {
-                Self { pid: Some(*pid), comm: name, started_at_ns: Some(*started_at_ns), ..sums }
+            GroupKey::Process { pid, started_at_ns } => Self {
+                pid: Some(*pid),
+                comm: name,
+                started_at_ns: Some(*started_at_ns),
+                ..Self::default()
+            },
+            GroupKey::Thread { tid, started_at_ns } => Self {
+                tid: Some(*tid),
+                comm: name,
+                started_at_ns: Some(*started_at_ns),
+                ..Self::default()
+            },
+            GroupKey::Cgroup { id } => {
+                Self { cgroup: name, cgroup_id: Some(*id), ..Self::default() }
             }
-            GroupKey::Thread { tid, started_at_ns } => {
-                Self { tid: Some(*tid), comm: name, started_at_ns: Some(*started_at_ns), ..sums }
-            }
-            GroupKey::Cgroup { id } => Self { cgroup: name, cgroup_id: Some(*id), ..sums },
-            GroupKey::Comm(name) => Self { comm: Some(name), ..sums },
-            GroupKey::Other => Self { other: true, ..sums },
+            GroupKey::Comm(name) => Self { comm: Some(name), ..Self::default() },
+            GroupKey::Other => Self { other: true, ..Self::default() },
         }
     }
 }

@@ -2,43 +2,18 @@
 //! aligned text without boxes. Says nothing that the model does not know.
 
 use super::width::{Columns, aligned_left, aligned_right};
-use std::{
-    borrow::Cow,
-    io::{self, Write},
-};
+use std::io::{self, Write};
 
 use super::{Order, blind, format, missing, share};
 use crate::{
     decode::{errno, printable::printable},
     group::GroupBy,
     model::{
-        Basis, Counted, Distribution, InFlight, Model, Parts, Row, Total, Window,
-        column::{COLUMNS, Column, Key, Value},
+        Basis, Counted, InFlight, Model, Row, Sum, Total, Window,
+        column::{COLUMNS, Column, Key, Needs, Priority, Value},
     },
     sample::ThreadName,
 };
-
-/// The columns that people get: sums, not rates. The one they sort by comes with them in any case.
-const SHOWN: &[Key] = &[
-    Key::Name,
-    Key::Calls,
-    Key::Errors,
-    Key::Time,
-    Key::OnCpu,
-    Key::RunqPct,
-    Key::BlockedPct,
-    Key::Boundary,
-    Key::Mean,
-    Key::P50,
-    Key::P90,
-    Key::P99,
-    Key::P999,
-    Key::Max,
-];
-
-/// Those that a narrow terminal goes without, the first of them first.
-const DISPENSABLE: &[Key] =
-    &[Key::P90, Key::P999, Key::RunqPct, Key::Boundary, Key::Mean, Key::P50, Key::Errors];
 
 /// How to print a table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -169,9 +144,13 @@ impl Grid {
         let sort = options.order.sort.or_next_best(basis.trust);
         let columns: Vec<_> = COLUMNS
             .iter()
-            .filter(|column| SHOWN.contains(&column.key) || column.key == sort)
-            .filter(|column| column.key != Key::Boundary || basis.telling_crossing_ns().is_some())
-            .filter(|column| by == GroupBy::Syscall || column.key.needs_no_histogram())
+            .filter(|column| column.stat != Priority::Sorted || column.key == sort)
+            .filter(|column| match column.needs {
+                Needs::Histogram => by == GroupBy::Syscall,
+                Needs::Calibration => basis.telling_crossing_ns().is_some(),
+                // That a part was not collected is shown by its column.
+                Needs::Part(_) | Needs::Nothing => true,
+            })
             .collect();
         let line = |cell: &dyn Fn(&Column) -> String| -> Vec<String> {
             columns.iter().map(|column| cell(column)).collect()
@@ -186,16 +165,23 @@ impl Grid {
         if !rest.is_empty() {
             let label = format!("… and {} more", rest.len());
             let sum = Total::of(rest.iter().copied());
-            lines.push(line(&|column| sum_cell(basis, column.key, &label, sum)));
+            lines.push(line(&|column| sum_cell(basis, column, &label, sum)));
         }
-        lines.push(line(&|column| sum_cell(basis, column.key, "total", basis.total)));
+        lines.push(line(&|column| sum_cell(basis, column, "total", basis.total)));
         let mut grid = Self { columns, lines, width: options.aim() };
         if options.width.is_some() {
-            for key in DISPENSABLE.iter().filter(|key| **key != sort) {
+            let rank = |column: &&Column| match column.stat {
+                Priority::Droppable(rank) if column.key != sort => Some(rank),
+                _ => None,
+            };
+            let mut dropped: Vec<_> =
+                grid.columns.iter().copied().filter(|column| rank(column).is_some()).collect();
+            dropped.sort_by_key(rank);
+            for column in dropped {
                 if grid.fits(1) {
                     break;
                 }
-                grid.remove(*key);
+                grid.remove(column.key);
             }
         }
         Some(grid)
@@ -239,26 +225,10 @@ impl Grid {
     }
 }
 
-/// A cell of a line that stands for several rows. Their percentiles and extremes are not the sum
-/// of anything, and left empty.
-fn sum_cell(basis: &Basis, key: Key, label: &str, sum: Total) -> String {
-    struct Sum<'a>(&'a str, Total);
-    impl Counted for Sum<'_> {
-        fn title(&self) -> Cow<'_, str> {
-            self.0.into()
-        }
-        fn sum(&self) -> Total {
-            self.1
-        }
-        fn latency(&self) -> Option<&Distribution> {
-            None
-        }
-        fn parts(&self) -> Option<&Parts> {
-            None
-        }
-    }
-    if key.needs_no_histogram() {
-        text((key.column().get)(basis, &Sum(label, sum)))
+/// A cell of a line of sums; empty where the column is no sum.
+fn sum_cell(basis: &Basis, column: &Column, label: &str, total: Total) -> String {
+    if column.needs_no_histogram() {
+        text((column.get)(basis, &Sum { label, total }))
     } else {
         String::new()
     }

@@ -5,7 +5,7 @@
 use super::{Live, Screen, UiState};
 use crate::model::{
     Counted, Known, Model, Window,
-    column::{COLUMNS, Key},
+    column::{COLUMNS, Column, Key, Measure, Needs, Priority},
 };
 use crate::view::width::Columns;
 
@@ -27,68 +27,39 @@ impl Table {
         }
     }
 
-    /// What is shown at 80 columns.
-    fn essential(self) -> &'static [Key] {
+    /// When it shows a column, as declared.
+    fn priority(self, column: &Column) -> Priority {
         match self {
-            Self::Syscalls => &[
-                Key::CallsPerSec,
-                Key::ErrorPct,
-                Key::OnCpuPerSec,
-                Key::BlockedPct,
-                Key::P50,
-                Key::P99,
-                Key::Max,
-            ],
-            Self::Processes => &[
-                Key::CallsPerSec,
-                Key::Errors,
-                Key::TimePerSec,
-                Key::OnCpuPerSec,
-                Key::BlockedPct,
-                Key::Mean,
-            ],
+            Self::Syscalls => column.syscalls,
+            Self::Processes => column.processes,
         }
     }
 
-    /// What is given up first where there is less room, and next.
-    fn dropped(self) -> &'static [Key] {
-        match self {
-            Self::Syscalls => &[
-                Key::Max,
-                Key::ErrorPct,
-                Key::P50,
-                Key::P99,
-                Key::CallsPerSec,
-                Key::BlockedPct,
-                Key::OnCpuPerSec,
-            ],
-            Self::Processes => &[
-                Key::Mean,
-                Key::Errors,
-                Key::TimePerSec,
-                Key::CallsPerSec,
-                Key::BlockedPct,
-                Key::OnCpuPerSec,
-            ],
-        }
+    /// The columns for which `rank` has a number, in order of these numbers; of a pair, the one for
+    /// `window`.
+    fn ranked(self, window: Window, rank: fn(Priority) -> Option<u8>) -> Vec<Key> {
+        let mut ranked: Vec<(u8, Key)> = COLUMNS
+            .iter()
+            .filter_map(|column| Some((rank(self.priority(column))?, column.key.in_window(window))))
+            .collect();
+        ranked.sort_by_key(|(rank, _)| *rank);
+        ranked.into_iter().map(|(_, key)| key).collect()
     }
 
-    /// What is added first where there is more room than a good histogram needs, and next.
-    fn added(self) -> &'static [Key] {
-        match self {
-            Self::Syscalls => &[
-                Key::TimePerSec,
-                Key::RunqPct,
-                Key::P90,
-                Key::BoundaryPerSec,
-                Key::Mean,
-                Key::P999,
-                Key::TimePct,
-                Key::Min,
-                Key::Errors,
-            ],
-            Self::Processes => &[Key::RunqPct, Key::TimePct, Key::BoundaryPerSec, Key::ErrorPct],
-        }
+    /// The columns that it shows at 80 characters, in the order in which a narrower one leaves them out.
+    fn droppable(self, window: Window) -> Vec<Key> {
+        self.ranked(window, |priority| match priority {
+            Priority::Droppable(rank) => Some(rank),
+            _ => None,
+        })
+    }
+
+    /// The columns that it adds where it is wide, in this order.
+    fn extra(self, window: Window) -> Vec<Key> {
+        self.ranked(window, |priority| match priority {
+            Priority::Extra(rank) => Some(rank),
+            _ => None,
+        })
     }
 
     /// The width of the names, of which the longest is `longest`.
@@ -161,27 +132,10 @@ const GOOD_HISTOGRAM: u16 = 36;
 /// A histogram wider than this shows its buckets rather than its shape.
 const MAX_HISTOGRAM: u16 = 120;
 
-/// The column that says in `window` what `key` says: rates in an interval, sums since attach. No row
-/// has both.
-pub(super) fn in_window(key: Key, window: Window) -> Key {
-    match (key, window) {
-        (Key::CallsPerSec, Window::SinceAttach) => Key::Calls,
-        (Key::Calls, Window::Interval) => Key::CallsPerSec,
-        (Key::ErrorsPerSec, Window::SinceAttach) => Key::Errors,
-        (Key::Errors, Window::Interval) => Key::ErrorsPerSec,
-        (Key::TimePerSec, Window::SinceAttach) => Key::Time,
-        (Key::Time, Window::Interval) => Key::TimePerSec,
-        (Key::OnCpuPerSec, Window::SinceAttach) => Key::OnCpu,
-        (Key::OnCpu, Window::Interval) => Key::OnCpuPerSec,
-        (Key::BoundaryPerSec, Window::SinceAttach) => Key::Boundary,
-        (Key::Boundary, Window::Interval) => Key::BoundaryPerSec,
-        _ => key,
-    }
-}
-
-/// The column that rows are really sorted by.
+/// The column that rows are sorted by: the one asked for, or what shows the same in this window, or
+/// another one where its values are not known.
 pub(super) fn sorted_by(ui: &UiState, model: &Model) -> Key {
-    in_window(ui.sort.key, ui.window).or_next_best(model.trust)
+    ui.sort.key.in_window(ui.window).or_next_best(model.trust)
 }
 
 impl Layout {
@@ -194,12 +148,18 @@ impl Layout {
         let spent = |keys: &[Key]| -> u16 {
             MARK + name + keys.iter().map(|key| number_width(*key, exact)).sum::<u16>()
         };
-        let here = |keys: &[Key]| keys.iter().map(|key| in_window(*key, window)).collect();
-        let shown: Vec<Key> = here(table.essential());
-        let mut dropped: Vec<Key> = here(table.dropped());
+        let shown = table.droppable(window);
+        let mut dropped = shown.clone();
         if !contents.parts {
-            // One column is enough to show that there is nothing.
-            dropped.insert(0, Key::BlockedPct);
+            // One column is enough to show that no part is known: the most important one.
+            let is_part = |key: &Key| matches!(key.column().needs, Needs::Part(_));
+            let last = dropped.iter().rposition(is_part);
+            let (mut parts, others): (Vec<_>, Vec<_>) = dropped
+                .into_iter()
+                .enumerate()
+                .partition(|(at, key)| is_part(key) && Some(*at) != last);
+            parts.extend(others);
+            dropped = parts.into_iter().map(|(_, key)| key).collect();
         }
         dropped.retain(|key| *key != sort);
         let shrunk_to = |room: u16| {
@@ -227,12 +187,12 @@ impl Layout {
             Table::Syscalls => histogram.saturating_sub(GOOD_HISTOGRAM),
             Table::Processes => width.saturating_sub(spent(&keys)),
         };
-        for key in here(table.added()) {
+        for key in table.extra(window) {
             let wide = number_width(key, exact);
-            let known = match key {
-                Key::RunqPct => contents.parts,
-                Key::Boundary | Key::BoundaryPerSec => contents.calibrated,
-                _ => true,
+            let known = match key.column().needs {
+                Needs::Part(_) => contents.parts,
+                Needs::Calibration => contents.calibrated,
+                Needs::Nothing | Needs::Histogram => true,
             };
             if known && spare >= wide && !keys.contains(&key) {
                 keys.push(key);
@@ -255,30 +215,25 @@ impl Layout {
     }
 }
 
-/// The width of the longest number and of the title, and of a gap before them that has room for
+/// The width of a column: of its longest number or its title, and one more for a gap, which has room for
 /// the arrow of the sorted column.
 fn number_width(key: Key, exact: bool) -> u16 {
     /// The longest number that there is: `12.4k`, `1m05s`, `>99.9`.
     const NUMBER: u16 = 5;
-    let title = key.column().title.columns() as u16;
-    let mark = match key {
-        // As wide with and without a mark, so that shapes stay where they are.
-        Key::Calls | Key::CallsPerSec | Key::Errors | Key::ErrorsPerSec => 2,
-        Key::Time | Key::TimePerSec | Key::OnCpu | Key::OnCpuPerSec => 2,
-        Key::Boundary | Key::BoundaryPerSec => 2,
-        _ if exact => 0,
-        // The longest latency is a lower bound where something was lost.
-        Key::Max => 2,
-        // Shares and percentiles have none.
-        _ => 0,
+    /// `>=`.
+    const MARK: u16 = 2;
+    let column = key.column();
+    let mark = match column.measure {
+        // As wide with and without a mark, so that histograms stay in place after a loss.
+        Measure::Sum => MARK,
+        Measure::Maximum if !exact => MARK,
+        // Where there is `≈`, it takes the place of the gap.
+        Measure::Name | Measure::Figure | Measure::Maximum => 0,
     };
-    let wide = match key {
-        // As wide in either window.
-        Key::OnCpu => Key::OnCpuPerSec.column().title.columns() as u16,
-        Key::Errors => Key::ErrorsPerSec.column().title.columns() as u16,
-        _ => title,
-    };
-    wide.max(NUMBER + mark) + 1
+    let title = |key: Key| key.column().title.columns() as u16;
+    // As wide in either window.
+    let title = title(key).max(column.pair.map_or(0, |pair| title(pair.other)));
+    title.max(NUMBER + mark) + 1
 }
 
 #[cfg(test)]
@@ -294,6 +249,17 @@ mod tests {
         name: 11,
     };
 
+    /// What the table of syscalls shows at 80 characters.
+    const ESSENTIAL: [Key; 7] = [
+        Key::CallsPerSec,
+        Key::ErrorPct,
+        Key::OnCpuPerSec,
+        Key::BlockedPct,
+        Key::P50,
+        Key::P99,
+        Key::Max,
+    ];
+
     fn keys(layout: &Layout) -> Vec<Key> {
         layout.numbers.iter().map(|(key, _)| *key).collect()
     }
@@ -301,11 +267,11 @@ mod tests {
     #[test]
     fn eighty_columns_hold_all_that_is_essential_and_a_shape() {
         let layout = Layout::fit(Table::Syscalls, 80, CONTENTS);
-        assert_eq!(keys(&layout), Table::Syscalls.essential());
+        assert_eq!(keys(&layout), ESSENTIAL);
         assert!(layout.histogram >= 16, "{layout:?}");
         // The longest name that is usual: clock_nanosleep.
         let layout = Layout::fit(Table::Syscalls, 80, Contents { name: 15, ..CONTENTS });
-        assert_eq!(keys(&layout), Table::Syscalls.essential());
+        assert_eq!(keys(&layout), ESSENTIAL);
         assert!(layout.histogram >= MIN_HISTOGRAM, "{layout:?}");
     }
 

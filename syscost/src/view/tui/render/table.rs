@@ -12,10 +12,9 @@ use super::{Page, header, left, number, right, spans, wrap};
 use crate::{
     group::GroupBy,
     model::{
-        Basis, Counted, Known, Model, Total,
-        column::{Key, Value},
+        Basis, Counted, Known, Model,
+        column::{Key, Needs},
     },
-    reading::Reading,
     sample::WhyEmpty,
     view::{
         format, missing,
@@ -119,7 +118,7 @@ fn row(
     for (key, width) in &layout.numbers {
         let value = match entry.row {
             Some(row) => (key.column().get)(basis, row),
-            None => idle(*key, basis),
+            None => key.column().of_idle_row(basis),
         };
         line.push_span(Span::styled(number(&format::value(&value), *width), style));
     }
@@ -132,11 +131,11 @@ fn row(
 
 /// The headings of what is on the CPU and off it have the colours that these have in the shapes.
 fn heading_style(theme: &Theme, contents: Contents, key: Key) -> Style {
-    match key {
-        // Then shapes are of whole latencies, in a colour that means nothing.
-        _ if !contents.parts => theme.heading,
-        Key::OnCpu | Key::OnCpuPerSec => theme.heading.patch(theme.part(PartOf::OnCpu).style),
-        Key::BlockedPct => theme.heading.patch(theme.part(PartOf::Blocked).style),
+    match key.column().needs {
+        // Without parts, histograms are of whole latencies, in a colour that means nothing.
+        Needs::Part(of @ (PartOf::OnCpu | PartOf::Blocked)) if contents.parts => {
+            theme.heading.patch(theme.part(of).style)
+        }
         _ => theme.heading,
     }
 }
@@ -165,25 +164,6 @@ fn shape(
     // Beside rows in both colours it would pass for time on the CPU.
     let style = if basis.trust.parts == Known::Nothing { theme.bar } else { theme.dim };
     vec![Span::styled(shape, style)]
-}
-
-/// The numbers of a row without a call in the window: sums are 0, latencies there are none.
-fn idle(key: Key, basis: &Basis) -> Value {
-    match key {
-        Key::Calls
-        | Key::CallsPerSec
-        | Key::Errors
-        | Key::ErrorsPerSec
-        | Key::Time
-        | Key::TimePerSec => Value::Count(basis.reading(0)),
-        Key::OnCpu | Key::OnCpuPerSec => Value::Count(basis.part(PartOf::OnCpu, Total::default())),
-        Key::Runq => Value::Count(basis.part(PartOf::Runq, Total::default())),
-        Key::Blocked => Value::Count(basis.part(PartOf::Blocked, Total::default())),
-        Key::Boundary | Key::BoundaryPerSec => {
-            Value::Count(basis.boundary_ns(0).map(|ns| ns.round() as u64))
-        }
-        _ => Value::Ns(Reading::NotCollected),
-    }
 }
 
 /// The heading of the names: two words at most, of which the last one is left out first.
