@@ -10,6 +10,7 @@ pub mod calibrate;
 pub mod cli;
 pub mod decode;
 pub mod demo;
+pub mod enrich;
 pub mod exit;
 pub mod filter;
 pub mod group;

@@ -8,6 +8,7 @@ mod cgroup;
 mod compat;
 mod counts;
 mod cpu_time;
+mod enrich;
 mod family;
 mod filters;
 mod groups;

@@ -23,6 +23,7 @@ mod burn;
 mod families;
 mod identity;
 mod moves;
+mod names;
 mod parts;
 mod ring;
 mod seccomp;
@@ -116,6 +117,7 @@ fn main() {
         "ring" => ring::nops(number(0), number(1)),
         "quiet-ring" => ring::quiet(),
         "odd-results" => families::odd_results(number(0)),
+        "names" => names::ask(),
         "panicking-screen" => panicking_screen(),
         _ => panic!("no mode {mode}"),
     }
