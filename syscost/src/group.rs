@@ -1,7 +1,10 @@
 //! What calls are counted by. Knows no row and no column.
 
 /// What a row of the output stands for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
 pub enum GroupBy {
     /// A syscall of an ABI.
     #[default]

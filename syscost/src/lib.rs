@@ -8,6 +8,7 @@
 
 pub mod calibrate;
 pub mod cli;
+pub mod costs;
 pub mod decode;
 pub mod demo;
 pub mod enrich;

@@ -1,25 +1,28 @@
 //! A number together with how far it can be trusted.
 
-/// A value that was read, may be low, is estimated, or was never collected. Keeps 0 meaning zero.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+use serde::{Deserialize, Serialize};
+
+/// A number that may be exact, too low, an estimate, or absent. So 0 always means zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Reading<T> {
     /// Nothing was collected; shown as "–", never as 0.
     NotCollected,
-    /// About this much: calls were sampled, and those measured stand for the others; shown with "≈".
+    /// About this much, because some calls stand for others; shown with "≈".
     Estimated(T),
-    /// At least this much: something may be missing; shown with ">=".
+    /// At least this much, because something may be missing; shown with ">=".
     Partial(T),
-    /// Exactly this.
+    /// Exactly this much.
     Exact(T),
 }
 
 impl<T> Reading<T> {
-    /// `Exact` where `exact`, else `Partial`.
+    /// `Exact` if `exact`, else `Partial`.
     pub fn exact_if(exact: bool, value: T) -> Self {
         if exact { Self::Exact(value) } else { Self::Partial(value) }
     }
 
-    /// The number itself, however far it can be trusted.
+    /// The number itself; `None` if nothing was collected.
     pub fn value(self) -> Option<T> {
         match self {
             Self::NotCollected => None,
@@ -27,7 +30,7 @@ impl<T> Reading<T> {
         }
     }
 
-    /// The same trust in another number.
+    /// Another number that can be trusted as far as this one.
     pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Reading<U> {
         match self {
             Self::NotCollected => Reading::NotCollected,

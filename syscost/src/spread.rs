@@ -1,4 +1,4 @@
-//! The middle of several measurements, and how far apart they are.
+//! A median of several measurements, with its quartiles.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// Of `values`; `None` without any.
+    /// The spread of `values`; `None` if there are none.
     pub fn of(values: &[f64]) -> Option<Self> {
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
@@ -23,17 +23,17 @@ impl Spread {
         Some(Self { median: at(0.5), low: at(0.25), high: at(0.75) })
     }
 
-    /// Half the distance of the quartiles: what stands behind `±`.
+    /// Half the distance between the quartiles: the number after `±`.
     pub fn half_width(self) -> f64 {
         (self.high - self.low) / 2.0
     }
 
-    /// Whether it is more than its own spread, to either side of 0.
+    /// Whether the median is further from 0 than its half width. If not, it cannot be told from noise.
     pub fn exceeds_its_spread(self) -> bool {
         self.median.abs() > self.half_width()
     }
 
-    /// So many times as much.
+    /// The spread of `n` times each measurement.
     pub fn times(self, n: f64) -> Self {
         Self { median: self.median * n, low: self.low * n, high: self.high * n }
     }
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_spread_covers_is_not_more_than_it() {
+    fn a_median_within_its_spread_of_0_does_not_exceed_it() {
         let spread = |median, low, high| Spread { median, low, high };
         assert!(spread(106.0, 103.0, 115.0).exceeds_its_spread());
         assert!(spread(-40.0, -50.0, -30.0).exceeds_its_spread());

@@ -5,14 +5,12 @@ mod calls;
 mod class;
 mod kind_set;
 mod outcome;
-
-use std::iter;
+mod selection;
 
 use calls::Calls;
 pub use class::{CLASSES, Class};
 pub use outcome::Outcome;
-
-use crate::decode::{errno, printable::printable};
+pub use selection::{SelectedCalls, Selection};
 
 /// Which calls are recorded; everything else is left out in the kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,51 +78,15 @@ impl Filter {
         &self.outcome
     }
 
-    /// The filter in a few words, for a header: "only read, write · only failed". Harmless to show,
-    /// of at most about 100 characters; `None` when nothing is left out.
-    pub fn describe(&self) -> Option<String> {
-        let calls =
-            self.calls.as_ref().map(|calls| match (calls.kinds.is_empty(), calls.negated) {
-                (true, _) => "nothing selected".to_owned(),
-                (false, true) => format!("all but {}", shortened(&calls.words)),
-                (false, false) => format!("only {}", shortened(&calls.words)),
-            });
-        let outcome = match &self.outcome {
-            Outcome::Any => None,
-            Outcome::Failed => Some("only failed".to_owned()),
-            Outcome::Errnos(errnos) => {
-                let names: Vec<_> = errnos.iter().map(|errno| errno::symbol(*errno)).collect();
-                Some(format!("only {}", shortened(&names)))
-            }
-        };
-        let parts: Vec<String> = calls.into_iter().chain(outcome).collect();
-        (!parts.is_empty()).then(|| parts.join(" · "))
+    /// The filter as data, without the tables of this machine; see [`Selection::describe`] for words.
+    pub fn selection(&self) -> Selection {
+        let calls = self.calls.as_ref().map(|calls| SelectedCalls {
+            words: calls.words.clone(),
+            negated: calls.negated,
+            nothing: calls.kinds.is_empty(),
+        });
+        Selection { calls, outcome: self.outcome.clone() }
     }
-}
-
-/// How many characters a list may have before the rest is only counted.
-const LIST_WIDTH: usize = 40;
-
-/// `words` with commas in between, as far as there is room.
-fn shortened(words: &[impl AsRef<str>]) -> String {
-    let mut line = String::new();
-    for (at, word) in words.iter().enumerate() {
-        let word = cut(&printable(word.as_ref()));
-        let separator = if at == 0 { "" } else { ", " };
-        if at > 0 && line.chars().count() + separator.len() + word.chars().count() > LIST_WIDTH {
-            return format!("{line} and {} more", words.len() - at);
-        }
-        line.extend([separator, &word]);
-    }
-    line
-}
-
-/// `word`, or its beginning if it is too long for a line of its own.
-fn cut(word: &str) -> String {
-    if word.chars().count() <= LIST_WIDTH {
-        return word.to_owned();
-    }
-    word.chars().take(LIST_WIDTH - 1).chain(iter::once('…')).collect()
 }
 
 #[cfg(test)]

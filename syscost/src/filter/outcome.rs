@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{decode::errno, near::did_you_mean};
 
 /// Linux's highest errno, EHWPOISON (include/uapi/asm-generic/errno.h).
@@ -12,7 +14,8 @@ const ALIASES: [(&str, &str); 3] =
     [("EWOULDBLOCK", "EAGAIN"), ("EDEADLOCK", "EDEADLK"), ("ENOTSUP", "EOPNOTSUPP")];
 
 /// How a call must have ended to be recorded.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// However it ended.
     #[default]

@@ -35,7 +35,7 @@ fn everything_is_wanted_by_default() {
     let all = Filter::default();
     assert!(all.is_everything() && !all.restricts_kinds());
     assert_eq!(all.outcome(), &Outcome::Any);
-    assert_eq!(all.describe(), None);
+    assert_eq!(all.selection().describe(), None);
     assert!((0..KINDS).all(|kind| all.wants(kind)));
     for expression in ["all", "!none", "trace=all", "!!all"] {
         assert_eq!(calls(expression), all, "{expression}");
@@ -117,7 +117,11 @@ fn nothing_can_be_wanted() {
     for expression in ["none", "!all", "?frobnicate", "?/frobnicate", "?%frobnicate"] {
         let filter = calls(expression);
         assert!((0..KINDS).all(|kind| !filter.wants(kind)), "{expression}");
-        assert_eq!(filter.describe().as_deref(), Some("nothing selected"), "{expression}");
+        assert_eq!(
+            filter.selection().describe().as_deref(),
+            Some("nothing selected"),
+            "{expression}"
+        );
     }
 }
 
@@ -181,15 +185,15 @@ fn an_outcome_can_be_asked_for_with_and_without_calls() {
 
 #[test]
 fn a_header_echoes_what_the_user_wrote() {
-    let describe = |expression: &str| calls(expression).describe().unwrap();
+    let describe = |expression: &str| calls(expression).selection().describe().unwrap();
     assert_eq!(describe("trace=read,write"), "only read, write");
     assert_eq!(describe("!%file,read"), "all but %file, read");
     assert_eq!(
-        calls("read,write").failed().describe().as_deref(),
+        calls("read,write").failed().selection().describe().as_deref(),
         Some("only read, write · only failed")
     );
     assert_eq!(
-        Filter::everything().with_errnos("11,ENOENT").unwrap().describe().as_deref(),
+        Filter::everything().with_errnos("11,ENOENT").unwrap().selection().describe().as_deref(),
         Some("only ENOENT, EAGAIN")
     );
     assert_eq!(

@@ -1,6 +1,6 @@
 //! A budget for what measuring costs: less detail when it is exceeded, more when there is room again.
 
-use crate::sample::{CostSample, Detail};
+use crate::{costs::ProgramsCost, sample::Detail};
 
 /// How much of the budget may be used for more detail to be tried.
 const ROOM: f64 = 0.5;
@@ -17,7 +17,7 @@ const SPARED_AT_MOST: f64 = 1.25;
 
 /// Whether the programs were found to cost more than they may, and no less detail would cost less: it is the
 /// hooks themselves, which every call passes.
-pub fn cannot_be_kept(cost: CostSample) -> bool {
+pub fn cannot_be_kept(cost: ProgramsCost) -> bool {
     let over = |at_most_pct: f64| {
         cost.run_pct > at_most_pct && less(cost.detail, cost.run_pct, at_most_pct) == cost.detail
     };
@@ -113,13 +113,8 @@ mod tests {
 
     #[test]
     fn calls_are_sampled_less_often_only_where_that_can_be_enough() {
-        let cost = |detail, run_pct| CostSample {
-            run_pct,
-            run_ns: None,
-            at_ns: 0,
-            budget_pct: Some(2.0),
-            detail,
-        };
+        let cost =
+            |detail, run_pct| ProgramsCost { run_pct, run_ns: None, budget_pct: Some(2.0), detail };
         let (often, rarely) = (Detail::Sampling(16), Detail::Sampling(256));
         let mut budget = Budget::new(2.0);
         assert_eq!(looks(&mut budget, &[9.0; 4])[3], often);
@@ -127,7 +122,7 @@ mod tests {
         assert!(!cannot_be_kept(cost(often, 1.9)), "within it");
         assert!(!cannot_be_kept(cost(often, 2.4)), "there is one level more");
         assert!(!cannot_be_kept(cost(Detail::Full, 9.0)), "there are more");
-        assert!(!cannot_be_kept(CostSample { budget_pct: None, ..cost(often, 9.0) }));
+        assert!(!cannot_be_kept(ProgramsCost { budget_pct: None, ..cost(often, 9.0) }));
         assert_eq!(looks(&mut budget, &[2.4, 1.9, 2.1]), [rarely; 3]);
         assert!(cannot_be_kept(cost(rarely, 2.1)));
         assert_eq!(looks(&mut budget, &[0.9; 3])[2], often);

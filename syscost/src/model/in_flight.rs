@@ -39,8 +39,9 @@ impl InFlight {
     /// listed.
     pub(super) fn of(sample: &Sample) -> Option<Vec<Self>> {
         // They are listed a moment after that time, and some were entered in between.
-        let was_open =
-            |call: &&OpenCallSample| call.entered_at_ns.is_none_or(|at_ns| at_ns <= sample.at_ns);
+        let was_open = |call: &&OpenCallSample| {
+            call.entered_at_ns.is_none_or(|at_ns| at_ns <= sample.begin_ns)
+        };
         let open = sample.open_calls.as_ref()?.iter().filter(was_open);
         let mut calls: Vec<_> = open.map(|call| Self::new(call, sample)).collect();
         // Those from before attaching are the oldest, whatever their age is.
@@ -63,9 +64,9 @@ impl InFlight {
             abi,
             nr: call.nr,
             age_ns: match call.entered_at_ns {
-                Some(at_ns) => Reading::Exact(sample.at_ns.saturating_sub(at_ns)),
+                Some(at_ns) => Reading::Exact(sample.begin_ns.saturating_sub(at_ns)),
                 None if call.sampled_out => Reading::NotCollected,
-                None => Reading::Partial(sample.at_ns.saturating_sub(sample.attached_at_ns)),
+                None => Reading::Partial(sample.attached_ns()),
             },
             args: call.args,
             waiting: call.runnable.map(|runnable| !runnable),
@@ -112,21 +113,21 @@ mod tests {
         (calls[1].entered_at_ns, calls[1].sampled_out) = (None, false);
         let ages: Vec<_> =
             InFlight::of(&sample).unwrap().into_iter().map(|call| call.age_ns).collect();
-        let attached_ns = sample.at_ns - sample.attached_at_ns;
+        let attached_ns = sample.attached_ns();
         assert_eq!(ages, [Reading::Partial(attached_ns), Reading::NotCollected]);
     }
 
     #[test]
     fn a_call_entered_after_the_sample_was_not_open_then() {
         let mut sample = fixture::nginx();
-        let at_ns = sample.at_ns;
+        let at_ns = sample.begin_ns;
         let calls = sample.open_calls.as_mut().unwrap();
         calls.truncate(1);
         for (entered_at_ns, age_ns) in [
             (Some(at_ns - 5), Some(Reading::Exact(5))),
             (Some(at_ns), Some(Reading::Exact(0))),
             (Some(at_ns + 1), None),
-            (None, Some(Reading::Partial(at_ns - sample.attached_at_ns))),
+            (None, Some(Reading::Partial(sample.attached_ns()))),
         ] {
             sample.open_calls.as_mut().unwrap()[0].entered_at_ns = entered_at_ns;
             let shown = InFlight::of(&sample).unwrap();

@@ -63,9 +63,15 @@ pub struct Ledger {
     /// Calls that were not measured because another one stands for them.
     pub sampled_out: u64,
     /// Program runs that the kernel skipped.
+    #[serde(serialize_with = "counted")]
     pub program_misses: SkippedRuns,
     /// Calls whose bucket counters wrapped before they were read: nobody looked for too long.
     pub wrapped: u64,
+}
+
+/// The number of skipped runs, or nothing where it is not known.
+fn counted<S: serde::Serializer>(misses: &SkippedRuns, serializer: S) -> Result<S::Ok, S::Error> {
+    serde::Serialize::serialize(&misses.counted(), serializer)
 }
 
 /// A few calls that are being recorded may not be in the histograms yet. A counter that has wrapped is 2^32

@@ -13,13 +13,15 @@ pub mod in_flight;
 pub mod ledger;
 pub mod parts;
 pub mod row;
+pub mod subject;
 pub mod trust;
 
 use syscost_common::{cell::PartOf, kind::is_io_uring};
 
 use crate::{
+    costs::{Calibrated, Costs, ProgramsCost},
     reading::Reading,
-    sample::{Calibrated, CostSample, CpuSample, Detail, KindKey, KindSample, Sample, Subject},
+    sample::{CpuSample, Detail, KindKey, KindSample, Sample},
 };
 pub use counted::{Basis, Counted, Sum, Total};
 pub use distribution::Distribution;
@@ -28,6 +30,7 @@ pub use in_flight::InFlight;
 pub use ledger::Ledger;
 pub use parts::{PartSums, Parts};
 pub use row::Row;
+pub use subject::{Subject, SubjectKind};
 pub use trust::{Known, Trust};
 
 /// The stretch of time a model is about.
@@ -78,22 +81,21 @@ pub struct Model {
     /// What a crossing costs on this machine; `None` where nobody has calibrated.
     pub calibrated: Option<Calibrated>,
     /// What the programs cost when that was last measured; `None` where it never was.
-    pub cost: Option<CostSample>,
+    pub cost: Option<ProgramsCost>,
 }
 
 impl Model {
     /// The model of everything since the probes were attached.
     pub fn since_attach(sample: &Sample) -> Self {
-        let attached_ns = sample.at_ns.saturating_sub(sample.attached_at_ns);
         let rows = sample.kinds.iter().filter_map(|kind| Row::new(kind, None)).collect();
         let groups =
             sample.groups.as_ref().map(|groups| Groups::new(groups, None, finished(sample)));
-        Self::assemble(sample, None, attached_ns, rows, groups)
+        Self::assemble(sample, None, sample.attached_ns(), rows, groups)
     }
 
     /// The model of what happened between two samples of the same run.
     pub fn interval(sample: &Sample, previous: &Sample) -> Self {
-        let window_ns = sample.at_ns.saturating_sub(previous.at_ns);
+        let window_ns = sample.begin_ns.saturating_sub(previous.begin_ns);
         let rows = sample
             .kinds
             .iter()
@@ -134,11 +136,11 @@ impl Model {
             || ledger.io_uring_calls > 0
             || sample.cpu.io_workers_ns.value().is_some_and(|ns| ns > 0);
         Self {
-            subject: sample.subject.clone(),
+            subject: Subject::new(&sample.subject),
             window: if before.is_some() { Window::Interval } else { Window::SinceAttach },
             window_ns,
-            attached_ns: sample.at_ns.saturating_sub(sample.attached_at_ns),
-            read_ns: sample.read_ns,
+            attached_ns: sample.attached_ns(),
+            read_ns: sample.read_ns(),
             rows,
             total,
             groups,
@@ -150,9 +152,15 @@ impl Model {
             io_workers_ns: cpu_since(sample, before, |cpu| cpu.io_workers_ns),
             uses_io_uring,
             other_tracers: sample.other_tracers,
-            calibrated: sample.calibrated,
-            cost: sample.cost,
+            calibrated: None,
+            cost: None,
         }
+    }
+
+    /// The same model on a machine, and by programs, with these costs.
+    #[must_use]
+    pub fn with(self, costs: Costs) -> Self {
+        Self { calibrated: costs.calibrated, cost: costs.programs, ..self }
     }
 
     /// What the numbers of syscalls are set against.

@@ -9,13 +9,14 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{
     child::Child,
-    keeper::Keeper,
+    keeper::{Keeper, Upkeep},
     schedule::{Moment, Pace, Schedule},
     signals::Signals,
 };
 use crate::{
+    costs::Costs,
     sample::Sample,
-    source::{Last, Source},
+    source::{Event, Last, Source},
 };
 
 /// What is done with the samples: printed, or shown on a screen.
@@ -38,6 +39,9 @@ pub(super) trait Program {
         child: &mut Child,
     ) -> Result<ControlFlow<Self::Next>>;
 
+    /// What measuring costs, as far as it is known; told before the first sample, and whenever it changes.
+    fn on_costs(&mut self, costs: Costs);
+
     /// The first sample, taken right after attaching.
     fn on_begin(&mut self, first: &Sample);
 
@@ -50,8 +54,8 @@ pub(super) trait Program {
     /// The last sample: nothing is measured any more.
     fn on_end(&mut self, last: Sample) -> Result<()>;
 
-    /// Lines that the programs in the kernel had to say.
-    fn on_diagnostics(&mut self, lines: Vec<String>);
+    /// What else has happened at the source.
+    fn on_events(&mut self, events: Vec<Event>);
 }
 
 /// Why the loop has ended.
@@ -67,10 +71,18 @@ pub(super) enum End<N> {
     Program(N),
 }
 
-/// What the loop needs besides the source and the program.
+/// A source, and what was made together with it.
+pub(super) struct Session<S> {
+    pub(super) source: S,
+    /// Work on the source between its readings.
+    pub(super) upkeep: Option<Box<dyn Upkeep<S>>>,
+    /// What measuring costs, as far as it is known at the beginning.
+    pub(super) costs: Costs,
+}
+
+/// What the loop needs besides the session and the program.
 pub(super) struct Around<'a> {
     pub(super) pace: Pace,
-    pub(super) keeper: Option<Keeper>,
     pub(super) signals: &'a mut Signals,
     pub(super) child: &'a mut Child,
 }
@@ -81,16 +93,17 @@ pub(super) struct Around<'a> {
 /// # Errors
 /// When the kernel fails, or the program.
 pub(super) async fn drive<S: Source, P: Program>(
-    source: S,
+    session: Session<S>,
     program: &mut P,
     around: Around<'_>,
 ) -> Result<End<P::Next>> {
-    let Around { pace, keeper, signals, child } = around;
+    let Around { pace, signals, child } = around;
     let began = Instant::now();
-    let mut driver = Driver { source, keeper, latest: None };
+    let mut driver = Driver { session, latest: None };
+    program.on_costs(driver.session.costs);
     let first = driver.sample()?;
     // The time counts from attaching on.
-    let passed = Duration::from_nanos(first.at_ns.saturating_sub(first.attached_at_ns));
+    let passed = Duration::from_nanos(first.attached_ns());
     let mut schedule = Schedule::new(pace, began.checked_sub(passed).unwrap_or(began), began);
     program.on_begin(&first);
     match driver.run(&mut schedule, program, signals, child).await {
@@ -109,15 +122,14 @@ pub(super) async fn drive<S: Source, P: Program>(
 }
 
 struct Driver<S> {
-    source: S,
-    keeper: Option<Keeper>,
+    session: Session<S>,
     /// The latest sample, until the last one is taken.
     latest: Option<Sample>,
 }
 
 impl<S: Source> Driver<S> {
     fn sample(&mut self) -> Result<Sample> {
-        let sample = self.source.sample()?;
+        let sample = self.session.source.sample()?;
         self.latest = Some(sample.clone());
         Ok(sample)
     }
@@ -142,7 +154,7 @@ impl<S: Source> Driver<S> {
                         return Ok(End::Signal(signal));
                     }
                 }
-                () = self.source.exit(), if measuring => {
+                () = self.session.source.exit(), if measuring => {
                     if !P::STAYS {
                         return Ok(End::Exited);
                     }
@@ -165,7 +177,7 @@ impl<S: Source> Driver<S> {
     }
 
     fn next(&self, schedule: &Schedule) -> Instant {
-        let keeping = self.keeper.as_ref().map(Keeper::next);
+        let keeping = self.session.upkeep.as_ref().map(|upkeep| upkeep.next());
         // One that is late begins now.
         let begins = |at: &Instant| (*at).max(Instant::now());
         let keeping = keeping.filter(|at| schedule.has_time_for(begins(at), Keeper::TAKES));
@@ -181,29 +193,32 @@ impl<S: Source> Driver<S> {
         }
         if moment != Moment::Nothing {
             let sample = self.sample()?;
-            program.on_diagnostics(self.source.diagnostics());
+            program.on_events(self.session.source.events());
             match moment {
                 Moment::First => program.on_first(sample)?,
                 Moment::Interval => program.on_interval(sample)?,
                 _ => {}
             }
         }
-        if let Some(keeper) = &mut self.keeper
+        let Session { source, upkeep, costs } = &mut self.session;
+        if let Some(upkeep) = upkeep
             && schedule.has_time_for(Instant::now(), Keeper::TAKES)
+            && let Some(cost) = upkeep.keep(source)?
         {
-            keeper.keep(&mut self.source)?;
+            costs.programs = Some(cost);
+            program.on_costs(*costs);
         }
         Ok(false)
     }
 
     /// Hands the last sample to the program: where the source has none, the latest one.
     fn end<P: Program>(&mut self, program: &mut P) -> Result<()> {
-        let Last { sample, error } = match (self.source.finish(), self.latest.take()) {
+        let Last { sample, error } = match (self.session.source.finish(), self.latest.take()) {
             (Ok(last), _) => last,
             (Err(error), Some(sample)) => Last { sample, error: Some(error) },
             (Err(error), None) => return Err(error),
         };
-        program.on_diagnostics(self.source.diagnostics());
+        program.on_events(self.session.source.events());
         program.on_end(sample)?;
         error.map_or(Ok(()), Err)
     }
@@ -216,7 +231,7 @@ mod tests {
     use anyhow::{Error, bail};
 
     use super::*;
-    use crate::{run::signals::Signals, sample::Detail, view::fixture};
+    use crate::{run::signals::Signals, view::fixture};
 
     /// A source that fails at one of its readings.
     struct Failing {
@@ -230,7 +245,12 @@ mod tests {
     impl Failing {
         fn read(&mut self) -> Sample {
             self.readings += 1;
-            Sample { at_ns: self.readings, attached_at_ns: 0, ..fixture::sample(Vec::new()) }
+            Sample {
+                begin_ns: self.readings,
+                end_ns: self.readings,
+                attached_at_ns: 0,
+                ..fixture::sample(Vec::new())
+            }
         }
     }
 
@@ -247,20 +267,8 @@ mod tests {
             pending().await
         }
 
-        fn diagnostics(&mut self) -> Vec<String> {
+        fn events(&mut self) -> Vec<Event> {
             Vec::new()
-        }
-
-        fn set_detail(&mut self, _level: Detail) -> Result<()> {
-            Ok(())
-        }
-
-        fn begin_cost(&mut self) -> Result<()> {
-            Ok(())
-        }
-
-        fn end_cost(&mut self, _budget_pct: Option<f64>) -> Result<f64> {
-            Ok(0.0)
         }
 
         fn finish(&mut self) -> Result<Last> {
@@ -293,6 +301,8 @@ mod tests {
             Ok(ControlFlow::Continue(()))
         }
 
+        fn on_costs(&mut self, _costs: Costs) {}
+
         fn on_begin(&mut self, _first: &Sample) {}
 
         fn on_first(&mut self, _sample: Sample) -> Result<()> {
@@ -300,16 +310,16 @@ mod tests {
         }
 
         fn on_interval(&mut self, sample: Sample) -> Result<()> {
-            self.intervals.push(sample.at_ns);
+            self.intervals.push(sample.begin_ns);
             Ok(())
         }
 
         fn on_end(&mut self, last: Sample) -> Result<()> {
-            self.end = Some(last.at_ns);
+            self.end = Some(last.begin_ns);
             Ok(())
         }
 
-        fn on_diagnostics(&mut self, _lines: Vec<String>) {}
+        fn on_events(&mut self, _events: Vec<Event>) {}
     }
 
     fn run(source: Failing, lasting: Option<Duration>) -> (Result<End<()>>, Log) {
@@ -319,8 +329,9 @@ mod tests {
             let (mut signals, mut child) = (Signals::none(), Child::none());
             let every = Some(Duration::from_millis(10));
             let pace = Pace { every, lasting, first: None };
-            let around = Around { pace, keeper: None, signals: &mut signals, child: &mut child };
-            drive(source, &mut log, around).await
+            let around = Around { pace, signals: &mut signals, child: &mut child };
+            let session = Session { source, upkeep: None, costs: Costs::default() };
+            drive(session, &mut log, around).await
         });
         (result, log)
     }

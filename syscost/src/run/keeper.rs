@@ -6,7 +6,11 @@ use anyhow::Result;
 use tokio::time::Instant;
 
 use super::privileges::LaidAside;
-use crate::{model::budget::Budget, source::Source};
+use crate::{
+    costs::ProgramsCost,
+    model::budget::Budget,
+    source::{RunCost, Tune},
+};
 
 /// How often to look. Looking takes a fiftieth of that, in which the kernel's statistics cost as much
 /// again as the programs.
@@ -15,6 +19,18 @@ const EVERY: Duration = Duration::from_secs(1);
 /// How long to measure what the programs cost: long enough for some thousand runs where they matter,
 /// short enough for nobody to notice.
 pub(super) const COST_TIME: Duration = Duration::from_millis(20);
+
+/// Work on a source between its readings.
+pub(super) trait Upkeep<S> {
+    /// When there is something to do next.
+    fn next(&self) -> Instant;
+
+    /// Does what is due. Returns what measuring costs, if that was found out now.
+    ///
+    /// # Errors
+    /// When the source cannot be kept as it has to be.
+    fn keep(&mut self, source: &mut S) -> Result<Option<ProgramsCost>>;
+}
 
 /// A budget, and what keeping it takes.
 pub(super) struct Keeper {
@@ -35,30 +51,36 @@ impl Keeper {
         Self { budget, aside, next: Instant::now() + EVERY, measures: false }
     }
 
-    /// When there is something to do next.
-    pub(super) fn next(&self) -> Instant {
+    fn decide(&mut self, source: &mut impl Tune) -> Result<ProgramsCost> {
+        let RunCost { run_pct, run_ns, detail } = source.end_cost()?;
+        let budget_pct = Some(self.budget.at_most_pct());
+        source.set_detail(self.budget.look(run_pct))?;
+        Ok(ProgramsCost { run_pct, run_ns, budget_pct, detail })
+    }
+}
+
+impl<S: Tune> Upkeep<S> for Keeper {
+    fn next(&self) -> Instant {
         self.next
     }
 
-    /// Does what it is time for: begins to measure the cost, or ends that and changes how much
-    /// detail there is. Waits for nothing.
+    /// Begins to measure the cost, or ends that and sets the level of detail. Waits for nothing.
     ///
     /// # Errors
-    /// When the kernel does not tell, or does not attach what it had attached before.
-    pub(super) fn keep(&mut self, source: &mut impl Source) -> Result<()> {
+    /// When the kernel does not tell the cost, or refuses to attach a program again.
+    fn keep(&mut self, source: &mut S) -> Result<Option<ProgramsCost>> {
         if Instant::now() < self.next {
-            return Ok(());
+            return Ok(None);
         }
         self.aside.take_up()?;
-        let done = if self.measures { self.decide(source) } else { source.begin_cost() };
+        let done = if self.measures {
+            self.decide(source).map(Some)
+        } else {
+            source.begin_cost().map(|()| None)
+        };
         self.aside.put_down()?;
         self.measures = !self.measures;
         self.next = Instant::now() + if self.measures { COST_TIME } else { EVERY - COST_TIME };
         done
-    }
-
-    fn decide(&mut self, source: &mut impl Source) -> Result<()> {
-        let cost_pct = source.end_cost(Some(self.budget.at_most_pct()))?;
-        source.set_detail(self.budget.look(cost_pct))
     }
 }

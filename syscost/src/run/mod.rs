@@ -24,16 +24,18 @@ use tokio::runtime::{Builder, Runtime};
 use crate::{
     calibrate as calibration,
     cli::{Common, Plan},
+    costs::{Calibrated, Costs, ProgramsCost},
     demo, exit,
     filter::Filter,
     group::GroupBy,
     message,
     request::{Hooks, Request},
-    sample::{Calibrated, SkippedRuns},
-    source::{Live, Source},
+    sample::SkippedRuns,
+    source::{Live, RunCost, Source, Tune},
     target::Target,
 };
-use keeper::{COST_TIME, Keeper};
+use driver::Session;
+use keeper::{COST_TIME, Keeper, Upkeep};
 use privileges::{For, LaidAside};
 
 /// Carries out `plan`; returns the code to exit with.
@@ -88,23 +90,25 @@ fn attach(
     request: &Request,
     budget_pct: Option<f64>,
     first_window: Option<Duration>,
-) -> Result<(Live, Option<Keeper>)> {
-    let mut source = Live::attach(target, request, calibrated())?;
+) -> Result<Session<Live>> {
+    let mut source = Live::attach(target, request)?;
+    let mut costs = Costs { calibrated: calibrated(), programs: None };
     // A first window that is about as short would end late.
     if budget_pct.is_some() || first_window.is_none_or(|window| window >= 2 * COST_TIME) {
-        measure_cost(&mut source, budget_pct)?;
+        costs.programs = measure_cost(&mut source, budget_pct)?;
     }
     let Some(at_most_pct) = budget_pct else {
         privileges::give_up(settle(&mut source))?;
-        return Ok((source, None));
+        return Ok(Session { source, upkeep: None, costs });
     };
     let purpose = For { attaching: false, budget: true };
     let aside = LaidAside::lay(purpose, settle(&mut source))?;
-    Ok((source, Some(Keeper::new(at_most_pct, aside))))
+    let upkeep: Box<dyn Upkeep<Live>> = Box::new(Keeper::new(at_most_pct, aside));
+    Ok(Session { source, upkeep: Some(upkeep), costs })
 }
 
 /// Measures once, while there are privileges for it, what the programs cost.
-fn measure_cost(source: &mut Live, budget_pct: Option<f64>) -> Result<()> {
+fn measure_cost(source: &mut Live, budget_pct: Option<f64>) -> Result<Option<ProgramsCost>> {
     // Now rather than when it is exceeded.
     let able = match source.hooks() {
         Hooks::Raw { .. } if budget_pct.is_some() => {
@@ -112,13 +116,16 @@ fn measure_cost(source: &mut Live, budget_pct: Option<f64>) -> Result<()> {
         }
         _ => source.begin_cost().and_then(|()| {
             std::thread::sleep(COST_TIME);
-            source.end_cost(None).map(drop)
+            source.end_cost()
         }),
     };
     match able {
         Err(error) if budget_pct.is_some() => Err(error.context("--max-overhead cannot be kept")),
+        Ok(RunCost { run_pct, run_ns, detail }) => {
+            Ok(Some(ProgramsCost { run_pct, run_ns, budget_pct: None, detail }))
+        }
         // Good to know, but nothing depends on it.
-        _ => Ok(()),
+        Err(_) => Ok(None),
     }
 }
 

@@ -24,10 +24,11 @@ use super::{
 };
 use crate::{
     cli::{ColorChoice, Format, StatPlan},
+    costs::Costs,
     exit, message,
-    model::Model,
+    model::{Model, Subject},
     sample::{Sample, WhyEmpty},
-    source::Source,
+    source::{Event, Source},
     target::command::Stdio,
     view::{
         Order, ascii, csv, format, json, missing,
@@ -43,22 +44,23 @@ pub(super) async fn run(plan: &StatPlan) -> Result<u8> {
     let mut signals = Signals::catch()?;
     let request = request(&target, &plan.filter, plan.by, &plan.common);
     let pace = Pace { every: plan.interval, lasting: plan.duration, first: None };
-    let (mut source, keeper) = attach(target, &request, plan.budget_pct(), pace.first_window())?;
+    let mut session = attach(target, &request, plan.budget_pct(), pace.first_window())?;
     // Threads only now: they inherit the privileges of the one that starts them.
     message::in_background();
     let mut output = Output::new(plan, sink)?;
-    let subject = source.sample()?.subject;
+    let subject = Subject::new(&session.source.sample()?.subject);
     if let Some(why) = missing::calls(&subject) {
         let waiting = if subject.why_empty == Some(WhyEmpty::NoProcess) { "; waiting" } else { "" };
         message::say(format_args!("{why}{waiting}"));
     }
-    let notes: String = notes(&source).iter().map(|note| format!("; {note}")).collect();
+    let notes: String = notes(&session.source).iter().map(|note| format!("; {note}")).collect();
     let until = if plan.duration.is_none() { "; Ctrl-C ends it" } else { "" };
     message::say(format_args!("attached to {} ({}){notes}{until}", subject.name, subject.detail));
-    let mut child = Child::release(command, &mut source)?;
-    let mut printer = Printer { output: &mut output, printed: None, merged: 0 };
-    let around = Around { pace, keeper, signals: &mut signals, child: &mut child };
-    let ended = drive(source, &mut printer, around).await;
+    let mut child = Child::release(command, &mut session.source)?;
+    let mut printer =
+        Printer { output: &mut output, costs: session.costs, printed: None, merged: 0 };
+    let around = Around { pace, signals: &mut signals, child: &mut child };
+    let ended = drive(session, &mut printer, around).await;
     let merged = printer.merged;
     if merged > 0 {
         message::say(format_args!(
@@ -92,6 +94,7 @@ pub(super) async fn run(plan: &StatPlan) -> Result<u8> {
 /// Prints each interval, or everything at the end.
 struct Printer<'a> {
     output: &'a mut Output,
+    costs: Costs,
     printed: Option<Sample>,
     /// How many intervals were not printed, but are part of later ones.
     merged: u64,
@@ -116,6 +119,10 @@ impl Program for Printer<'_> {
         Ok(ControlFlow::Break(failed))
     }
 
+    fn on_costs(&mut self, costs: Costs) {
+        self.costs = costs;
+    }
+
     fn on_begin(&mut self, _first: &Sample) {}
 
     fn on_first(&mut self, _sample: Sample) -> Result<()> {
@@ -127,17 +134,19 @@ impl Program for Printer<'_> {
             self.merged += 1;
             return Ok(());
         }
-        self.output.print(&window(&sample, self.printed.as_ref()))?;
+        self.output.print(&window(&sample, self.printed.as_ref()).with(self.costs))?;
         self.printed = Some(sample);
         Ok(())
     }
 
     fn on_end(&mut self, last: Sample) -> Result<()> {
-        self.output.print(&window(&last, self.printed.as_ref()))
+        self.output.print(&window(&last, self.printed.as_ref()).with(self.costs))
     }
 
-    fn on_diagnostics(&mut self, lines: Vec<String>) {
-        lines.into_iter().for_each(message::say);
+    fn on_events(&mut self, events: Vec<Event>) {
+        for Event::Diagnostic(line) in events {
+            message::say(line);
+        }
     }
 }
 

@@ -9,9 +9,10 @@ use tokio::sync::oneshot;
 use super::{
     attach, calibrated,
     child::Child,
+    driver::Session,
     find::{Found, find},
     jobs::Jobs,
-    keeper::Keeper,
+    keeper::{Keeper, Upkeep},
     measure_cost,
     privileges::{For, LaidAside},
     request, settle,
@@ -20,6 +21,7 @@ use super::{
 };
 use crate::{
     cli::{ColorChoice, TargetPlan, TopPlan},
+    costs::Costs,
     exit,
     group::GroupBy,
     inherited, message,
@@ -59,17 +61,17 @@ async fn show(plan: &TopPlan, target: &TargetPlan) -> Result<u8> {
     let Found { target, command } = find(target, Stdio::Captured)?;
     let mut signals = Signals::catch()?;
     let request = request(&target, &plan.filter, GroupBy::Syscall, &plan.common);
-    let (mut source, keeper) = attach(target, &request, plan.budget_pct(), None)?;
+    let mut session = attach(target, &request, plan.budget_pct(), None)?;
     message::in_background();
-    let mut child = Child::release(command, &mut source)?;
+    let mut child = Child::release(command, &mut session.source)?;
     let mut jobs = Jobs::catch()?;
     let mut term = Term::open()?;
     let mut ui = UiState::new(no_color(plan)).in_ascii(plan.common.ascii);
-    let notes = notes(&source);
+    let notes = notes(&session.source);
     let watched = {
         let (term, signals, jobs) = (&mut term, &mut signals, &mut jobs);
         let around = Around { term, signals, jobs, child: &mut child };
-        watch(source, keeper, plan.interval, notes, &mut ui, around).await
+        watch(session, plan.interval, notes, &mut ui, around).await
     };
     drop(term);
     drop(jobs);
@@ -99,7 +101,7 @@ async fn browse(plan: &TopPlan) -> Result<u8> {
     let mut signals = Signals::catch()?;
     let mut child = Child::none();
     let mut attaching = Attaching { aside: None };
-    let (mut source, mut keeper) = attaching.list(plan).context(
+    let mut session = attaching.list(plan).context(
         "cannot list the processes by their system calls (without a list: name a process with -p)",
     )?;
     message::in_background();
@@ -107,25 +109,25 @@ async fn browse(plan: &TopPlan) -> Result<u8> {
     let mut term = Term::open()?;
     let mut list = UiState::processes(no_color(plan)).in_ascii(plan.common.ascii);
     loop {
-        let notes = notes(&source);
+        let notes = notes(&session.source);
         let (term, signals, jobs) = (&mut term, &mut signals, &mut jobs);
         let around = Around { term, signals, jobs, child: &mut child };
         // The list's programs go before the process's come: nobody pays for both.
-        let next = watch(source, keeper, plan.interval, notes, &mut list, around).await?;
+        let next = watch(session, plan.interval, notes, &mut list, around).await?;
         let Next::Attach(pid) = next else { return Ok(exit_code(&next)) };
         match attaching.process(plan, pid) {
             Err(error) => list.fail(format!("{error:#}")),
-            Ok((source, keeper)) => {
+            Ok(session) => {
                 let mut ui = UiState::chosen(no_color(plan)).in_ascii(plan.common.ascii);
-                let notes = self::notes(&source);
+                let notes = self::notes(&session.source);
                 let around = Around { term, signals, jobs, child: &mut child };
-                let next = watch(source, keeper, plan.interval, notes, &mut ui, around).await?;
+                let next = watch(session, plan.interval, notes, &mut ui, around).await?;
                 if !matches!(next, Next::Leave) {
                     return Ok(exit_code(&next));
                 }
             }
         }
-        (source, keeper) = attaching.list(plan)?;
+        session = attaching.list(plan)?;
     }
 }
 
@@ -140,11 +142,11 @@ struct Attaching {
 }
 
 impl Attaching {
-    fn list(&mut self, plan: &TopPlan) -> Result<(Live, Option<Keeper>)> {
+    fn list(&mut self, plan: &TopPlan) -> Result<Session<Live>> {
         self.attach(plan, GroupBy::Process, || Ok(Target::Host))
     }
 
-    fn process(&mut self, plan: &TopPlan, pid: u32) -> Result<(Live, Option<Keeper>)> {
+    fn process(&mut self, plan: &TopPlan, pid: u32) -> Result<Session<Live>> {
         let named = TargetPlan::Processes { pids: vec![pid], follow: false };
         self.attach(plan, GroupBy::Syscall, || Ok(find(&named, Stdio::Inherit)?.target))
     }
@@ -154,28 +156,30 @@ impl Attaching {
         plan: &TopPlan,
         by: GroupBy,
         find: impl FnOnce() -> Result<Target>,
-    ) -> Result<(Live, Option<Keeper>)> {
+    ) -> Result<Session<Live>> {
         if let Some(aside) = &self.aside {
             aside.take_up()?;
         }
         let attached = find().and_then(|target| {
             let request = request(&target, &plan.filter, by, &plan.common);
-            let mut source = Live::attach(target, &request, calibrated())?;
-            measure_cost(&mut source, plan.budget_pct())?;
-            Ok(source)
+            let mut source = Live::attach(target, &request)?;
+            let programs = measure_cost(&mut source, plan.budget_pct())?;
+            Ok((source, Costs { calibrated: calibrated(), programs }))
         });
         let purpose = For { attaching: true, budget: plan.budget_pct().is_some() };
         let (attached, aside) = match attached {
-            Ok(mut source) => {
+            Ok((mut source, costs)) => {
                 let aside = LaidAside::lay(purpose, settle(&mut source))?;
-                (Ok(source), aside)
+                (Ok((source, costs)), aside)
             }
             Err(error) => (Err(error), LaidAside::lay(purpose, || true)?),
         };
         let keeper = |at_most_pct| Keeper::new(at_most_pct, aside.clone());
         let keeper = plan.budget_pct().map(keeper);
         self.aside = Some(aside);
-        Ok((attached?, keeper))
+        let (source, costs) = attached?;
+        let upkeep = keeper.map(|keeper| Box::new(keeper) as Box<dyn Upkeep<Live>>);
+        Ok(Session { source, upkeep, costs })
     }
 }
 

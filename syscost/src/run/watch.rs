@@ -7,17 +7,17 @@ use nix::sys::signal::Signal;
 
 use super::{
     child::Child,
-    driver::{self, End, Program, drive},
+    driver::{self, End, Program, Session, drive},
     jobs::{Job, Jobs},
-    keeper::Keeper,
     schedule::Pace,
     signals::Signals,
 };
 use crate::{
+    costs::Costs,
     model::Model,
     request::Hooks,
     sample::Sample,
-    source::{Live, Source},
+    source::{self, Live, Source},
     view::tui::{self, Effect, Event, Input, Term, UiState},
 };
 
@@ -60,13 +60,12 @@ pub(super) fn notes(source: &Live) -> Vec<String> {
     }
 }
 
-/// Shows `source` anew every `every`, within the budget that `keeper` keeps.
+/// Shows the session anew every `every`.
 ///
 /// # Errors
 /// When the terminal or the kernel fails.
 pub(super) async fn watch(
-    source: impl Source,
-    keeper: Option<Keeper>,
+    session: Session<impl Source>,
     every: Duration,
     notes: Vec<String>,
     ui: &mut UiState,
@@ -84,14 +83,15 @@ pub(super) async fn watch(
         ui,
         notes,
         own_notes,
+        costs: session.costs,
         history: None,
         live: None,
         is_behind: false,
         errors: 0,
     };
     let pace = Pace { every: Some(every), lasting: None, first: Some(every.min(FIRST)) };
-    let around = driver::Around { pace, keeper, signals, child };
-    Ok(match drive(source, &mut screen, around).await? {
+    let around = driver::Around { pace, signals, child };
+    Ok(match drive(session, &mut screen, around).await? {
         End::Program(next) => next,
         End::Signal(signal) => Next::Signal(signal),
         End::Exited | End::Time => Next::Quit,
@@ -107,6 +107,7 @@ struct Screen<'a> {
     notes: Vec<String>,
     /// How many of the notes are about how the source measures; they stay.
     own_notes: usize,
+    costs: Costs,
     /// `None` until the first sample.
     history: Option<History>,
     /// What is shown; `None` as long as too little is measured for that.
@@ -135,7 +136,7 @@ const ERRORS: u32 = 100;
 impl Screen<'_> {
     /// Shows what the history tells now.
     fn show(&mut self) -> Result<()> {
-        self.live = self.history.as_ref().map(|history| history.live(&self.notes));
+        self.live = self.history.as_ref().map(|history| history.live(self.costs, &self.notes));
         self.draw();
         Ok(())
     }
@@ -157,7 +158,7 @@ impl Screen<'_> {
         let live = match (&self.live, &self.history) {
             (Some(live), _) => live,
             (None, Some(history)) => {
-                early = history.live(&self.notes);
+                early = history.live(self.costs, &self.notes);
                 &early
             }
             (None, None) => return Ok(ControlFlow::Continue(())),
@@ -222,6 +223,10 @@ impl Program for Screen<'_> {
         Ok(ControlFlow::Continue(()))
     }
 
+    fn on_costs(&mut self, costs: Costs) {
+        self.costs = costs;
+    }
+
     fn on_begin(&mut self, first: &Sample) {
         self.history = Some(History::begin(first.clone()));
     }
@@ -249,8 +254,8 @@ impl Program for Screen<'_> {
         self.show()
     }
 
-    fn on_diagnostics(&mut self, lines: Vec<String>) {
-        if let Some(latest) = lines.into_iter().next_back() {
+    fn on_events(&mut self, events: Vec<source::Event>) {
+        if let Some(source::Event::Diagnostic(latest)) = events.into_iter().next_back() {
             self.notes.truncate(self.own_notes);
             self.notes.push(latest);
         }
@@ -284,10 +289,10 @@ impl History {
         self.latest = last;
     }
 
-    fn live(&self, notes: &[String]) -> tui::Live {
-        let since_attach = Model::since_attach(&self.latest);
+    fn live(&self, costs: Costs, notes: &[String]) -> tui::Live {
+        let since_attach = Model::since_attach(&self.latest).with(costs);
         let interval = match &self.previous {
-            Some(previous) => Model::interval(&self.latest, previous),
+            Some(previous) => Model::interval(&self.latest, previous).with(costs),
             None => since_attach.clone(),
         };
         tui::Live { interval, since_attach, notes: notes.to_vec() }

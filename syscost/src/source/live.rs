@@ -1,4 +1,4 @@
-//! The live source: the probes on what is measured.
+//! The live source: probes attached to a target.
 
 use std::{os::fd::OwnedFd, time::Duration};
 
@@ -8,65 +8,57 @@ use tokio::{
     time::sleep,
 };
 
-use super::{Last, Source, emptiness::Emptiness};
+use super::{Event, Last, RunCost, Source, Tune, emptiness::Emptiness};
 use crate::{
+    filter::Selection,
     probe::{CostMeasurement, Probe, ProgramCost},
     reading::Reading,
     request::{Hooks, Request},
-    sample::{
-        Calibrated, CostSample, CpuSample, Detail, GroupKey, GroupsSample, OpenCallSample, Sample,
-    },
+    sample::{CpuSample, Detail, Format, GroupKey, GroupsSample, OpenCallSample, Sample},
     target::{CpuClock, Ends, Process, Target, cgroup::Cgroups},
 };
 
-/// How often to look whether those are gone of whom the kernel does not tell.
+/// How often to look whether threads and followed children have ended. No pidfd tells of that.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// What is measured and the probes that measure it.
+/// A target and the probes that measure it.
 pub struct Live {
     target: Target,
-    /// The pidfds of the processes that were given.
+    /// The pidfds of the processes that the user named.
     held: Vec<AsyncFd<OwnedFd>>,
     probe: Probe,
-    only: Option<String>,
+    selection: Selection,
     emptiness: Emptiness,
     cgroups: Cgroups,
     cpu: CpuClock,
     ring_at_attach: bool,
-    calibrated: Option<Calibrated>,
-    cost: Option<CostSample>,
     /// The measurement of the cost that is going on.
-    cost_began: Option<CostMeasurement>,
-    /// From when on samples count, ns of CLOCK_MONOTONIC.
+    cost: Option<CostMeasurement>,
+    /// From when on calls count, ns of CLOCK_MONOTONIC.
     began_at_ns: u64,
+    /// The last sample, once the measurement has ended.
     finished: Option<Sample>,
 }
 
 impl Live {
-    /// Attaches as `request` says, which is about `target`. Needs a running tokio reactor.
-    /// `calibrated` is what is known of the machine.
+    /// Attaches probes to `target` as `request`, which is about the same target, says. Needs a running tokio
+    /// reactor.
     ///
     /// # Errors
     /// When the probes cannot be attached.
-    pub fn attach(
-        target: Target,
-        request: &Request,
-        calibrated: Option<Calibrated>,
-    ) -> Result<Self> {
+    pub fn attach(target: Target, request: &Request) -> Result<Self> {
         let held = target.processes().map(hold).collect::<Result<Vec<_>>>();
         let held = held.context("cannot wait for processes to exit")?;
         let probe = Probe::attach_to(request, &|id| target.is_there(id))?;
         Ok(Self {
             cpu: CpuClock::start(&target),
             ring_at_attach: target.has_ring() || probe.held_ring(),
-            calibrated,
             cost: None,
-            cost_began: None,
             began_at_ns: probe.attached_at_ns(),
             target,
             held,
             probe,
-            only: request.filter.describe(),
+            selection: request.filter.selection(),
             emptiness: Emptiness::new(request.filter.wants_nothing(), crate::probe::monotonic_ns()),
             cgroups: Cgroups::default(),
             finished: None,
@@ -83,41 +75,39 @@ impl Live {
         self.probe.hooks()
     }
 
-    /// Lets the time since attach begin now. For a command that has waited until now: whatever was
-    /// counted is from now on.
+    /// Moves the begin of the measurement to now. For a command that has waited until now: all that was counted of
+    /// it comes after this.
     pub fn begin_now(&mut self) {
         self.began_at_ns = crate::probe::monotonic_ns();
     }
 
-    /// Reads all that is not given. `exited`: whether the target has. `is_last`: nothing is measured any more.
-    fn read(&mut self, given: Given, exited: bool, is_last: bool) -> Sample {
-        let Given { at_ns, open_calls, groups } = given;
+    /// Reads what is not in `before`. `exited`: whether the target has. `is_last`: nothing is measured any more.
+    fn read(&mut self, before: ReadBefore, exited: bool, is_last: bool) -> Sample {
+        let ReadBefore { begin_ns, open_calls, groups } = before;
         let (_, kinds, ledger) = self.probe.snapshot();
         let cpu = self.cpu_time();
-        let read_ns = crate::probe::monotonic_ns().saturating_sub(at_ns);
-        let groups = groups.map(|groups| self.name(groups));
-        let mut subject = self.target.subject(self.only.clone(), exited);
+        let end_ns = crate::probe::monotonic_ns();
+        let mut subject = self.target.subject(self.selection.clone(), exited);
         if let Target::Threads(_) = self.target {
             let left = u32::try_from(self.probe.targets_left());
             subject.threads = left.map_or(Reading::NotCollected, Reading::Exact);
         }
         let any_open = open_calls.as_ref().is_some_and(|calls| !calls.is_empty());
-        subject.why_empty = self.emptiness.why(&self.target, &ledger, any_open, at_ns, is_last);
+        subject.why_empty = self.emptiness.why(&self.target, &ledger, any_open, begin_ns, is_last);
         Sample {
-            at_ns,
-            read_ns,
+            format: Format,
             attached_at_ns: self.began_at_ns,
+            begin_ns,
+            end_ns,
             subject,
             kinds,
-            open_calls,
-            groups,
+            open_calls: open_calls.map(in_order),
+            groups: groups.map(|groups| self.complete(groups)),
             ledger,
             detail: self.probe.detail(),
             cpu,
             ring_at_attach: self.ring_at_attach,
             other_tracers: self.probe.other_tracers(),
-            calibrated: self.calibrated,
-            cost: self.cost,
         }
     }
 
@@ -130,8 +120,9 @@ impl Live {
         cpu_time.unwrap_or_else(|| self.cpu.sample(ends))
     }
 
-    /// Gives cgroups their paths, which the kernel's programs do not know.
-    fn name(&mut self, mut groups: GroupsSample) -> GroupsSample {
+    /// Brings groups into order, and adds the paths of cgroups, which the programs in the kernel do not know.
+    fn complete(&mut self, mut groups: GroupsSample) -> GroupsSample {
+        groups.groups.sort_unstable_by(|one, other| one.key.cmp(&other.key));
         for group in &mut groups.groups {
             if let GroupKey::Cgroup { id } = &group.key {
                 group.name = self.cgroups.path(*id);
@@ -143,7 +134,7 @@ impl Live {
     /// Whether nothing is left to measure.
     fn is_over(&self) -> bool {
         let ended = match self.target {
-            // Exec may have changed their tids: only the programs know which threads are left.
+            // An exec may have changed their tids: only the programs in the kernel know which threads are left.
             Target::Threads(_) => self.target.has_exited() || self.probe.targets_left() == 0,
             _ => self.target.has_exited(),
         };
@@ -151,12 +142,18 @@ impl Live {
     }
 }
 
-/// What is read first, and before the calls: whatever is in it, those have as well.
-struct Given {
-    /// When that was begun, ns of CLOCK_MONOTONIC.
-    at_ns: u64,
+/// What is read before the syscalls. The syscalls have all calls that are in here.
+struct ReadBefore {
+    /// When this was begun, ns of CLOCK_MONOTONIC.
+    begin_ns: u64,
     open_calls: Option<Vec<OpenCallSample>>,
     groups: Option<GroupsSample>,
+}
+
+/// Open calls in the order that a sample has them in.
+fn in_order(mut calls: Vec<OpenCallSample>) -> Vec<OpenCallSample> {
+    calls.sort_by_key(|call| (call.thread.tid, call.thread.pid));
+    calls
 }
 
 /// Something that becomes readable when `process` exits.
@@ -171,14 +168,17 @@ impl Source for Live {
         match &self.finished {
             Some(sample) => Ok(sample.clone()),
             None => {
-                // Before the open calls are listed: of those, the ones that had been entered by then
-                // were open then.
-                let at_ns = crate::probe::monotonic_ns();
+                // Before the open calls are listed: the model leaves out those that were entered after this.
+                let begin_ns = crate::probe::monotonic_ns();
                 let open_calls = self.probe.open_calls();
                 let groups = self.probe.groups()?;
-                Ok(self.read(Given { at_ns, open_calls, groups }, false, false))
+                Ok(self.read(ReadBefore { begin_ns, open_calls, groups }, false, false))
             }
         }
+    }
+
+    fn events(&mut self) -> Vec<Event> {
+        self.probe.diagnostics().into_iter().map(Event::Diagnostic).collect()
     }
 
     async fn exit(&mut self) {
@@ -186,7 +186,7 @@ impl Source for Live {
             return std::future::pending().await;
         }
         for process in &self.held {
-            // The only error is a reactor that is gone, and with it whoever waits.
+            // The only error is that the reactor is gone, and then nothing waits any more.
             let _ = process.readable().await.map(|mut ready| ready.retain_ready());
         }
         while !self.is_over() {
@@ -194,50 +194,47 @@ impl Source for Live {
         }
     }
 
-    fn diagnostics(&mut self) -> Vec<String> {
-        self.probe.diagnostics()
-    }
-
-    fn set_detail(&mut self, level: Detail) -> Result<()> {
-        self.probe.set_detail(level)
-    }
-
-    fn begin_cost(&mut self) -> Result<()> {
-        self.cost_began = Some(self.probe.begin_cost()?);
-        Ok(())
-    }
-
-    fn end_cost(&mut self, budget_pct: Option<f64>) -> Result<f64> {
-        let began = self.cost_began.take().context("the cost is not being measured")?;
-        let ProgramCost { run_pct, run_ns } = self.probe.end_cost(began);
-        let at_ns = crate::probe::monotonic_ns();
-        let detail = self.probe.detail().level;
-        self.cost = Some(CostSample { run_pct, run_ns, at_ns, budget_pct, detail });
-        Ok(run_pct)
-    }
-
     fn finish(&mut self) -> Result<Last> {
         if let Some(sample) = &self.finished {
             return Ok(Last { sample: sample.clone(), error: None });
         }
-        // The window ends here; what follows takes up to 100 ms.
-        let at_ns = self.probe.stop();
-        // What is open can be listed only while the programs are there. They go at once then: until
-        // then every process on the host pays for them.
+        // The window ends here. What follows takes up to 100 ms.
+        let stopped_at_ns = self.probe.stop();
+        // Open calls can be listed only while the programs are attached. Right after that the programs are detached,
+        // because every process on the host pays for them.
         let open_calls = self.probe.open_calls();
         let cpu = self.cpu_time();
         let detail = self.probe.detail();
-        self.cost_began = None;
+        self.cost = None;
         self.probe.detach();
-        let open_calls = open_calls.map(|listed| self.probe.open_at_end(listed, at_ns));
+        let open_calls = open_calls.map(|listed| self.probe.open_at_end(listed, stopped_at_ns));
         let exited = self.is_over();
         let (groups, error) = match self.probe.groups() {
             Ok(groups) => (groups, None),
             Err(error) => (None, Some(error)),
         };
-        let given = Given { at_ns, open_calls, groups };
-        let sample = Sample { read_ns: 0, cpu, detail, ..self.read(given, exited, true) };
+        let before = ReadBefore { begin_ns: stopped_at_ns, open_calls, groups };
+        // Nothing was counted after the programs stopped.
+        let sample =
+            Sample { end_ns: stopped_at_ns, cpu, detail, ..self.read(before, exited, true) };
         self.finished = Some(sample.clone());
         Ok(Last { sample, error })
+    }
+}
+
+impl Tune for Live {
+    fn set_detail(&mut self, level: Detail) -> Result<()> {
+        self.probe.set_detail(level)
+    }
+
+    fn begin_cost(&mut self) -> Result<()> {
+        self.cost = Some(self.probe.begin_cost()?);
+        Ok(())
+    }
+
+    fn end_cost(&mut self) -> Result<RunCost> {
+        let began = self.cost.take().context("the cost is not being measured")?;
+        let ProgramCost { run_pct, run_ns } = self.probe.end_cost(began);
+        Ok(RunCost { run_pct, run_ns, detail: self.probe.detail().level })
     }
 }

@@ -1,4 +1,4 @@
-//! Where samples come from. What consumes them cannot tell one source from another.
+//! Where samples come from. Whatever uses them cannot tell one source from another.
 
 mod emptiness;
 mod live;
@@ -8,39 +8,72 @@ use anyhow::{Error, Result};
 use crate::sample::{Detail, Sample};
 pub use live::Live;
 
-/// A stream of cumulative samples of one process.
+/// Something that can be watched: a stream of cumulative samples of one target.
 pub trait Source {
-    /// What has happened so far.
-    fn sample(&mut self) -> Result<Sample>;
-
-    /// Completes when the process has exited.
-    fn exit(&mut self) -> impl Future<Output = ()>;
-
-    /// What the programs in the kernel had to say since the last time, for `--verbose`.
-    fn diagnostics(&mut self) -> Vec<String>;
-
-    /// Collects as much detail as `level` says from now on.
-    fn set_detail(&mut self, level: Detail) -> Result<()>;
-
-    /// Begins to measure what measuring costs. While that goes on, it costs more: let it be brief.
-    fn begin_cost(&mut self) -> Result<()>;
-
-    /// Ends what [`Source::begin_cost`] began: the run time of the programs in the kernel since
-    /// then, in percent of one CPU. Samples show it from now on, with `budget_pct`, the most that
-    /// it may be.
-    fn end_cost(&mut self, budget_pct: Option<f64>) -> Result<f64>;
-
-    /// Stops measuring, and says what had happened by then. Later samples are the same.
+    /// Reads what was counted so far.
     ///
     /// # Errors
-    /// When nothing can be said.
+    /// When the reading fails; a later one may succeed.
+    fn sample(&mut self) -> Result<Sample>;
+
+    /// What has happened since the last call, in order. Unlike a sample, an event is handed out once.
+    fn events(&mut self) -> Vec<Event>;
+
+    /// Completes when the target has exited; never, if it cannot. Nothing is lost if the wait is given up.
+    fn exit(&mut self) -> impl Future<Output = ()>;
+
+    /// Ends the measurement and reads for the last time. From then on every sample is the same.
+    ///
+    /// # Errors
+    /// When there is no last sample.
     fn finish(&mut self) -> Result<Last>;
 }
 
-/// What had happened when the measurement ended.
+/// What only a live source can do: change how much it collects, and measure what that costs.
+pub trait Tune {
+    /// Collects as much as `level` says from now on.
+    ///
+    /// # Errors
+    /// When these hooks cannot, or the kernel refuses to attach a program again.
+    fn set_detail(&mut self, level: Detail) -> Result<()>;
+
+    /// Begins to measure what the programs in the kernel cost. Until [`end_cost`](Self::end_cost), every BPF program
+    /// on the host costs more, so this must be brief.
+    ///
+    /// # Errors
+    /// When the kernel's statistics cannot be switched on.
+    fn begin_cost(&mut self) -> Result<()>;
+
+    /// Ends the measurement that [`begin_cost`](Self::begin_cost) began.
+    ///
+    /// # Errors
+    /// When none was begun.
+    fn end_cost(&mut self) -> Result<RunCost>;
+}
+
+/// What the programs in the kernel cost over some time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RunCost {
+    /// How long they ran, over all CPUs, percent of one CPU.
+    pub run_pct: f64,
+    /// Mean time of one run, ns; `None` if there was none.
+    pub run_ns: Option<f64>,
+    /// How much was collected of each call during that time.
+    pub detail: Detail,
+}
+
+/// Something that happened at a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A line from the programs in the kernel, for `--verbose`.
+    Diagnostic(String),
+}
+
+/// The end of a measurement.
+#[derive(Debug)]
 pub struct Last {
-    /// All that is known.
+    /// The last sample.
     pub sample: Sample,
-    /// Why something that was asked for is not in it; to be told once it is shown.
+    /// Why something that was asked for is not in it. To be told after the sample has been shown.
     pub error: Option<Error>,
 }

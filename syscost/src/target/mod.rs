@@ -13,15 +13,16 @@ pub mod process;
 pub mod thread;
 pub mod user;
 
-use std::{collections::HashSet, sync::LazyLock};
+use std::sync::LazyLock;
 
 use anyhow::Result;
 
 use crate::{
     decode::printable::external,
+    filter::Selection,
     proc::is_in_root_namespace,
     reading::Reading,
-    sample::{Subject, SubjectKind},
+    sample::{GivenProcess, GivenThread, Measured, Subject},
     scope::Scope,
 };
 use cgroup::Cgroup;
@@ -144,59 +145,49 @@ impl Target {
         }
     }
 
-    /// What it is and how it stands now. `only` says which of its calls are recorded.
-    pub fn subject(&mut self, only: Option<String>, exited: bool) -> Subject {
-        // What is not given by ids is looked for in the own PID namespace only.
-        let (host, within) = if *IS_IN_ROOT_NAMESPACE {
-            ("whole host", "")
-        } else {
-            ("this PID namespace", " in this PID namespace")
-        };
-        let mut subject = Subject {
-            kind: SubjectKind::Host,
-            name: host.to_owned(),
-            detail: "all processes".to_owned(),
-            pid: None,
-            threads: Reading::NotCollected,
-            only,
-            exited,
-            why_empty: None,
-        };
-        match self {
-            Self::Processes { given, follow } => of_processes(&mut subject, given, *follow),
-            Self::Threads(threads) => of_threads(&mut subject, threads),
+    /// What it is and how it stands now. `selection` says which of its calls are recorded.
+    pub fn subject(&mut self, selection: Selection, exited: bool) -> Subject {
+        let mut threads = Reading::NotCollected;
+        let measured = match self {
+            Self::Processes { given, follow } => {
+                given.iter_mut().for_each(Process::look);
+                // It is not known how many threads the children have.
+                if !*follow {
+                    threads = threads_of(given, exited);
+                }
+                let name = |process: &Process| GivenProcess {
+                    pid: process.pid,
+                    comm: process.comm.clone(),
+                };
+                Measured::Processes { given: given.iter().map(name).collect(), follow: *follow }
+            }
+            Self::Threads(given) => {
+                let name = |thread: &Thread| GivenThread {
+                    tid: thread.tid,
+                    pid: thread.process.pid,
+                    comm: thread.comm.clone(),
+                };
+                Measured::Threads { given: given.iter().map(name).collect() }
+            }
             Self::Command { process, line } => {
                 process.look();
-                subject.kind = SubjectKind::Command;
-                subject.name.clone_from(line);
-                subject.detail = format!("pid {} and its children", process.pid);
+                Measured::Command { pid: process.pid, line: line.clone() }
             }
-            Self::Comm(name) => {
-                subject.kind = SubjectKind::Comm;
-                subject.name = external(name.as_bytes());
-                subject.detail = format!("every process of that name{within}");
-            }
-            Self::Cgroup(cgroup) => {
-                subject.kind = SubjectKind::Cgroup;
-                subject.name.clone_from(&cgroup.path);
-                subject.detail = format!("cgroup and those in it{within}");
-            }
-            Self::Container(container) => {
-                let id: String = external(container.id.as_bytes()).chars().take(12).collect();
-                subject.kind = SubjectKind::Container;
-                let name = container.name.as_ref().map(|name| external(name.as_bytes()));
-                subject.name = name.unwrap_or_else(|| id.clone());
-                subject.detail = format!("{} container {id}{within}", container.runtime);
-            }
-            Self::User(user) => {
-                subject.kind = SubjectKind::User;
-                let name = user.name.as_ref().map(|name| external(name.as_bytes()));
-                subject.name = name.unwrap_or_else(|| user.uid.to_string());
-                subject.detail = format!("all processes of uid {}{within}", user.uid);
-            }
-            Self::Host => {}
-        }
-        subject
+            Self::Comm(name) => Measured::Comm(external(name.as_bytes())),
+            Self::Cgroup(cgroup) => Measured::Cgroup { path: cgroup.path.clone() },
+            Self::Container(container) => Measured::Container {
+                id: external(container.id.as_bytes()),
+                name: container.name.as_ref().map(|name| external(name.as_bytes())),
+                runtime: container.runtime.to_owned(),
+            },
+            Self::User(user) => Measured::User {
+                uid: user.uid,
+                name: user.name.as_ref().map(|name| external(name.as_bytes())),
+            },
+            Self::Host => Measured::Host,
+        };
+        let root_namespace = *IS_IN_ROOT_NAMESPACE;
+        Subject { measured, root_namespace, threads, selection, exited, why_empty: None }
     }
 }
 
@@ -212,70 +203,8 @@ fn holds_ring(pid: u32) -> bool {
     })
 }
 
-fn of_processes(subject: &mut Subject, given: &mut [Process], follow: bool) {
-    for process in given.iter_mut() {
-        process.look();
-    }
-    let children = if follow { " and children" } else { "" };
-    // What followed children have is not known.
-    let known = given.iter().map(|process| process.threads.value()).sum::<Option<u32>>();
-    subject.threads = match known {
-        Some(threads) if !follow => Reading::Exact(if subject.exited { 0 } else { threads }),
-        _ => Reading::NotCollected,
-    };
-    if let [process] = given {
-        subject.kind = SubjectKind::Process;
-        subject.name.clone_from(&process.comm);
-        subject.detail = format!("pid {}{children}", process.pid);
-        subject.pid = Some(process.pid);
-        return;
-    }
-    subject.kind = SubjectKind::Processes;
-    subject.name = few(&distinct(given.iter().map(|process| process.comm.as_str())));
-    let pids: Vec<String> = given.iter().map(|process| process.pid.to_string()).collect();
-    subject.detail = format!("pids {}{children}", few(&pids));
-}
-
-fn of_threads(subject: &mut Subject, threads: &[Thread]) {
-    if let [thread] = threads {
-        subject.kind = SubjectKind::Thread;
-        subject.name.clone_from(&thread.comm);
-        subject.detail = format!("tid {} of pid {}", thread.tid, thread.process.pid);
-        subject.pid = Some(thread.process.pid);
-        return;
-    }
-    subject.kind = SubjectKind::Threads;
-    subject.name = few(&distinct(threads.iter().map(|thread| thread.comm.as_str())));
-    let tids: Vec<String> = threads.iter().map(|thread| thread.tid.to_string()).collect();
-    subject.detail = format!("tids {}", few(&tids));
-}
-
-/// Each name once, where it comes first.
-fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
-    let mut seen = HashSet::new();
-    names.filter(|name| seen.insert(*name)).collect()
-}
-
-/// The first few of several names.
-fn few<S: AsRef<str>>(names: &[S]) -> String {
-    const FEW: usize = 4;
-    let mut shown: Vec<&str> = names.iter().take(FEW).map(AsRef::as_ref).collect();
-    let more = format!("{} more", names.len().saturating_sub(FEW));
-    if names.len() > FEW {
-        shown.push(&more);
-    }
-    shown.join(", ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn several_targets_of_one_name_are_named_once() {
-        let named = |names: &[&str]| few(&distinct(names.iter().copied()));
-        assert_eq!(named(&["nginx", "sh", "nginx"]), "nginx, sh");
-        assert_eq!(named(&["a", "b", "a", "c", "d", "b"]), "a, b, c, d", "only names count");
-        assert_eq!(named(&["a", "b", "c", "d", "e", "e"]), "a, b, c, d, 1 more");
-    }
+/// How many threads the processes have together, where that is known of each.
+fn threads_of(processes: &[Process], exited: bool) -> Reading<u32> {
+    let known = processes.iter().map(|process| process.threads.value()).sum::<Option<u32>>();
+    known.map_or(Reading::NotCollected, |threads| Reading::Exact(if exited { 0 } else { threads }))
 }

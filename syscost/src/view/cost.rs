@@ -2,8 +2,8 @@
 //! be added to each call.
 
 use crate::{
+    costs::{Calibrated, ProgramsCost},
     model::{Model, budget},
-    sample::{Calibrated, CostSample},
     spread::Spread,
     view::format,
 };
@@ -38,7 +38,7 @@ pub fn phrases(model: &Model) -> Vec<String> {
 }
 
 /// `0.3% of a CPU at first`, or `1.8% of 2%` where there is a budget, and the number is as new as the screen.
-fn run_time(cost: CostSample) -> String {
+fn run_time(cost: ProgramsCost) -> String {
     let run = format::pct(cost.run_pct);
     match cost.budget_pct {
         None => format!("{run}% of a CPU at first"),
@@ -60,20 +60,16 @@ fn tax(calibrated: Calibrated) -> Option<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        sample::{Detail, Sample},
-        view::fixture,
-    };
+    use crate::{costs::Costs, sample::Detail, view::fixture};
 
-    fn phrases_of(change: impl FnOnce(&mut Sample)) -> Vec<String> {
-        let mut sample = fixture::nginx();
-        sample.calibrated = None;
-        change(&mut sample);
-        phrases(&Model::since_attach(&sample))
+    fn phrases_of(change: impl FnOnce(&mut Costs)) -> Vec<String> {
+        let mut costs = Costs::default();
+        change(&mut costs);
+        phrases(&Model::since_attach(&fixture::nginx()).with(costs))
     }
 
-    fn cost(run_pct: f64, budget_pct: Option<f64>) -> Option<CostSample> {
-        Some(CostSample { run_pct, run_ns: Some(90.0), at_ns: 0, budget_pct, detail: Detail::Full })
+    fn cost(run_pct: f64, budget_pct: Option<f64>) -> Option<ProgramsCost> {
+        Some(ProgramsCost { run_pct, run_ns: Some(90.0), budget_pct, detail: Detail::Full })
     }
 
     fn calibrated() -> Option<Calibrated> {
@@ -87,8 +83,8 @@ mod tests {
 
     #[test]
     fn what_is_known_is_said_as_long_as_there_is_room() {
-        let both = phrases_of(|sample| {
-            (sample.cost, sample.calibrated) = (cost(0.31, None), calibrated());
+        let both = phrases_of(|costs| {
+            (costs.programs, costs.calibrated) = (cost(0.31, None), calibrated());
         });
         let expected = [
             "probe 0.3% of a CPU at first, +306ns/call · host +169ns/call",
@@ -96,19 +92,19 @@ mod tests {
             "probe 0.3% of a CPU at first",
         ];
         assert_eq!(both, expected);
-        let calibrated = phrases_of(|sample| sample.calibrated = calibrated());
+        let calibrated = phrases_of(|costs| costs.calibrated = calibrated());
         assert_eq!(calibrated[0], "probe +306ns/call · host +169ns/call");
     }
 
     #[test]
     fn a_budget_stands_beside_what_it_is_for() {
-        let within = phrases_of(|sample| sample.cost = cost(1.8, Some(2.0)));
+        let within = phrases_of(|costs| costs.programs = cost(1.8, Some(2.0)));
         assert_eq!(within, ["probe 1.8% of 2.0%"]);
-        let over = phrases_of(|sample| sample.cost = cost(7.5, Some(0.5)));
+        let over = phrases_of(|costs| costs.programs = cost(7.5, Some(0.5)));
         assert_eq!(over, ["probe 7.5%, OVER the 0.5% allowed"]);
-        let for_good = phrases_of(|sample| {
-            sample.cost = cost(7.5, Some(0.5))
-                .map(|cost| CostSample { detail: Detail::Sampling(16), ..cost });
+        let for_good = phrases_of(|costs| {
+            costs.programs = cost(7.5, Some(0.5))
+                .map(|cost| ProgramsCost { detail: Detail::Sampling(16), ..cost });
         });
         assert_eq!(
             for_good[0],
@@ -119,14 +115,14 @@ mod tests {
     #[test]
     fn what_is_not_known_is_not_said() {
         assert!(phrases_of(|_| {}).is_empty());
-        let half = phrases_of(|sample| {
-            sample.calibrated =
+        let half = phrases_of(|costs| {
+            costs.calibrated =
                 calibrated().map(|known| Calibrated { target_tax_ns: None, ..known });
         });
         assert!(half.is_empty());
         let noise = Spread { median: 137.0, low: 3.0, high: 467.0 };
-        let noisy = phrases_of(|sample| {
-            sample.calibrated =
+        let noisy = phrases_of(|costs| {
+            costs.calibrated =
                 calibrated().map(|known| Calibrated { bystander_tax_ns: Some(noise), ..known });
         });
         assert!(noisy.is_empty());

@@ -150,7 +150,7 @@ mod tests {
     }
 
     fn since_attach(sample: &Sample) -> String {
-        lines(&Model::since_attach(sample), true)
+        lines(&fixture::since_attach(sample), true)
     }
 
     #[test]
@@ -165,27 +165,27 @@ mod tests {
 
     #[test]
     fn intervals_are_appended_without_a_header() {
-        let model = Model::interval(&fixture::nginx_a_second_later(), &fixture::nginx());
+        let model = fixture::interval(&fixture::nginx_a_second_later(), &fixture::nginx());
         insta::assert_snapshot!(lines(&model, false));
     }
 
     #[test]
     fn an_idle_process_has_a_header_at_most() {
-        let model = Model::since_attach(&fixture::sample(Vec::new()));
+        let model = fixture::since_attach(&fixture::sample(Vec::new()));
         assert_eq!(lines(&model, true).lines().count(), 1);
         assert_eq!(lines(&model, false), "");
     }
 
     #[test]
     fn every_line_has_every_field() {
-        let model = Model::since_attach(&fixture::lossy_nginx());
+        let model = fixture::since_attach(&fixture::lossy_nginx());
         assert_complete(&model, 8);
     }
 
     #[test]
     fn groups_are_lines_of_their_own_kind() {
         for by in [GroupBy::Process, GroupBy::Thread, GroupBy::Cgroup, GroupBy::Comm] {
-            let model = Model::since_attach(&fixture::grouped(by));
+            let model = fixture::since_attach(&fixture::grouped(by));
             assert_complete(&model, 3);
             insta::assert_snapshot!(format!("by_{}", by.id()), lines(&model, true));
         }
@@ -225,7 +225,7 @@ mod tests {
     fn every_field_is_documented() {
         let docs = include_str!("../../../docs/stat-json.md");
         for by in GroupBy::ALL {
-            let model = Model::since_attach(&fixture::grouped(by));
+            let model = fixture::since_attach(&fixture::grouped(by));
             for field in fields(&model) {
                 assert!(docs.contains(&format!("`{field}`")), "docs/stat-json.md lacks `{field}`");
             }

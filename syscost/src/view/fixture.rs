@@ -9,11 +9,14 @@ use syscost_common::{
 };
 
 use crate::{
+    costs::{Calibrated, Costs},
+    filter::Selection,
     group::GroupBy,
+    model::Model,
     reading::Reading,
     sample::{
-        Calibrated, CpuSample, DetailSample, GroupKey, GroupSample, GroupsSample, KindKey,
-        KindSample, LedgerSample, OpenCallSample, Sample, SkippedRuns, Subject, SubjectKind,
+        CpuSample, DetailSample, Format, GivenProcess, GroupKey, GroupSample, GroupsSample,
+        KindKey, KindSample, LedgerSample, Measured, OpenCallSample, Sample, SkippedRuns, Subject,
         ThreadName,
     },
     spread::Spread,
@@ -27,6 +30,36 @@ pub(super) const CALIBRATED: Calibrated = Calibrated {
     target_tax_ns: Some(Spread { median: 306.0, low: 301.0, high: 312.0 }),
     bystander_tax_ns: Some(Spread { median: 169.0, low: 166.0, high: 173.0 }),
 };
+
+pub(super) const COSTS: Costs = Costs { calibrated: Some(CALIBRATED), programs: None };
+
+/// The model of a sample on that machine.
+pub(super) fn since_attach(sample: &Sample) -> Model {
+    Model::since_attach(sample).with(COSTS)
+}
+
+/// The model of an interval on that machine.
+pub(super) fn interval(sample: &Sample, previous: &Sample) -> Model {
+    Model::interval(sample, previous).with(COSTS)
+}
+
+/// The process 1234.
+pub(super) fn process(comm: &str) -> Measured {
+    let given = vec![GivenProcess { pid: 1234, comm: comm.to_owned() }];
+    Measured::Processes { given, follow: false }
+}
+
+/// The process 1234 with 8 threads, all of its calls.
+pub(super) fn subject() -> Subject {
+    Subject {
+        measured: process("nginx"),
+        root_namespace: true,
+        threads: Reading::Exact(8),
+        selection: Selection::default(),
+        exited: false,
+        why_empty: None,
+    }
+}
 
 /// A kind whose calls took `latencies` (ns, calls) and failed with `errnos` (errno, calls).
 pub(super) fn kind(key: KindKey, latencies: &[(u64, u64)], errnos: &[(u16, u64)]) -> KindSample {
@@ -140,20 +173,11 @@ pub(crate) fn sample(kinds: Vec<KindSample>) -> Sample {
     counters[Counter::Enters as usize] = kinds.iter().map(KindSample::calls).sum();
     counters[Counter::Matched as usize] = counters[Counter::Enters as usize];
     Sample {
-        at_ns: ATTACHED_AT_NS + 5_000_000_000,
-
-        read_ns: 250_000,
+        format: Format,
         attached_at_ns: ATTACHED_AT_NS,
-        subject: Subject {
-            kind: SubjectKind::Process,
-            name: "nginx".to_owned(),
-            detail: "pid 1234".to_owned(),
-            pid: Some(1234),
-            threads: Reading::Exact(8),
-            only: None,
-            exited: false,
-            why_empty: None,
-        },
+        begin_ns: ATTACHED_AT_NS + 5_000_000_000,
+        end_ns: ATTACHED_AT_NS + 5_000_250_000,
+        subject: subject(),
         kinds,
         open_calls: open_calls(),
         groups: None,
@@ -166,8 +190,6 @@ pub(crate) fn sample(kinds: Vec<KindSample>) -> Sample {
         },
         ring_at_attach: false,
         other_tracers: Some(0),
-        calibrated: Some(CALIBRATED),
-        cost: None,
     }
 }
 
@@ -210,7 +232,8 @@ pub(super) fn lossy_nginx() -> Sample {
 /// The same server one second after [`nginx`], with two of its calls having occurred again.
 pub(super) fn nginx_a_second_later() -> Sample {
     let mut sample = nginx();
-    sample.at_ns += 1_000_000_000;
+    sample.begin_ns += 1_000_000_000;
+    sample.end_ns += 1_000_000_000;
     sample.cpu.used_ns = Reading::Exact(630_000_000);
     for (place, ns, calls) in [(0, 1_900, 500), (4, 310_000, 80)] {
         add(&mut sample.kinds[place], ns, calls);

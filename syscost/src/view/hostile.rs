@@ -4,9 +4,9 @@ use proptest::prelude::*;
 
 use super::{Order, csv, fixture, json, table};
 use crate::{
+    filter::{SelectedCalls, Selection},
     group::GroupBy,
-    model::Model,
-    sample::{GroupKey, Sample},
+    sample::{GroupKey, Measured, Sample},
 };
 
 /// Whether a terminal shows `text` as it is, line by line.
@@ -26,9 +26,13 @@ pub(crate) fn name() -> impl Strategy<Value = String> {
 
 /// Everything in the sample that has a name is called `name`.
 pub(crate) fn rename(sample: &mut Sample, name: &str) {
-    name.clone_into(&mut sample.subject.name);
-    name.clone_into(&mut sample.subject.detail);
-    sample.subject.only = Some(name.to_owned());
+    sample.subject.measured = Measured::Container {
+        id: name.to_owned(),
+        name: Some(name.to_owned()),
+        runtime: name.to_owned(),
+    };
+    let calls = SelectedCalls { words: vec![name.to_owned()], ..SelectedCalls::default() };
+    sample.subject.selection = Selection { calls: Some(calls), ..Selection::default() };
     for call in sample.open_calls.iter_mut().flatten() {
         name.clone_into(&mut call.thread.comm);
     }
@@ -48,7 +52,7 @@ proptest! {
         for by in [GroupBy::Process, GroupBy::Cgroup, GroupBy::Comm, GroupBy::Syscall] {
             let mut sample = fixture::grouped(by);
             rename(&mut sample, &name);
-            let model = Model::since_attach(&sample);
+            let model = fixture::since_attach(&sample);
 
             let mut out = Vec::new();
             let options = table::TableOptions { order: Order::default(), width: Some(100), color: false };

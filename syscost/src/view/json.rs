@@ -14,12 +14,12 @@ use crate::{
     decode::errno,
     group::GroupBy,
     model::{
-        self, Basis, Counted, Distribution, GroupRow, Model, Row, Window,
+        self, Basis, Counted, Distribution, GroupRow, Model, Row, SubjectKind, Window,
         column::{COLUMNS, Needs, Value},
         ledger::Loss,
     },
     reading::Reading,
-    sample::{GroupKey, SubjectKind, WhyEmpty},
+    sample::{GroupKey, WhyEmpty},
     spread::Spread,
 };
 

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use crate::{
     decode::printable::printable,
-    model::{Known, Model, budget},
-    sample::{Detail, Subject, SubjectKind, WhyEmpty},
+    model::{Known, Model, Subject, SubjectKind, budget},
+    sample::{Detail, WhyEmpty},
     view::format,
 };
 
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn every_reason_for_no_calls_is_a_sentence() {
-        let mut subject = fixture::nginx().subject;
+        let mut subject = Model::since_attach(&fixture::nginx()).subject;
         assert_eq!(calls(&subject), None);
         subject.why_empty = Some(WhyEmpty::OnlyChildren(3));
         let text = calls(&subject).unwrap();

@@ -4,7 +4,10 @@ use crate::view::width::Columns;
 use std::borrow::Cow;
 
 use crate::{
-    decode::printable::printable, model::Model, reading::Reading, sample::SubjectKind, view::format,
+    decode::printable::printable,
+    model::{Model, SubjectKind},
+    reading::Reading,
+    view::format,
 };
 
 /// `syscalls: 31.2% of its CPU time`; `None` where that is not known.
@@ -38,14 +41,17 @@ mod tests {
     use syscost_common::ledger::Counter;
 
     use super::*;
-    use crate::{sample::Sample, view::fixture};
+    use crate::{
+        sample::{Measured, Sample},
+        view::fixture,
+    };
 
     #[test]
     fn a_share_is_of_what_was_measured() {
         let mut sample = at_rest();
         let share = |sample: &Sample| of_cpu_time(&Model::since_attach(sample));
         assert_eq!(share(&sample).unwrap(), "syscalls: 21.1% of its CPU time");
-        sample.subject.kind = SubjectKind::Comm;
+        sample.subject.measured = Measured::Comm("nginx".to_owned());
         assert_eq!(share(&sample).unwrap(), "syscalls: 21.1% of their CPU time");
     }
 
@@ -70,9 +76,9 @@ mod tests {
     #[test]
     fn a_share_of_some_calls_names_them() {
         let share = |only: &str| {
-            let mut sample = at_rest();
-            sample.subject.only = Some(only.to_owned());
-            of_cpu_time(&Model::since_attach(&sample)).unwrap()
+            let mut model = Model::since_attach(&at_rest());
+            model.subject.only = Some(only.to_owned());
+            of_cpu_time(&model).unwrap()
         };
         assert_eq!(share("only read, write"), "read, write: 21.1% of its CPU time");
         assert_eq!(share("all but futex"), "all but futex: 21.1% of its CPU time");

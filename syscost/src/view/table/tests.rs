@@ -2,8 +2,9 @@ use syscost_common::ledger::Counter;
 
 use super::*;
 use crate::{
+    costs::{Calibrated, Costs, ProgramsCost},
     group::GroupBy,
-    sample::{Calibrated, CostSample, Detail, DetailSample, GroupKey, Sample},
+    sample::{Detail, DetailSample, GroupKey, Sample},
     spread::Spread,
     view::fixture,
 };
@@ -15,7 +16,11 @@ fn table(model: &Model, options: &TableOptions) -> String {
 }
 
 fn default(sample: &Sample) -> String {
-    table(&Model::since_attach(sample), &TableOptions::default())
+    with_costs(sample, fixture::COSTS)
+}
+
+fn with_costs(sample: &Sample, costs: Costs) -> String {
+    table(&Model::since_attach(sample).with(costs), &TableOptions::default())
 }
 
 fn top(top: usize) -> TableOptions {
@@ -41,18 +46,18 @@ fn empty_table() {
 
 #[test]
 fn top_rows_are_followed_by_the_sum_of_the_rest() {
-    insta::assert_snapshot!(table(&Model::since_attach(&fixture::nginx()), &top(2)));
+    insta::assert_snapshot!(table(&fixture::since_attach(&fixture::nginx()), &top(2)));
 }
 
 #[test]
 fn nothing_is_left_out_of_a_top_that_holds_all() {
-    let model = Model::since_attach(&fixture::nginx());
+    let model = fixture::since_attach(&fixture::nginx());
     assert_eq!(table(&model, &top(99)), default(&fixture::nginx()));
 }
 
 #[test]
 fn an_interval_is_a_stretch_of_the_time_since_attach() {
-    let model = Model::interval(&fixture::nginx_a_second_later(), &fixture::nginx());
+    let model = fixture::interval(&fixture::nginx_a_second_later(), &fixture::nginx());
     insta::assert_snapshot!(table(&model, &TableOptions::default()));
 }
 
@@ -60,12 +65,12 @@ fn an_interval_is_a_stretch_of_the_time_since_attach() {
 fn a_column_that_is_sorted_by_is_shown() {
     let order = Order { sort: Key::Min, reversed: true, top: Some(3) };
     let options = TableOptions { order, width: Some(120), ..Default::default() };
-    insta::assert_snapshot!(table(&Model::since_attach(&fixture::nginx()), &options));
+    insta::assert_snapshot!(table(&fixture::since_attach(&fixture::nginx()), &options));
 }
 
 #[test]
 fn a_narrow_terminal_loses_columns_rather_than_alignment() {
-    let model = Model::since_attach(&fixture::nginx());
+    let model = fixture::since_attach(&fixture::nginx());
     let narrow = table(&model, &TableOptions { width: Some(80), ..Default::default() });
     assert!(narrow.lines().all(|line| line.chars().count() <= 80), "{narrow}");
     insta::assert_snapshot!(narrow);
@@ -100,26 +105,26 @@ fn what_was_shed_and_sampled_is_said() {
     sample.ledger.counters[Counter::Sampled as usize] = 2_800;
     sample.ledger.counters[Counter::SampledOut as usize] = 42_004;
     insta::assert_snapshot!(default(&sample));
-    sample.cost = Some(CostSample {
+    let programs = ProgramsCost {
         run_pct: 8.1,
         run_ns: None,
-        at_ns: 0,
         budget_pct: Some(2.0),
         detail: sample.detail.level,
-    });
-    let told = default(&sample);
+    };
+    let costs = Costs { programs: Some(programs), ..fixture::COSTS };
+    let told = with_costs(&sample, costs);
     assert!(told.contains("OVER THE BUDGET of 2.0%: the hooks alone cost 8.1%"), "{told}");
 }
 
 #[test]
 fn the_boundary_is_shown_where_it_is_known() {
-    let mut sample = fixture::nginx();
+    let sample = fixture::nginx();
     assert!(default(&sample).contains("BOUNDARY"));
-    let known = sample.calibrated.take().unwrap();
-    assert!(!default(&sample).contains("BOUNDARY"));
+    assert!(!with_costs(&sample, Costs::default()).contains("BOUNDARY"));
     let crossing_ns = Spread { median: 137.0, low: 103.0, high: 467.0 };
-    sample.calibrated = Some(Calibrated { crossing_ns, ..known });
-    assert!(!default(&sample).contains("BOUNDARY"), "less than its own spread");
+    let noisy = Calibrated { crossing_ns, ..fixture::CALIBRATED };
+    let noisy = with_costs(&sample, Costs { calibrated: Some(noisy), ..Costs::default() });
+    assert!(!noisy.contains("BOUNDARY"), "less than its own spread");
 }
 
 #[test]
@@ -129,7 +134,7 @@ fn a_row_for_each_process() {
 
 #[test]
 fn a_row_for_each_cgroup_of_the_first() {
-    let model = Model::since_attach(&fixture::grouped(GroupBy::Cgroup));
+    let model = fixture::since_attach(&fixture::grouped(GroupBy::Cgroup));
     insta::assert_snapshot!(table(&model, &top(1)));
 }
 
@@ -148,7 +153,7 @@ fn a_file_has_room_for_all_columns() {
 #[test]
 fn a_name_cannot_drive_the_terminal() {
     let mut sample = fixture::nginx();
-    sample.subject.name = "a\x1b[2J\nb".to_owned();
+    sample.subject.measured = fixture::process("a\x1b[2J\nb");
     assert!(default(&sample).starts_with("a\\u{1b}[2J\\nb (pid 1234)"));
 }
 
@@ -178,7 +183,7 @@ fn colours_set_off_headings_and_verdicts_and_change_nothing_else() {
         (fixture::nginx(), "\x1b[1;38;5;33mEXACT\x1b[0m"),
         (fixture::lossy_nginx(), "\x1b[1;38;5;166mNOT EXACT\x1b[0m:"),
     ] {
-        let model = Model::since_attach(&sample);
+        let model = fixture::since_attach(&sample);
         let text = table(&model, &colored);
         assert!(text.contains(verdict) && text.contains("\n\x1b[1mSYSCALL "), "{text}");
         assert!(!table(&model, &plain).contains('\x1b'));

@@ -7,9 +7,9 @@ use syscost_common::cell::PartOf;
 use super::{Page, clip, clip_words};
 use crate::{
     decode::printable::printable,
-    model::{Known, Model, Window, budget::cannot_be_kept},
+    model::{Known, Model, Subject, Window, budget::cannot_be_kept},
     reading::Reading,
-    sample::{Detail, Subject},
+    sample::Detail,
     view::{
         blind, cost, format, missing, share,
         tui::{Filter, Live, Theme, UiState},

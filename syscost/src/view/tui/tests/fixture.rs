@@ -10,15 +10,16 @@ use syscost_common::{
 };
 
 use crate::{
+    costs::Costs,
     group::GroupBy,
     model::Model,
     reading::Reading,
     sample::{
-        CpuSample, Detail, DetailSample, GroupKey, GroupSample, GroupsSample, KindKey, KindSample,
-        LedgerSample, OpenCallSample, Sample, SkippedRuns, Subject, SubjectKind, ThreadName,
+        CpuSample, Detail, DetailSample, Format, GroupKey, GroupSample, GroupsSample, KindKey,
+        KindSample, LedgerSample, Measured, OpenCallSample, Sample, SkippedRuns, ThreadName,
     },
     view::{
-        fixture::{CALIBRATED, add_parts, without_parts},
+        fixture::{COSTS, add_parts, subject, without_parts},
         tui::Live,
     },
 };
@@ -112,20 +113,11 @@ fn sample(seconds: u64, mut kinds: Vec<KindSample>) -> Sample {
     ledger.counters[Counter::OpenAtAttach as usize] = 8;
     ledger.counters[Counter::NewbornExits as usize] = 8;
     Sample {
-        at_ns: ATTACHED_AT + seconds * SECOND,
-
-        read_ns: 250_000,
+        format: Format,
         attached_at_ns: ATTACHED_AT,
-        subject: Subject {
-            kind: SubjectKind::Process,
-            name: "nginx".into(),
-            detail: "pid 1234".into(),
-            pid: Some(1234),
-            threads: Reading::Exact(8),
-            only: None,
-            exited: false,
-            why_empty: None,
-        },
+        begin_ns: ATTACHED_AT + seconds * SECOND,
+        end_ns: ATTACHED_AT + seconds * SECOND + 250_000,
+        subject: subject(),
         kinds,
         open_calls: open_calls(ATTACHED_AT + seconds * SECOND),
         groups: None,
@@ -138,8 +130,6 @@ fn sample(seconds: u64, mut kinds: Vec<KindSample>) -> Sample {
         },
         ring_at_attach: false,
         other_tracers: Some(0),
-        calibrated: None,
-        cost: None,
     }
 }
 
@@ -189,11 +179,10 @@ pub(super) fn server_with(change: impl FnOnce(&mut Sample)) -> Live {
 }
 
 /// The same on a machine whose crossings were measured.
-pub(super) fn calibrated(change: impl FnOnce(&mut Sample)) -> Live {
-    server_with(|sample| {
-        sample.calibrated = Some(CALIBRATED);
-        change(sample);
-    })
+pub(super) fn calibrated(change: impl FnOnce(&mut Sample, &mut Costs)) -> Live {
+    let mut costs = COSTS;
+    let Live { interval, since_attach, notes } = server_with(|sample| change(sample, &mut costs));
+    Live { interval: interval.with(costs), since_attach: since_attach.with(costs), notes }
 }
 
 /// The same by hooks that see no context switches.
@@ -268,16 +257,8 @@ pub(super) fn host_with(change: impl FnOnce(&mut Sample)) -> Live {
             group(GroupKey::Other, None, false, 4 * seconds, seconds, 3_000),
         ];
         let mut sample = server_sample(seconds);
-        sample.subject = Subject {
-            kind: SubjectKind::Host,
-            name: "whole host".into(),
-            detail: "all processes".into(),
-            pid: None,
-            threads: Reading::NotCollected,
-            only: None,
-            exited: false,
-            why_empty: None,
-        };
+        sample.subject.measured = Measured::Host;
+        sample.subject.threads = Reading::NotCollected;
         sample.groups = Some(GroupsSample { by: GroupBy::Process, groups, recording: 0 });
         sample
     };

@@ -11,10 +11,14 @@ use super::{
     },
 };
 use crate::{
+    costs::ProgramsCost,
     reading::Reading,
-    sample::{CostSample, Detail, SkippedRuns},
+    sample::{Detail, SkippedRuns},
     spread::Spread,
-    view::tui::{Action, Filter, Live, Screen, UiState, render, update},
+    view::{
+        fixture::process,
+        tui::{Action, Filter, Live, Screen, UiState, render, update},
+    },
 };
 
 pub(super) fn draw(ui: &UiState, live: &Live, (width, height): (u16, u16)) -> Buffer {
@@ -88,17 +92,17 @@ fn calls_of_a_chosen_process() {
 
 #[test]
 fn calls_on_a_calibrated_machine() {
-    check("calibrated", &calibrated(|_| {}), &[]);
-    detail("detail_calibrated", &calibrated(|_| {}), Screen::Detail(READ), &[]);
-    let inexact = calibrated(|sample| sample.ledger.program_misses = SkippedRuns::Counted(12));
+    check("calibrated", &calibrated(|_, _| {}), &[]);
+    detail("detail_calibrated", &calibrated(|_, _| {}), Screen::Detail(READ), &[]);
+    let inexact = calibrated(|sample, _| sample.ledger.program_misses = SkippedRuns::Counted(12));
     check("calibrated_inexact", &inexact, &[Action::ToggleWindow]);
 }
 
 #[test]
 fn a_boundary_that_is_less_than_its_own_spread_is_not_shown() {
-    let known = calibrated(|_| {});
-    let noisy = calibrated(|sample| {
-        let known = sample.calibrated.as_mut().expect("it is calibrated");
+    let known = calibrated(|_, _| {});
+    let noisy = calibrated(|_, costs| {
+        let known = costs.calibrated.as_mut().expect("it is calibrated");
         known.crossing_ns = Spread { median: 137.0, low: 103.0, high: 467.0 };
     });
     for (live, shown) in [(known, true), (noisy, false)] {
@@ -118,18 +122,18 @@ fn a_boundary_that_is_less_than_its_own_spread_is_not_shown() {
 #[test]
 fn what_measuring_costs() {
     let cost = |run_pct, budget_pct| {
-        Some(CostSample { run_pct, run_ns: None, at_ns: 0, budget_pct, detail: Detail::Full })
+        Some(ProgramsCost { run_pct, run_ns: None, budget_pct, detail: Detail::Full })
     };
-    check("cost", &calibrated(|sample| sample.cost = cost(0.31, None)), &[]);
-    check("cost_within_budget", &calibrated(|sample| sample.cost = cost(1.8, Some(2.0))), &[]);
-    let shed = calibrated(|sample| {
-        sample.cost = cost(2.7, Some(2.0));
+    check("cost", &calibrated(|_, costs| costs.programs = cost(0.31, None)), &[]);
+    check("cost_within_budget", &calibrated(|_, costs| costs.programs = cost(1.8, Some(2.0))), &[]);
+    let shed = calibrated(|sample, costs| {
+        costs.programs = cost(2.7, Some(2.0));
         sample.detail.level = Detail::NoRunq;
     });
     check("cost_over_budget", &shed, &[]);
-    let for_good = calibrated(|sample| {
+    let for_good = calibrated(|sample, costs| {
         let detail = Detail::Sampling(16);
-        sample.cost = cost(8.1, Some(2.0)).map(|cost| CostSample { detail, ..cost });
+        costs.programs = cost(8.1, Some(2.0)).map(|cost| ProgramsCost { detail, ..cost });
         sample.detail.level = detail;
     });
     check("cost_of_the_hooks_alone", &for_good, &[]);
@@ -339,8 +343,8 @@ fn every_screen() -> Vec<Vec<Action>> {
 fn no_size_is_too_small_or_too_large() {
     let tall = with_syscalls(0..300);
     let extreme = server_with(|sample| {
-        sample.subject.name = "日本\u{1b}[31m語\n".into();
-        sample.at_ns = u64::MAX;
+        sample.subject.measured = process("日本\u{1b}[31m語\n");
+        (sample.begin_ns, sample.end_ns) = (u64::MAX, u64::MAX);
         sample.kinds[0].max_ns = u64::MAX;
         sample.kinds[0].min_ns = 0;
         sample.kinds[1].sum_ns = u64::MAX / 16;
@@ -385,7 +389,7 @@ fn a_size_that_was_not_told_does_no_harm() {
 
 #[test]
 fn a_process_cannot_speak_to_the_terminal_by_its_name() {
-    let live = server_with(|sample| sample.subject.name = "a\u{1b}[2Jb\rc".into());
+    let live = server_with(|sample| sample.subject.measured = process("a\u{1b}[2Jb\rc"));
     let screen = text(&draw(&UiState::new(true), &live, (80, 24)));
     assert!(screen.contains(r"a\u{1b}[2Jb\rc"), "{screen}");
 }
@@ -406,7 +410,7 @@ fn the_rows_own_axis_does_not_jump_between_windows() {
 
 #[test]
 fn a_second_of_jitter_free_time_is_called_a_second() {
-    let live = server_with(|sample| sample.at_ns -= SECOND / 500);
+    let live = server_with(|sample| sample.begin_ns -= SECOND / 500);
     let screen = text(&draw(&UiState::new(true), &live, (80, 24)));
     assert!(screen.contains("▸1s "), "{screen}");
 }

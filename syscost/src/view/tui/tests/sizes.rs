@@ -8,7 +8,9 @@ use super::{
     screens::{draw, lossy, text},
 };
 use crate::{
-    sample::{CostSample, Detail},
+    costs::ProgramsCost,
+    filter::{SelectedCalls, Selection},
+    sample::{Detail, GivenProcess, Measured},
     view::tui::{Action, Live, Screen, UiState},
 };
 
@@ -17,14 +19,15 @@ const SIZES: [(u16, u16); 6] = [(20, 5), (40, 10), (60, 20), (80, 24), (120, 40)
 /// Every screen, each with a state of the target that has much to say.
 fn screens() -> Vec<(&'static str, UiState, Live)> {
     let long = || {
-        calibrated(|sample| {
-            sample.subject.name = "a-very-long-nam".into();
-            sample.subject.detail = "pid 4194303".into();
-            sample.subject.only = Some("only read, write that fail".into());
-            sample.cost = Some(CostSample {
+        calibrated(|sample, costs| {
+            let given = vec![GivenProcess { pid: 4_194_303, comm: "a-very-long-nam".into() }];
+            sample.subject.measured = Measured::Processes { given, follow: false };
+            let words = vec!["read".into(), "write that fail".into()];
+            let calls = Some(SelectedCalls { words, ..SelectedCalls::default() });
+            sample.subject.selection = Selection { calls, ..Selection::default() };
+            costs.programs = Some(ProgramsCost {
                 run_pct: 2.7,
                 run_ns: None,
-                at_ns: 0,
                 budget_pct: Some(2.0),
                 detail: Detail::Full,
             });
