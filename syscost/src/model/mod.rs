@@ -9,6 +9,7 @@ pub mod column;
 pub mod counted;
 pub mod distribution;
 pub mod group;
+pub mod history;
 pub mod in_flight;
 pub mod ledger;
 pub mod parts;
@@ -26,6 +27,7 @@ use crate::{
 pub use counted::{Basis, Counted, Sum, Total};
 pub use distribution::Distribution;
 pub use group::{GroupRow, Groups};
+pub use history::History;
 pub use in_flight::InFlight;
 pub use ledger::Ledger;
 pub use parts::{PartSums, Parts};

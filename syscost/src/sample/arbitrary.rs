@@ -126,7 +126,7 @@ fn kinds() -> impl Strategy<Value = Vec<KindSample>> {
     ];
     let parts = vec((count(), vec((0..PART_BUCKETS, count()), 0..3)), PARTS);
     let latencies = (count(), count(), count(), vec((0..BUCKETS, count()), 0..4));
-    let errnos = btree_map(0u16..134, count(), 0..3);
+    let errnos = btree_map(0u16..134, 1u64..99, 0..3);
     btree_map(key, (latencies, parts, errnos), 0..5).prop_map(|kinds| {
         let kind = |(key, (latencies, parts, errnos)): (_, (_, Vec<_>, BTreeMap<_, _>))| {
             let (sum_ns, min_ns, max_ns, buckets): (_, _, _, Vec<_>) = latencies;

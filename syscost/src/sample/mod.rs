@@ -27,6 +27,7 @@ pub(crate) mod arbitrary;
 mod by_part;
 mod cpu;
 mod detail;
+mod difference;
 mod format;
 mod groups;
 mod kinds;
@@ -41,6 +42,7 @@ use serde::{Deserialize, Serialize};
 
 pub use cpu::CpuSample;
 pub use detail::{Detail, DetailSample};
+pub use difference::Difference;
 pub use format::Format;
 pub use groups::{GroupKey, GroupSample, GroupsSample};
 pub use kinds::{KindKey, KindSample, PartSample};
