@@ -3,11 +3,11 @@
 //! Nothing is installed. Kernels and tools are Debian packages, unpacked under the target folder; the
 //! programs are linked statically and go into an initrd, beside a shell that starts them.
 
-mod arch;
-mod build;
-mod initrd;
-mod machine;
-mod packages;
+pub(crate) mod arch;
+pub(crate) mod build;
+pub(crate) mod initrd;
+pub(crate) mod machine;
+pub(crate) mod packages;
 mod verifier;
 
 use std::{
@@ -32,7 +32,7 @@ use crate::{
 };
 use arch::Arch;
 use build::{Programs, build};
-use machine::{End, Machine, Patience, Said};
+use machine::{End, Machine, Pace, Patience, Said};
 use packages::{Emulator, Package};
 
 /// A kernel to test on.
@@ -182,6 +182,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// The package of the kernel `label`, which stands for its folder as well.
+pub(crate) fn package(label: &str) -> Result<Package> {
+    let kernel = KERNELS.iter().find(|kernel| kernel.label == label);
+    kernel.map(|kernel| kernel.package).with_context(|| format!("there is no kernel `{label}`"))
+}
+
 /// What came of the tests on one kernel.
 struct Outcome {
     kernel: &'static Kernel,
@@ -216,7 +222,7 @@ impl Inside {
             arch,
             emulator: packages::emulator(folder, arch)?,
             busybox: packages::file_in(&folder.join(busybox), "busybox")?,
-            programs: build(arch, folder)?,
+            programs: build(arch, folder, ["--test", "kernel"])?,
         })
     }
 }
@@ -269,7 +275,7 @@ fn run_on(
     let mut files = initrd::Initrd::default();
     files.add("/init", 0o755, init(kernel, filters).into_bytes());
     files.add("/bin/busybox", 0o755, fs::read(&inside.busybox)?);
-    files.add("/kernel-tests", 0o755, fs::read(&programs.tests)?);
+    files.add("/kernel-tests", 0o755, fs::read(&programs.first)?);
     for program in &programs.others {
         files.add(&program.to_string_lossy(), 0o755, fs::read(program)?);
     }
@@ -285,7 +291,7 @@ fn run_on(
         verified: Vec::new(),
     };
     let (mut verdict, mut skipped) = (None, 0);
-    let mut machine = Machine::start(&inside.emulator, &image, &initrd, PATIENCE)?;
+    let mut machine = Machine::start(&inside.emulator, &image, &initrd, Pace::Free, PATIENCE)?;
     let end = loop {
         let line = match machine.next() {
             Said::Line(line) => line,

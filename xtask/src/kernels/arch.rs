@@ -2,14 +2,14 @@
 
 /// A kind of processor, and what its machine is called by whom.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Arch {
+pub(crate) enum Arch {
     Amd64,
     Arm64,
 }
 
 impl Arch {
     /// To Debian.
-    pub(super) const fn debian(self) -> &'static str {
+    pub(crate) const fn debian(self) -> &'static str {
         match self {
             Self::Amd64 => "amd64",
             Self::Arm64 => "arm64",
@@ -17,7 +17,7 @@ impl Arch {
     }
 
     /// To rustc.
-    pub(super) const fn target(self) -> &'static str {
+    pub(crate) const fn target(self) -> &'static str {
         match self {
             Self::Amd64 => "x86_64-unknown-linux-gnu",
             Self::Arm64 => "aarch64-unknown-linux-gnu",
@@ -25,7 +25,7 @@ impl Arch {
     }
 
     /// The emulator.
-    pub(super) const fn qemu(self) -> &'static str {
+    pub(crate) const fn qemu(self) -> &'static str {
         match self {
             Self::Amd64 => "qemu-system-x86_64",
             Self::Arm64 => "qemu-system-aarch64",
@@ -33,7 +33,7 @@ impl Arch {
     }
 
     /// Its package.
-    pub(super) const fn qemu_package(self) -> &'static str {
+    pub(crate) const fn qemu_package(self) -> &'static str {
         match self {
             Self::Amd64 => "qemu-system-x86",
             Self::Arm64 => "qemu-system-arm",
@@ -41,7 +41,7 @@ impl Arch {
     }
 
     /// The emulated board and processor.
-    pub(super) const fn machine(self) -> &'static [&'static str] {
+    pub(crate) const fn machine(self) -> &'static [&'static str] {
         match self {
             Self::Amd64 => &["-cpu", "max"],
             // The real signing of pointers takes most of the time when it is emulated.
@@ -50,7 +50,7 @@ impl Arch {
     }
 
     /// The serial line, to the kernel.
-    pub(super) const fn console(self) -> &'static str {
+    pub(crate) const fn console(self) -> &'static str {
         match self {
             Self::Amd64 => "ttyS0",
             Self::Arm64 => "ttyAMA0",

@@ -1,4 +1,4 @@
-//! The kernel tests and syscost, linked statically for a machine that has no libraries.
+//! The kernel tests or the benchmark, and syscost, linked statically for a machine that has no libraries.
 
 use std::{
     fs,
@@ -16,14 +16,16 @@ use crate::{
 };
 
 /// What runs inside.
-pub(super) struct Programs {
-    pub(super) tests: PathBuf,
-    /// The tests know these by their absolute paths.
-    pub(super) others: Vec<PathBuf>,
+pub(crate) struct Programs {
+    /// The tests, or the benchmark.
+    pub(crate) first: PathBuf,
+    /// It knows these by their absolute paths.
+    pub(crate) others: Vec<PathBuf>,
 }
 
-/// Builds them for `arch`; what a foreign one takes is unpacked below `folder`.
-pub(super) fn build(arch: Arch, folder: &Path) -> Result<Programs> {
+/// Builds a target of syscost for `arch`, and the programs that it starts; what a foreign processor takes is unpacked
+/// below `folder`. `target`: as cargo takes it.
+pub(crate) fn build(arch: Arch, folder: &Path, target: [&str; 2]) -> Result<Programs> {
     let mut cargo = sh::cargo();
     let mut rustflags = "-Ctarget-feature=+crt-static".to_owned();
     cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
@@ -39,13 +41,13 @@ pub(super) fn build(arch: Arch, folder: &Path) -> Result<Programs> {
     let place = sh::target_dir()?.join("static");
     cargo.args(["test", "--no-run", "--release", "--target", arch.target(), "--target-dir"]);
     cargo.arg(&place).args(["--package", "syscost", "--features", "kernel-tests"]);
-    cargo.args(["--test", "kernel", "--message-format", "json-render-diagnostics"]);
-    let (tests, others): (Vec<_>, Vec<_>) =
+    cargo.args(target).args(["--message-format", "json-render-diagnostics"]);
+    let (first, others): (Vec<_>, Vec<_>) =
         sh::executables(&mut cargo)?.into_iter().partition(|executable| executable.is_test);
     let paths = |all: Vec<Executable>| all.into_iter().map(|executable| executable.path).collect();
-    let (tests, others): (Vec<_>, _) = (paths(tests), paths(others));
-    let [tests] = tests.try_into().ok().context("cargo built no kernel tests, or several")?;
-    Ok(Programs { tests, others })
+    let (first, others): (Vec<_>, _) = (paths(first), paths(others));
+    let [first] = first.try_into().ok().context("cargo built none of it, or several")?;
+    Ok(Programs { first, others })
 }
 
 /// A script that calls the unpacked compiler, which would look for its parts where it is installed.

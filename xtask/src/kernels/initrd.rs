@@ -8,14 +8,14 @@ const FOLDER: u32 = 0o040_000;
 
 /// An archive in the making.
 #[derive(Default)]
-pub(super) struct Initrd {
+pub(crate) struct Initrd {
     bytes: Vec<u8>,
     folders: BTreeSet<String>,
 }
 
 impl Initrd {
     /// Adds a file by its absolute path, with the folders that lead there.
-    pub(super) fn add(&mut self, path: &str, permissions: u32, contents: Vec<u8>) {
+    pub(crate) fn add(&mut self, path: &str, permissions: u32, contents: Vec<u8>) {
         let mut folders: Vec<_> = Path::new(path).ancestors().skip(1).collect();
         folders.reverse();
         for folder in folders {
@@ -28,7 +28,7 @@ impl Initrd {
     }
 
     /// The archive.
-    pub(super) fn finish(mut self) -> Vec<u8> {
+    pub(crate) fn finish(mut self) -> Vec<u8> {
         self.entry("TRAILER!!!", 0, &[]);
         self.bytes
     }

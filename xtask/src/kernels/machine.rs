@@ -15,23 +15,67 @@ use super::packages::Emulator;
 
 /// How long to wait for a machine.
 #[derive(Clone, Copy)]
-pub(super) struct Patience {
+pub(crate) struct Patience {
     /// From one line to the next.
-    pub(super) silence: Duration,
+    pub(crate) silence: Duration,
     /// From its start to its end.
-    pub(super) whole: Duration,
+    pub(crate) whole: Duration,
+}
+
+/// How a machine's processors run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// Two of them, as fast as the emulator can.
+    Free,
+    /// One, and what the machine takes for a nanosecond is one instruction. Time without work passes at once.
+    /// Every run of the same programs is the same to the instruction.
+    Counted,
+}
+
+impl Pace {
+    /// For the emulator.
+    const fn args(self) -> &'static [&'static str] {
+        match self {
+            // Emulated even where the processor could do it: everywhere the same, and no privilege. Both
+            // processors in one thread: with a thread each, one now and then goes on executing code that
+            // the other has patched, as the kernel does with tracepoints, and the machine hangs.
+            Self::Free => &["-accel", "tcg,thread=single", "-smp", "2"],
+            // Dates and random numbers would differ from run to run.
+            Self::Counted => &[
+                "-accel",
+                "tcg",
+                "-icount",
+                "shift=0,sleep=off",
+                "-smp",
+                "1",
+                "-seed",
+                "1",
+                "-rtc",
+                "base=2026-01-01,clock=vm",
+            ],
+        }
+    }
+
+    /// For the kernel.
+    const fn kernel_args(self) -> &'static str {
+        match self {
+            Self::Free => "",
+            // Mitigations are what differs most between the processors that programs are really run on.
+            Self::Counted => " mitigations=off nokaslr norandmaps",
+        }
+    }
 }
 
 /// What comes next on the console.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Said {
+pub(crate) enum Said {
     Line(String),
     NoMore(End),
 }
 
 /// Why no more comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(crate) enum End {
     /// The machine is off.
     Off,
     /// It has said nothing for too long.
@@ -41,7 +85,7 @@ pub(super) enum End {
 }
 
 impl End {
-    pub(super) fn describe(self) -> &'static str {
+    pub(crate) fn describe(self) -> &'static str {
         match self {
             Self::Off => "the machine is off",
             Self::Silent => "the machine has fallen silent",
@@ -52,28 +96,26 @@ impl End {
 
 /// A machine that runs until it powers off, or until nobody waits for it any more. Ends with this
 /// value.
-pub(super) struct Machine {
+pub(crate) struct Machine {
     child: Child,
     console: Console,
 }
 
 impl Machine {
-    pub(super) fn start(
+    pub(crate) fn start(
         emulator: &Emulator,
         kernel: &Path,
         initrd: &Path,
+        pace: Pace,
         patience: Patience,
     ) -> Result<Self> {
         let mut command = emulator.command();
-        // Emulated even where the processor could do it: everywhere the same, and no privilege. Both
-        // processors in one thread: with a thread each, one now and then goes on executing code that
-        // the other has patched, as the kernel does with tracepoints, and the machine hangs.
         let arch = emulator.arch();
-        command.args(["-accel", "tcg,thread=single", "-smp", "2", "-m", "1024"]);
-        command.args(arch.machine());
+        command.args(pace.args()).args(["-m", "1024"]).args(arch.machine());
         command.args(["-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio"]);
         command.arg("-no-reboot").arg("-kernel").arg(kernel).arg("-initrd").arg(initrd);
-        command.arg("-append").arg(format!("console={} panic=-1 quiet", arch.console()));
+        let (console, more) = (arch.console(), pace.kernel_args());
+        command.arg("-append").arg(format!("console={console} panic=-1 quiet{more}"));
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -93,7 +135,7 @@ impl Machine {
     }
 
     /// The next line on the console, if there is one in time.
-    pub(super) fn next(&mut self) -> Said {
+    pub(crate) fn next(&mut self) -> Said {
         self.console.next()
     }
 }

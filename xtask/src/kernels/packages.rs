@@ -15,7 +15,7 @@ use crate::sh;
 
 /// A package by the beginning and the end of its name; the newest that there is.
 #[derive(Clone, Copy)]
-pub(super) struct Package {
+pub(crate) struct Package {
     prefix: &'static str,
     suffix: &'static str,
     arch: Arch,
@@ -23,12 +23,12 @@ pub(super) struct Package {
 
 impl Package {
     /// Between `prefix` and `suffix` there are a version's numbers and dots, or nothing.
-    pub(super) const fn numbered(prefix: &'static str, suffix: &'static str, arch: Arch) -> Self {
+    pub(crate) const fn numbered(prefix: &'static str, suffix: &'static str, arch: Arch) -> Self {
         Self { prefix, suffix, arch }
     }
 
     /// A shell and its tools in one static file.
-    pub(super) const fn busybox(arch: Arch) -> Self {
+    pub(crate) const fn busybox(arch: Arch) -> Self {
         Self::numbered("busybox-static", "", arch)
     }
 
@@ -54,7 +54,7 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 const FILES: [&str; 2] = ["*/vmlinuz*", "*bin/busybox"];
 
 /// Unpacks each package into the folder of its label, unless it is there already.
-pub(super) fn fetch(folder: &Path, packages: &[(String, Package)]) -> Result<()> {
+pub(crate) fn fetch(folder: &Path, packages: &[(String, Package)]) -> Result<()> {
     let missing: Vec<_> =
         packages.iter().filter(|(label, _)| !folder.join(label).is_dir()).collect();
     if missing.is_empty() {
@@ -78,7 +78,7 @@ pub(super) fn fetch(folder: &Path, packages: &[(String, Package)]) -> Result<()>
 }
 
 /// The file in `folder`, however deep, whose name begins with `name`.
-pub(super) fn file_in(folder: &Path, name: &str) -> Result<PathBuf> {
+pub(crate) fn file_in(folder: &Path, name: &str) -> Result<PathBuf> {
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder)? {
@@ -94,21 +94,21 @@ pub(super) fn file_in(folder: &Path, name: &str) -> Result<PathBuf> {
 }
 
 /// The first folder in `folder`.
-pub(super) fn folder_in(folder: &Path) -> Result<PathBuf> {
+pub(crate) fn folder_in(folder: &Path) -> Result<PathBuf> {
     let mut entries = fs::read_dir(folder)?.flatten().map(|entry| entry.path());
     let found = entries.find(|path| path.is_dir());
     found.with_context(|| format!("no folder in {}: delete that to have it anew", folder.display()))
 }
 
 /// How to start qemu.
-pub(super) struct Emulator {
+pub(crate) struct Emulator {
     arch: Arch,
     /// Where it is unpacked; `None` when it is installed.
     unpacked: Option<PathBuf>,
 }
 
 /// The installed qemu; or else one that is unpacked beside the kernels, with all it depends on.
-pub(super) fn emulator(folder: &Path, arch: Arch) -> Result<Emulator> {
+pub(crate) fn emulator(folder: &Path, arch: Arch) -> Result<Emulator> {
     let qemu = arch.qemu();
     let installed = sh::which(qemu).is_some();
     let unpacked =
@@ -117,7 +117,7 @@ pub(super) fn emulator(folder: &Path, arch: Arch) -> Result<Emulator> {
 }
 
 impl Emulator {
-    pub(super) fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let qemu = self.arch.qemu();
         let Some(place) = &self.unpacked else { return Command::new(qemu) };
         let mut command = Command::new(place.join("usr/bin").join(qemu));
@@ -130,24 +130,24 @@ impl Emulator {
         command
     }
 
-    pub(super) const fn arch(&self) -> Arch {
+    pub(crate) const fn arch(&self) -> Arch {
         self.arch
     }
 }
 
 /// What it takes to build for another processor.
-pub(super) struct Cross {
+pub(crate) struct Cross {
     /// Where rustc's own libraries for it are.
-    pub(super) rust: PathBuf,
+    pub(crate) rust: PathBuf,
     /// Where the linker and the C library are; `None` when they are installed.
-    pub(super) gcc: Option<PathBuf>,
+    pub(crate) gcc: Option<PathBuf>,
 }
 
 /// The linker for arm64, by way of the compiler that knows its libraries.
-pub(super) const CROSS_GCC: &str = "aarch64-linux-gnu-gcc";
+pub(crate) const CROSS_GCC: &str = "aarch64-linux-gnu-gcc";
 
 /// Rust's libraries of the version that the installed compiler has, and a linker.
-pub(super) fn cross(folder: &Path, arch: Arch) -> Result<Cross> {
+pub(crate) fn cross(folder: &Path, arch: Arch) -> Result<Cross> {
     const LIBRARIES: &str = "libstd-rust-web-dev";
     let version = sh::ask("dpkg-query", &["-W", "-f=${Version}", LIBRARIES])
         .with_context(|| format!("{LIBRARIES} is not installed: run `cargo xtask setup`"))?;
@@ -170,7 +170,7 @@ pub(super) fn cross(folder: &Path, arch: Arch) -> Result<Cross> {
 const CROSS_GCC_PACKAGE: &str = "gcc-aarch64-linux-gnu";
 
 /// Unpacks packages with all they depend on and the machine does not have, unless that was done.
-fn unpack_all(folder: &Path, label: &str, packages: &[&str]) -> Result<PathBuf> {
+pub(crate) fn unpack_all(folder: &Path, label: &str, packages: &[&str]) -> Result<PathBuf> {
     let place = folder.join(label);
     if !place.is_dir() {
         let apt = Apt::new(folder)?;
