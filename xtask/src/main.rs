@@ -3,6 +3,7 @@
 mod bench;
 mod ci;
 mod ebpf;
+mod instructions;
 mod kernels;
 mod run;
 mod runner;
@@ -98,6 +99,8 @@ mod tests {
         assert_eq!(parse("run --json").err(), Some(UnknownArgument));
         assert!(parse("run -- --json").is_ok());
         assert!(parse("bench --quick --only floor").is_ok());
+        assert!(parse("bench --instructions --accept --only floor").is_ok());
+        assert_eq!(parse("bench --accept").err(), Some(MissingRequiredArgument));
         assert!(parse("run-as-root program --test-threads=1").is_ok());
     }
 }

@@ -6,6 +6,7 @@ use anyhow::Result;
 use syscost::{
     probe::Probe,
     request::{HookChoice, Request},
+    scope::Scope,
 };
 
 use crate::{
@@ -25,12 +26,15 @@ pub(crate) struct Contender {
     pub tracer: Tracer,
 }
 
+#[derive(PartialEq)]
 pub(crate) enum Tracer {
     Floor(&'static [Hook]),
     /// Attached to the worker.
     OnTarget(HookChoice),
     /// Attached to another process than the worker.
     OnBystander(HookChoice),
+    /// Attached to all processes.
+    OnHost(HookChoice),
     Peer(&'static Peer),
 }
 
@@ -38,14 +42,15 @@ pub(crate) enum Tracer {
 /// it frees what was there before (RCU), which calls notice.
 const SETTLED_AFTER: Duration = Duration::from_millis(300);
 
-pub(crate) static CONTENDERS: [Contender; 15] = {
+pub(crate) static CONTENDERS: [Contender; 16] = {
     use HookChoice::{Btf, Perf, Raw};
-    use Tracer::{Floor, OnBystander, OnTarget};
+    use Tracer::{Floor, OnBystander, OnHost, OnTarget};
     [
         call("empty", "empty pair of programs", Floor(floor::EMPTY_PAIR)),
         call("floor", "two-clock floor", Floor(floor::TWO_CLOCKS)),
         call("target", "**syscost**, on its target", OnTarget(Btf)),
         call("bystander", "**syscost**, on a bystander", OnBystander(Btf)),
+        call("host", "**syscost**, on all processes", OnHost(Btf)),
         call("target-raw", "syscost with raw hooks, on its target", OnTarget(Raw)),
         call("target-perf", "syscost with perf's hooks, on its target", OnTarget(Perf)),
         call("bystander-perf", "syscost with perf's hooks, on a bystander", OnBystander(Perf)),
@@ -100,35 +105,48 @@ impl Contender {
         }
     }
 
-    /// What each piece of work takes while this contender is there.
+    /// What each piece of work takes while this contender is there, ns.
     pub(crate) fn ns(&self, worker: &mut Worker) -> Result<f64> {
-        let pid = worker.pid();
-        match self.tracer {
-            Tracer::Floor(hooks) => {
-                let _attached = floor::attach(hooks, pid)?;
-                self.warm_ns(worker, 1)
-            }
-            Tracer::OnTarget(hooks) => {
-                let _probe = Probe::attach(&Request { hooks, ..Request::process(pid) })?;
-                self.warm_ns(worker, 1)
-            }
-            Tracer::OnBystander(hooks) => {
-                let other = std::process::id();
-                let _probe = Probe::attach(&Request { hooks, ..Request::process(other) })?;
-                self.warm_ns(worker, 1)
-            }
-            Tracer::Peer(peer) => {
-                peer.at_work(pid, || self.warm_ns(worker, if peer.is_slow { 10 } else { 1 }))
-            }
-        }
+        self.settled(worker, |worker| {
+            // Slow ones have let the worker sleep for seconds.
+            let less_by = if self.peer().is_some_and(|peer| peer.is_slow) { 10 } else { 1 };
+            let batch = self.work.batch() / less_by;
+            worker.ns(batch / 10)?;
+            worker.ns(batch)
+        })
     }
 
-    /// Measures once the kernel has settled and what was set up is warm: some peers have let the worker
-    /// sleep for seconds.
-    fn warm_ns(&self, worker: &mut Worker, less_by: u32) -> Result<f64> {
-        thread::sleep(SETTLED_AFTER);
-        let batch = self.work.batch() / less_by;
-        worker.ns(batch / 10)?;
-        worker.ns(batch)
+    /// What `measure` finds while this contender is there and the kernel has settled.
+    pub(crate) fn settled<T>(
+        &self,
+        worker: &mut Worker,
+        measure: impl FnOnce(&mut Worker) -> Result<T>,
+    ) -> Result<T> {
+        self.at_work(worker, |worker| {
+            thread::sleep(SETTLED_AFTER);
+            measure(worker)
+        })
+    }
+
+    /// What `measure` finds while this contender is there.
+    fn at_work<T>(
+        &self,
+        worker: &mut Worker,
+        measure: impl FnOnce(&mut Worker) -> Result<T>,
+    ) -> Result<T> {
+        let pid = worker.pid();
+        let (hooks, scope) = match self.tracer {
+            Tracer::Floor(hooks) => {
+                let _attached = floor::attach(hooks, pid)?;
+                return measure(worker);
+            }
+            Tracer::Peer(peer) => return peer.at_work(pid, || measure(worker)),
+            Tracer::OnTarget(hooks) => (hooks, Scope::Process(pid)),
+            Tracer::OnBystander(hooks) => (hooks, Scope::Process(std::process::id())),
+            Tracer::OnHost(hooks) => (hooks, Scope::Host),
+        };
+        let request = Request { hooks, scope, ..Request::process(pid) };
+        let _probe = Probe::attach(&request)?;
+        measure(worker)
     }
 }

@@ -5,9 +5,11 @@
 //! measured. Medians and quartiles in the tables are over rounds that each have everything once;
 //! ratios are taken per round. Knows nothing of syscost but its public parts.
 
+mod clock;
 mod contender;
 mod daemon;
 mod floor;
+mod instructions;
 mod options;
 mod peer;
 mod requirement;
@@ -46,6 +48,10 @@ fn main() -> ExitCode {
 /// Measures and prints; `false` when a requirement is missed.
 fn run(options: &Options) -> Result<bool> {
     ensure!(nix::unistd::geteuid().is_root(), "attaching to processes needs root (try sudo)");
+    if options.instructions {
+        instructions::print(options)?;
+        return Ok(true);
+    }
     println!("{}\n", machine());
     let measured = rounds::measure(options)?;
     table::print(&measured);

@@ -21,6 +21,9 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     #[arg(value_parser = PossibleValuesParser::new(contender::ids().chain([daemon::ID])))]
     only: Vec<String>,
+    /// Count instructions; right only where the processor's clock counts them
+    #[arg(long, hide = true)]
+    pub(crate) instructions: bool,
     /// What cargo adds to tell a benchmark from a test
     #[arg(long, hide = true)]
     bench: bool,

@@ -17,6 +17,7 @@ use nix::{
     unistd::Pid,
 };
 
+#[derive(PartialEq)]
 pub(crate) struct Peer {
     pub program: &'static str,
     /// `{pid}` stands for the target.
@@ -82,7 +83,7 @@ impl Peer {
     }
 
     /// What `measure` finds while the peer is attached to `pid`; an error says why it was not.
-    pub(crate) fn at_work(&self, pid: u32, measure: impl FnOnce() -> Result<f64>) -> Result<f64> {
+    pub(crate) fn at_work<T>(&self, pid: u32, measure: impl FnOnce() -> Result<T>) -> Result<T> {
         let Self { program, sign, .. } = self;
         let pid = pid.to_string();
         let mut command = Command::new(self.place().context("not installed")?);

@@ -3,12 +3,14 @@
 use std::{
     io::{PipeReader, PipeWriter, Read, Write, pipe},
     thread,
-    time::{Duration, Instant},
 };
 
 use nix::sys::resource::{UsageWho, getrusage};
 
-use crate::stats::spread;
+use crate::{
+    clock::{Clock, Instructions, Nanoseconds},
+    stats::spread,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
@@ -58,22 +60,37 @@ impl Doer {
     /// ns for each of `count`.
     pub(crate) fn ns(&mut self, work: Work, count: u32) -> f64 {
         let piece = (count / PIECES).max(2);
-        let took = (0..PIECES).filter_map(|_| self.piece(work, piece)).collect::<Vec<_>>();
-        let took: Vec<f64> = took.iter().map(Duration::as_nanos).map(|ns| ns as f64).collect();
-        assert!(!took.is_empty(), "this CPU is too busy to measure on");
-        spread(&took).median / f64::from(piece)
+        self.median::<Nanoseconds>(work, piece) / f64::from(piece)
     }
 
-    fn piece(&mut self, work: Work, count: u32) -> Option<Duration> {
-        let begin = Instant::now();
+    /// Instructions for each, where the processor's clock counts them.
+    pub(crate) fn instructions(&mut self, work: Work) -> f64 {
+        // Even, as switches come in pairs; and so few that the timer interrupts a minority of pieces.
+        const SHORT: u32 = 50;
+        const LONG: u32 = 100;
+        // The difference is free of what a piece takes to begin and to end.
+        let [short, long] = [SHORT, LONG].map(|piece| self.median::<Instructions>(work, piece));
+        (long - short) / f64::from(LONG - SHORT)
+    }
+
+    /// What a piece takes.
+    fn median<C: Clock>(&mut self, work: Work, piece: u32) -> f64 {
+        let took = (0..PIECES).filter_map(|_| self.piece::<C>(work, piece));
+        let took: Vec<f64> = took.map(|ticks| ticks as f64).collect();
+        assert!(!took.is_empty(), "this CPU is too busy to measure on");
+        spread(&took).median
+    }
+
+    fn piece<C: Clock>(&mut self, work: Work, count: u32) -> Option<u64> {
+        let begin = C::now();
         match work {
             Work::Calls => (0..count).for_each(|_| call(libc::SYS_getppid, 0)),
             Work::Mix => (0..count).zip(MIX.iter().cycle()).for_each(|(_, nr)| call(*nr, -1)),
             Work::Switches => {
-                return self.ping_pong.get_or_insert_with(PingPong::start).switch(count);
+                return self.ping_pong.get_or_insert_with(PingPong::start).switch::<C>(count);
             }
         }
-        Some(begin.elapsed())
+        Some(C::now() - begin)
     }
 }
 
@@ -138,18 +155,18 @@ impl PingPong {
         Self { to_partner, from_partner }
     }
 
-    /// How long `switches` take; `None` where others on this CPU broke the turns, as there are fewer
+    /// What `switches` take; `None` where others on this CPU broke the turns, as there are fewer
     /// wakeups then.
-    fn switch(&mut self, switches: u32) -> Option<Duration> {
+    fn switch<C: Clock>(&mut self, switches: u32) -> Option<u64> {
         let mut byte = [0];
         let blocked = times_blocked();
-        let begin = Instant::now();
+        let begin = C::now();
         for _ in 0..switches / 2 {
             self.to_partner.write_all(&byte).expect("the partner listens");
             self.from_partner.read_exact(&mut byte).expect("the partner answers");
         }
-        let elapsed = begin.elapsed();
-        (times_blocked() - blocked >= i64::from(switches) * 9 / 10).then_some(elapsed)
+        let took = C::now() - begin;
+        (times_blocked() - blocked >= i64::from(switches) * 9 / 10).then_some(took)
     }
 }
 

@@ -14,6 +14,9 @@ use nix::{
 
 use crate::work::{Doer, Work};
 
+/// Asked for in place of a time.
+const INSTRUCTIONS: &str = "instructions";
+
 /// A process on one CPU that times its work when asked to.
 pub(crate) struct Worker {
     work: Work,
@@ -44,7 +47,16 @@ impl Worker {
 
     /// What each of `count` takes, ns.
     pub(crate) fn ns(&mut self, count: u32) -> Result<f64> {
-        writeln!(self.requests, "{} {count}", self.work.word()).context("the worker is gone")?;
+        self.ask(&format!("{} {count}", self.work.word()))
+    }
+
+    /// How many instructions each piece of `work` takes.
+    pub(crate) fn instructions(&mut self, work: Work) -> Result<f64> {
+        self.ask(&format!("{} {INSTRUCTIONS}", work.word()))
+    }
+
+    fn ask(&mut self, request: &str) -> Result<f64> {
+        writeln!(self.requests, "{request}").context("the worker is gone")?;
         let mut answer = String::new();
         self.answers.read_line(&mut answer)?;
         answer.trim().parse().with_context(|| format!("the worker said {answer:?}"))
@@ -64,14 +76,20 @@ pub(crate) fn serve() {
     let mut doer = Doer::default();
     for request in stdin().lines().map_while(Result::ok) {
         let (work, count) = parse(&request).expect("a kind of work, and how much of it");
-        println!("{}", doer.ns(work, count));
+        let each = match count {
+            Some(count) => doer.ns(work, count),
+            None => doer.instructions(work),
+        };
+        println!("{each}");
         stdout().flush().expect("someone listens");
     }
 }
 
-fn parse(request: &str) -> Option<(Work, u32)> {
+/// A kind of work, and how much of it is to be timed; `None`: its instructions are to be counted.
+fn parse(request: &str) -> Option<(Work, Option<u32>)> {
     let (word, count) = request.split_once(' ')?;
-    Some((Work::from_word(word)?, count.parse().ok()?))
+    let count = if count == INSTRUCTIONS { None } else { Some(count.parse().ok()?) };
+    Some((Work::from_word(word)?, count))
 }
 
 fn pin_to_last_cpu() {
