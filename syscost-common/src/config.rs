@@ -1,4 +1,4 @@
-//! The knobs that user space sets before the programs are loaded.
+//! The settings that user space sets before the programs are loaded.
 //!
 //! They are frozen read-only data: the verifier sees constants and drops the code they switch off.
 

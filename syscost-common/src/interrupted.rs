@@ -6,7 +6,7 @@
 //! result, usually EINTR (Linux: `arch_do_signal_or_restart`, `handle_signal`). A handler may also
 //! never return: it leaves by `siglongjmp`, `setcontext` or `execve`, and the call is abandoned.
 
-use crate::{detail::Knobs, off_cpu::OffCpu};
+use crate::{off_cpu::OffCpu, settings::Settings};
 
 /// Entries for the interrupted calls of a thread: three pending ones (a call, the call of the handler that
 /// interrupted it, and so on), and one more. A power of two.
@@ -42,7 +42,7 @@ pub struct Interrupted {
     pub signal_stack: [u64; 2],
     /// The settings when it was first entered. Of one that is not recorded, how often it is counted as
     /// open at attach already.
-    pub knobs: Knobs,
+    pub settings: Settings,
     /// The thread's time off the CPU when it was first entered.
     pub off_before: OffCpu,
     /// The same when it left the kernel.
@@ -79,7 +79,7 @@ impl Interrupted {
     /// How many calls may be wrong if its end is guessed: what it stands for, at least itself.
     #[inline(always)]
     pub const fn weight_of_guess(&self) -> u32 {
-        if self.knobs.one_in == 0 { 1 } else { self.knobs.one_in }
+        if self.settings.one_in == 0 { 1 } else { self.settings.one_in }
     }
 
     /// How a thread whose stack pointer is `stack_pointer` has left the frame of this call. A handler runs

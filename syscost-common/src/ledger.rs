@@ -1,6 +1,6 @@
 //! The ledger: one counter for every way an event can end, so that calls add up.
 
-use crate::detail::Knobs;
+use crate::settings::Settings;
 
 /// A counter of the ledger; its value is the index into [`Ledger::counters`].
 ///
@@ -13,7 +13,7 @@ pub enum Counter {
     /// Calls entered.
     Enters = 0,
     /// Calls that were exited and recorded. The programs count them in the cells, see
-    /// [`crate::cell::Cell::begun`]; user space puts the sum here.
+    /// [`crate::cell::Cell::begun`]; user space puts the sum cpu.
     Matched = 1,
     /// Exits without an enter: of calls that were not made, because seccomp denied them or a tracer
     /// replaced their number by -1.
@@ -87,7 +87,7 @@ pub const COUNTERS: usize = 30;
 #[repr(C, align(64))]
 pub struct Ledger {
     /// How much detail is collected.
-    pub knobs: Knobs,
+    pub settings: Settings,
     /// Not 0 once enters are seen: until then, exits without one are of calls that began before.
     pub sees_enters: u64,
     /// Indexed by [`Counter`].

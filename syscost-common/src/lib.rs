@@ -2,15 +2,14 @@
 //!
 //! The kernel programs and the user-side reader are compiled by different compilers for different
 //! targets; everything they must agree on is declared here once: the bucket arithmetic, the layout
-//! of map values, the counters of the ledger, and the knobs set at load time.
+//! of map values, the counters of the ledger, and the settings set at load time.
 #![cfg_attr(not(test), no_std)]
 
 pub mod cell;
 pub mod comm;
 pub mod config;
-pub mod cpu;
+pub mod cpu_state;
 pub mod cpu_time;
-pub mod detail;
 pub mod filter;
 pub mod group;
 pub mod hist;
@@ -20,3 +19,4 @@ pub mod ledger;
 pub mod off_cpu;
 pub mod open_call;
 pub mod scope;
+pub mod settings;

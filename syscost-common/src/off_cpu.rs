@@ -48,7 +48,7 @@ pub struct Away {
     pub woken_at: u64,
     /// 1: it could have gone on and was preempted.
     pub preempted: u32,
-    /// The detail knob at that moment, see [`crate::detail`].
+    /// The detail setting at that moment, see [`crate::settings`].
     pub detail: u32,
     /// How long it had waited for CPUs until then, by the scheduler's own account, ns.
     pub run_delay: u64,

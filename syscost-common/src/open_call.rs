@@ -1,10 +1,10 @@
 //! The open call of a thread: entered, not yet exited.
 
 use crate::{
-    detail::Knobs,
     group::OwnTotals,
     interrupted::Entries,
     off_cpu::{Away, OffCpu},
+    settings::Settings,
 };
 
 /// What is kept for each thread from its first event on, updated in place by that thread alone.
@@ -21,12 +21,12 @@ pub struct OpenCall {
     /// How the thread came to be known: one of the `ORIGIN_*` constants.
     pub origin: u32,
     /// The settings when it was entered: what is seen of it, and how many calls it stands for.
-    pub knobs: Knobs,
+    pub settings: Settings,
     /// [`OpenCall::off`] when it was entered.
     pub off_before: OffCpu,
-    /// Where the open call may be instead, if not here: the number of a CPU and 1; 0 for nowhere. What
+    /// Where the open call may be instead, if not cpu: the number of a CPU and 1; 0 for nowhere. What
     /// is above is then of no meaning.
-    pub seat: u32,
+    pub cached_on: u32,
     /// Which calls of the thread a signal took out of the kernel.
     pub interrupted: Entries,
     /// How long the thread was off the CPU, over all calls.

@@ -6,31 +6,31 @@
 
 mod atomic;
 mod by_task;
+mod cache;
 mod clock;
+mod constant;
 mod cpu_time;
 mod diagnostics;
 mod exchange;
 mod filter;
-mod frozen;
 mod groups;
 mod in_flight;
 mod interrupted;
 mod iterator;
 mod kind;
-mod ledger;
 mod maps;
 mod namespace;
-mod own;
 mod perf;
 mod record;
 mod regs;
 mod sched;
 mod scope;
 mod scope_of;
-mod seat;
 mod syscall;
 mod task;
+mod this_cpu;
 mod threads;
+mod update;
 
 use atomic::ByExchange;
 use aya_ebpf::{
@@ -82,7 +82,7 @@ fn process_exit(_ctx: BtfTracePointContext) {
     syscall::on_thread_exit::<ByTask, ByExchange>();
 }
 
-/// Interrupts are off here, under the lock of the thread's signals: nothing preempts it.
+/// Interrupts are off cpu, under the lock of the thread's signals: nothing preempts it.
 #[btf_tracepoint(function = "signal_deliver")]
 fn signal_deliver(ctx: BtfTracePointContext) {
     let action: *const u64 = ctx.arg(2);

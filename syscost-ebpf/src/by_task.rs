@@ -11,10 +11,11 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use syscost_common::{
-    comm::Comm, cpu::Seat, interrupted::InterruptedCalls, ledger::Counter, open_call::OpenCall,
+    comm::Comm, cpu_state::CallCache, interrupted::InterruptedCalls, ledger::Counter,
+    open_call::OpenCall,
 };
 
-use crate::{cpu_time, groups, ledger::Here, sched, seat, task, threads::Threads};
+use crate::{cache, cpu_time, groups, sched, task, this_cpu::ThisCpu, threads::Threads};
 
 /// The open call of each thread. Freed with the task, so that a reused tid inherits nothing.
 /// Written by the thread itself. No memory: counted in `OpenCallsFull`.
@@ -152,24 +153,24 @@ impl Threads for ByTask {
     }
 
     #[inline(always)]
-    fn seat(here: Here) -> Option<&'static mut Seat> {
-        Some(seat::of(here))
+    fn cache(cpu: ThisCpu) -> Option<&'static mut CallCache> {
+        Some(cache::of(cpu))
     }
 
     #[inline(always)]
-    fn sit_down(&self, call: &mut OpenCall, here: Here, regs: u64) {
-        seat::sit_down(self, call, here, regs);
+    fn fill(&self, call: &mut OpenCall, cpu: ThisCpu, regs: u64) {
+        cache::fill(self, call, cpu, regs);
     }
 
     #[inline(always)]
-    fn get_up(&self, call: &mut OpenCall, here: Here) {
-        seat::get_up(self, call, here.cpu);
+    fn write_back(&self, call: &mut OpenCall, cpu: ThisCpu) {
+        cache::write_back(self, call, cpu.number);
     }
 
     #[inline(always)]
-    fn note_scope(here: Here, is_in_scope: bool) {
+    fn note_scope(cpu: ThisCpu, is_in_scope: bool) {
         if cpu_time::changes() {
-            cpu_time::on_enter(here, is_in_scope);
+            cpu_time::on_enter(cpu, is_in_scope);
         }
     }
 

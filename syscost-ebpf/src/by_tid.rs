@@ -11,18 +11,18 @@ use aya_ebpf::{
 use syscost_common::{
     comm::{self, Comm},
     config::{UPID_BYTES, UPID_NAMESPACE},
-    cpu::Seat,
+    cpu_state::CallCache,
     interrupted::{InterruptedCalls, MAX_INTERRUPTED_BY_TID, UNKNOWN_STACK},
     ledger::Counter,
     open_call::{MAX_OPEN_BY_TID, ORIGIN_UNKNOWN, OpenCall},
 };
 
 use crate::{
-    frozen::frozen,
+    constant::constant,
     kind,
-    ledger::{self, Here},
     maps::{OFFSETS, SCOPE},
     scope,
+    this_cpu::{self, ThisCpu},
     threads::Threads,
 };
 
@@ -54,8 +54,8 @@ impl ByTid {
     #[inline(always)]
     pub(crate) fn of(task: *const u8) -> Self {
         Self {
-            tid: read(task, frozen!(OFFSETS.task_pid)),
-            tgid: read(task, frozen!(OFFSETS.task_tgid)),
+            tid: read(task, constant!(OFFSETS.task_pid)),
+            tgid: read(task, constant!(OFFSETS.task_tgid)),
             task,
         }
     }
@@ -68,8 +68,8 @@ impl ByTid {
     /// The cgroup of the unified hierarchy that it is in.
     #[inline(always)]
     fn cgroup(&self) -> *const u8 {
-        let set: *const u8 = read(self.task(), frozen!(OFFSETS.task_cgroups));
-        read(set, frozen!(OFFSETS.css_set_cgroup))
+        let set: *const u8 = read(self.task(), constant!(OFFSETS.task_cgroups));
+        read(set, constant!(OFFSETS.css_set_cgroup))
     }
 }
 
@@ -94,58 +94,58 @@ impl Threads for ByTid {
 
     #[inline(always)]
     fn process_comm(&self) -> Comm {
-        let leader: *const u8 = read(self.task(), frozen!(OFFSETS.task_leader));
-        comm::padded(read(leader, frozen!(OFFSETS.task_comm)))
+        let leader: *const u8 = read(self.task(), constant!(OFFSETS.task_leader));
+        comm::padded(read(leader, constant!(OFFSETS.task_comm)))
     }
 
     #[inline(always)]
     fn uid(&self) -> u32 {
-        let cred: *const u8 = read(self.task(), frozen!(OFFSETS.task_cred));
-        read(cred, frozen!(OFFSETS.cred_uid))
+        let cred: *const u8 = read(self.task(), constant!(OFFSETS.task_cred));
+        read(cred, constant!(OFFSETS.cred_uid))
     }
 
     #[inline(always)]
     fn is_in_shown_namespace(&self) -> bool {
-        let pid: *const u8 = read(self.task(), frozen!(OFFSETS.task_thread_pid));
-        let level: u32 = read(pid, frozen!(OFFSETS.pid_level));
-        if level != frozen!(SCOPE.pid_level) {
+        let pid: *const u8 = read(self.task(), constant!(OFFSETS.task_thread_pid));
+        let level: u32 = read(pid, constant!(OFFSETS.pid_level));
+        if level != constant!(SCOPE.pid_level) {
             return false;
         }
-        let at = frozen!(OFFSETS.pid_numbers) + level * UPID_BYTES + UPID_NAMESPACE;
+        let at = constant!(OFFSETS.pid_numbers) + level * UPID_BYTES + UPID_NAMESPACE;
         let namespace: *const u8 = read(pid, at);
-        let number: u32 = read(namespace, frozen!(OFFSETS.pid_ns_number));
-        u64::from(number) == frozen!(SCOPE.pid_ns_ino)
+        let number: u32 = read(namespace, constant!(OFFSETS.pid_ns_number));
+        u64::from(number) == constant!(SCOPE.pid_ns_ino)
     }
 
     #[inline(always)]
     fn ancestor_cgroup_id(&self, level: u32) -> u64 {
         let cgroup = self.cgroup();
-        let ancestors = frozen!(OFFSETS.cgroup_ancestors) + 8 * level;
-        if read::<u32>(cgroup, frozen!(OFFSETS.cgroup_level)) < level {
+        let ancestors = constant!(OFFSETS.cgroup_ancestors) + 8 * level;
+        if read::<u32>(cgroup, constant!(OFFSETS.cgroup_level)) < level {
             return 0;
         }
-        if frozen!(OFFSETS.cgroup_ancestors_are_ids) != 0 {
+        if constant!(OFFSETS.cgroup_ancestors_are_ids) != 0 {
             return read(cgroup, ancestors);
         }
         let ancestor: *const u8 = read(cgroup, ancestors);
-        let node: *const u8 = read(ancestor, frozen!(OFFSETS.cgroup_kn));
-        read(node, frozen!(OFFSETS.kn_id))
+        let node: *const u8 = read(ancestor, constant!(OFFSETS.cgroup_kn));
+        read(node, constant!(OFFSETS.kn_id))
     }
 
     #[inline(always)]
     fn process_is_dead(&self) -> bool {
-        let signal: *const u8 = read(self.task(), frozen!(OFFSETS.task_signal));
-        read::<u32>(signal, frozen!(OFFSETS.signal_live)) == 0
+        let signal: *const u8 = read(self.task(), constant!(OFFSETS.task_signal));
+        read::<u32>(signal, constant!(OFFSETS.signal_live)) == 0
     }
 
     #[inline(always)]
     fn may_be_interrupted(&self) -> bool {
-        let flag = frozen!(OFFSETS.signal_flag);
+        let flag = constant!(OFFSETS.signal_flag);
         if flag == 0 {
             return true;
         }
-        let flags: u32 = read(self.task(), frozen!(OFFSETS.task_thread_flags));
-        let (works, io_uring) = (frozen!(OFFSETS.task_works), frozen!(OFFSETS.task_io_uring));
+        let flags: u32 = read(self.task(), constant!(OFFSETS.task_thread_flags));
+        let (works, io_uring) = (constant!(OFFSETS.task_works), constant!(OFFSETS.task_io_uring));
         flags & flag != 0
             || io_uring != 0
                 && read::<u64>(self.task(), io_uring) != 0
@@ -156,12 +156,12 @@ impl Threads for ByTid {
     fn exit_of_unknown() -> Counter {
         // Where the offsets are not known, nor who was forked, user space enters the threads it
         // finds while attaching; an unknown one is younger.
-        if frozen!(OFFSETS.task_pid) == 0 { Counter::NewbornExits } else { Counter::OpenAtAttach }
+        if constant!(OFFSETS.task_pid) == 0 { Counter::NewbornExits } else { Counter::OpenAtAttach }
     }
 
     #[inline(always)]
     fn is_in_compat_call(&self) -> bool {
-        let at = frozen!(OFFSETS.task_compat);
+        let at = constant!(OFFSETS.task_compat);
         at != 0 && kind::is_compat(read(running(), at))
     }
 
@@ -177,12 +177,12 @@ impl Threads for ByTid {
 
     #[inline(always)]
     fn signal_stack(&self) -> [u64; 2] {
-        if frozen!(OFFSETS.task_signal_stack) == 0 {
+        if constant!(OFFSETS.task_signal_stack) == 0 {
             return [0, UNKNOWN_STACK];
         }
         [
-            read(running(), frozen!(OFFSETS.task_signal_stack)),
-            read(running(), frozen!(OFFSETS.task_signal_stack_bytes)),
+            read(running(), constant!(OFFSETS.task_signal_stack)),
+            read(running(), constant!(OFFSETS.task_signal_stack_bytes)),
         ]
     }
 
@@ -231,18 +231,18 @@ impl Threads for ByTid {
     }
 
     #[inline(always)]
-    fn seat(_here: Here) -> Option<&'static mut Seat> {
+    fn cache(_here: ThisCpu) -> Option<&'static mut CallCache> {
         None
     }
 
     #[inline(always)]
-    fn sit_down(&self, _call: &mut OpenCall, _here: Here, _regs: u64) {}
+    fn fill(&self, _call: &mut OpenCall, _here: ThisCpu, _regs: u64) {}
 
     #[inline(always)]
-    fn get_up(&self, _call: &mut OpenCall, _here: Here) {}
+    fn write_back(&self, _call: &mut OpenCall, _here: ThisCpu) {}
 
     #[inline(always)]
-    fn note_scope(_here: Here, _is_in_scope: bool) {}
+    fn note_scope(_here: ThisCpu, _is_in_scope: bool) {}
 
     #[inline(always)]
     fn settle(&self, _call: &mut OpenCall) {}
@@ -309,11 +309,11 @@ pub(crate) fn on_exec(old_tid: u32) {
     if let Some(calls) = former.interrupted()
         && INTERRUPTED_BY_TID.insert(&thread.tid, &*calls, BPF_ANY.into()).is_err()
     {
-        ledger::count(Counter::OpenCallsFull);
+        this_cpu::count(Counter::OpenCallsFull);
     }
     // From one entry to the other: two copies would not fit the stack.
     if OPEN_BY_TID.insert(&thread.tid, &*call, BPF_ANY.into()).is_err() {
-        ledger::count(Counter::OpenCallsFull);
+        this_cpu::count(Counter::OpenCallsFull);
     }
     former.forget(None);
 }

@@ -7,19 +7,19 @@
 use aya_ebpf::bindings::task_struct;
 use syscost_common::{
     cpu_time::{CpuTime, IO_WORKERS, NOBODY, Slices, THREADS},
-    detail,
     ledger::Counter,
     scope::{PROCESS, PROCESSES, THREAD, THREADS as CHOSEN_THREADS},
+    settings,
 };
 
 use crate::{
     by_task::ByTask,
     clock::now,
-    frozen::frozen,
+    constant::constant,
     iterator::Context,
-    ledger::Here,
     maps::{CPUS, PREEMPTED, SCOPE},
     scope, scope_of, task,
+    this_cpu::ThisCpu,
     threads::Threads,
 };
 
@@ -30,12 +30,12 @@ const PF_KTHREAD: u32 = 0x20_0000;
 
 /// The CPU goes from `prev` to `next`.
 #[inline(always)]
-pub(crate) fn on_switch(here: Here, prev: &ByTask, next: &ByTask) {
-    let time = of(here);
+pub(crate) fn on_switch(cpu: ThisCpu, prev: &ByTask, next: &ByTask) {
+    let time = of(cpu);
     // One moment for both, so that nothing is left out in between.
     let mut at = 0;
     if time.task != prev.address() {
-        came_unseen(here, prev.0);
+        came_unseen(cpu, prev.0);
     } else if time.since != 0 {
         at = now();
         end(time, at);
@@ -50,24 +50,24 @@ pub(crate) fn on_switch(here: Here, prev: &ByTask, next: &ByTask) {
 /// The running thread enters a call, in scope or not. What it was when it got the CPU can have changed
 /// since: by its name, its user, its cgroup.
 #[inline(always)]
-pub(crate) fn on_enter(here: Here, is_in_scope: bool) {
-    let time = of(here);
+pub(crate) fn on_enter(cpu: ThisCpu, is_in_scope: bool) {
+    let time = of(cpu);
     if is_in_scope != (time.since != 0) {
-        change(here, is_in_scope);
+        change(cpu, is_in_scope);
     }
 }
 
 #[inline(never)]
-fn change(here: Here, is_in_scope: bool) {
-    let time = of(here);
+fn change(cpu: ThisCpu, is_in_scope: bool) {
+    let time = of(cpu);
     // While context switches are not seen, `time` is of whatever ran here before.
-    let is_followed = detail::sees_switches(here.knobs().detail);
+    let is_followed = settings::sees_switches(cpu.settings().detail);
     if !is_followed || time.task != task::current() as u64 {
         return;
     }
     if PREEMPTED.load() != 0 {
         // The thread could be switched out in the middle of this.
-        return here.count(Counter::SlicesMissed);
+        return cpu.count(Counter::SlicesMissed);
     }
     if is_in_scope {
         begin(time, THREADS, now());
@@ -102,8 +102,8 @@ fn sum(time: &mut CpuTime, whose: u32) -> *mut Slices {
 /// `prev` loses the CPU, and was not seen to get it. Out of line: it is rare, but for each CPU's first
 /// switch.
 #[inline(never)]
-fn came_unseen(here: Here, prev: *mut task_struct) {
-    let time = of(here);
+fn came_unseen(cpu: ThisCpu, prev: *mut task_struct) {
+    let time = of(cpu);
     let now = now();
     let is_first = time.task == 0;
     next_sequence(time);
@@ -114,7 +114,7 @@ fn came_unseen(here: Here, prev: *mut task_struct) {
         unsafe { sum.write_volatile(sum.read_volatile().end(time.since)) };
         time.ended_at = time.since;
         time.since = 0;
-        here.count(Counter::SlicesMissed);
+        cpu.count(Counter::SlicesMissed);
     }
     let whose = whose(prev);
     // Before all tasks were looked at, nothing counts yet.
@@ -126,7 +126,7 @@ fn came_unseen(here: Here, prev: *mut task_struct) {
                 unsafe { sum.write_volatile(sum.read_volatile().plus(ns)) };
                 time.ended_at = now;
             }
-            None => here.count(Counter::SlicesMissed),
+            None => cpu.count(Counter::SlicesMissed),
         }
     }
     // Not 0 any more, whatever comes next.
@@ -170,13 +170,13 @@ fn whose(task: *mut task_struct) -> u32 {
 /// Whether a thread is no longer in scope once it, or its process, has begun to exit.
 #[inline(always)]
 fn is_left_at_exit() -> bool {
-    matches!(frozen!(SCOPE.mode), PROCESS | THREAD | PROCESSES | CHOSEN_THREADS)
+    matches!(constant!(SCOPE.mode), PROCESS | THREAD | PROCESSES | CHOSEN_THREADS)
 }
 
 #[inline(always)]
-fn of(here: Here) -> &'static mut CpuTime {
+fn of(cpu: ThisCpu) -> &'static mut CpuTime {
     // SAFETY: in a live map value that only programs on this CPU write, one after the other.
-    unsafe { &mut (*here.kept).time }
+    unsafe { &mut (*cpu.state).time }
 }
 
 /// Notes which task in scope runs where, and whether one holds a ring of io_uring's, for user space that reads the
@@ -211,14 +211,14 @@ pub(crate) fn on_task(ctx: *mut Context) {
 /// between, it was taken for one that is not.
 #[inline(always)]
 pub(crate) fn on_exec() {
-    let Some(here) = Here::find() else { return };
-    let time = of(here);
+    let Some(cpu) = ThisCpu::find() else { return };
+    let time = of(cpu);
     let task = task::current();
     if time.since != 0 || time.task != task as u64 || whose(task) != THREADS {
         return;
     }
-    here.count(Counter::SlicesMissed);
-    change(here, true);
+    cpu.count(Counter::SlicesMissed);
+    change(cpu, true);
 }
 
 /// Whether a thread that is measured can come to be, or cease to be, in scope in the middle of a slice.

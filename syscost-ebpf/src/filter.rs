@@ -2,25 +2,25 @@
 
 use syscost_common::filter::{LEFT_OUT, RESULTS_ALL, RESULTS_FAILED};
 
-use crate::{frozen::frozen, maps::FILTER, record};
+use crate::{constant::constant, maps::FILTER, record};
 
 /// Whether calls of `kind` are left out.
 #[inline(always)]
 pub(crate) fn leaves_out(kind: u32) -> bool {
-    frozen!(FILTER.kinds) != 0 && record::slot_entry(kind) == LEFT_OUT
+    constant!(FILTER.kinds) != 0 && record::slot_entry(kind) == LEFT_OUT
 }
 
 /// Whether a call that returns `errno` (0 for success) is recorded.
 #[inline(always)]
 pub(crate) fn wants(errno: u64) -> bool {
-    match frozen!(FILTER.results) {
+    match constant!(FILTER.results) {
         RESULTS_ALL => true,
         RESULTS_FAILED => errno != 0,
         _ => {
             let word = match errno >> 6 {
-                0 => frozen!(FILTER.errnos[0]),
-                1 => frozen!(FILTER.errnos[1]),
-                2 => frozen!(FILTER.errnos[2]),
+                0 => constant!(FILTER.errnos[0]),
+                1 => constant!(FILTER.errnos[1]),
+                2 => constant!(FILTER.errnos[2]),
                 _ => 0,
             };
             word >> (errno & 63) & 1 != 0

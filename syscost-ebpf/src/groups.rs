@@ -24,9 +24,8 @@ use crate::{
     by_task::ByTask,
     exchange,
     iterator::{Context, write},
-    ledger,
     maps::{GROUP_BY, MMAPABLE},
-    task,
+    task, this_cpu,
     threads::Threads,
 };
 
@@ -61,7 +60,7 @@ pub(crate) fn keep(task: *mut task_struct, call: &mut OpenCall) {
         return;
     }
     // User space reads groups only while nothing is between these two.
-    ledger::count(Counter::GroupMovesBegun);
+    this_cpu::count(Counter::GroupMovesBegun);
     let totals = call.totals.totals;
     call.totals.totals = Totals::default();
     // A full barrier, as in `on_task`: a listing that still finds the totals has left its mark before
@@ -70,7 +69,7 @@ pub(crate) fn keep(task: *mut task_struct, call: &mut OpenCall) {
     let mark = unsafe { exchange::swap64(&raw mut call.totals.mark, 0) };
     let group = index_of(&key_of(task), task);
     if group == OTHER_INDEX {
-        ledger::count(Counter::GroupsFull);
+        this_cpu::count(Counter::GroupsFull);
     }
     if let Some(group) = GROUPS.get_ptr_mut(group) {
         add(group, &totals);
@@ -79,7 +78,7 @@ pub(crate) fn keep(task: *mut task_struct, call: &mut OpenCall) {
     // Not before the death is there, also where stores may be seen in another order.
     // SAFETY: as above. Adds nothing.
     unsafe { exchange::fetch_add64(&raw mut call.totals.mark, 0) };
-    ledger::count(Counter::GroupMovesDone);
+    this_cpu::count(Counter::GroupMovesDone);
 }
 
 /// Notes a death in the ring.

@@ -8,23 +8,23 @@ use core::mem::size_of;
 
 use aya_ebpf::{bindings::pt_regs, helpers::generated::bpf_task_pt_regs};
 use syscost_common::{
-    detail,
     interrupted::{Entries, MAX_INTERRUPTED, UNKNOWN_STACK},
     kind::{AbiClass, unpack},
     ledger::Counter,
     open_call::{InFlight, ORIGIN_SAMPLED_OUT, ORIGIN_UNKNOWN, OpenCall, RETURNED_LATE},
+    settings,
 };
 
 use crate::{
     by_task::ByTask,
-    exchange, filter,
-    frozen::frozen,
-    interrupted,
+    cache,
+    constant::constant,
+    exchange, filter, interrupted,
     iterator::{Context, Meta, write},
     kind,
-    ledger::{self, Here},
     maps::MACHINE,
-    scope_of, seat, task,
+    scope_of, task,
+    this_cpu::{self, ThisCpu},
     threads::Threads,
 };
 
@@ -40,7 +40,7 @@ pub(crate) fn on_task(ctx: *mut Context) {
     let thread = ByTask(task);
     let mut record = InFlight { runnable: task::is_runnable(task).into(), ..InFlight::default() };
     if let Some(call) = thread.open_call() {
-        (record.entered_at, record.kind) = seat::open_call_of(&thread, call);
+        (record.entered_at, record.kind) = cache::open_call_of(&thread, call);
         barrier(call);
         if call.interrupted.pending() != 0 {
             write_interrupted(meta, &thread, call, record.runnable);
@@ -48,7 +48,7 @@ pub(crate) fn on_task(ctx: *mut Context) {
         record.sampled_out = u32::from(call.origin == ORIGIN_SAMPLED_OUT);
         // Between two calls. Once nothing is recorded any more, that its thread lives is told.
         if record.entered_at == 0 && !is_unseen(call.origin) {
-            if Here::find().is_some_and(|here| detail::is_stopped(here.knobs())) {
+            if ThisCpu::find().is_some_and(|cpu| settings::is_stopped(cpu.settings())) {
                 record.entered_at = RETURNED_LATE;
                 record.ids = task::shown_ids(task);
                 // SAFETY: plain integers without padding.
@@ -66,10 +66,10 @@ pub(crate) fn on_task(ctx: *mut Context) {
         }
         // Threads of the kernel's own, io_uring's workers among them, came in by no call: what was saved
         // of user space is zeroes (copy_thread).
-        if read(regs, frozen!(MACHINE.regs_stack_pointer)) == 0 {
+        if read(regs, constant!(MACHINE.regs_stack_pointer)) == 0 {
             return;
         }
-        let nr = read_int(regs, frozen!(MACHINE.regs_nr));
+        let nr = read_int(regs, constant!(MACHINE.regs_nr));
         if thread.open_call().is_none() {
             find_interrupted(&thread, regs, nr);
         }
@@ -84,9 +84,9 @@ pub(crate) fn on_task(ctx: *mut Context) {
     let is_compat = matches!(unpack(record.kind), Some((AbiClass::Compat, _)));
     for index in 0..6 {
         record.args[index] = if is_compat {
-            read(regs, frozen!(MACHINE.regs_compat_args[index])) as u32 as u64
+            read(regs, constant!(MACHINE.regs_compat_args[index])) as u32 as u64
         } else {
-            read(regs, frozen!(MACHINE.regs_args[index]))
+            read(regs, constant!(MACHINE.regs_args[index]))
         };
     }
     // What was read meanwhile is of this call only if it is still open. Its kind may have been read before
@@ -94,7 +94,7 @@ pub(crate) fn on_task(ctx: *mut Context) {
     match thread.open_call() {
         Some(call) => {
             barrier(call);
-            let (entered_at, kind) = seat::open_call_of(&thread, call);
+            let (entered_at, kind) = cache::open_call_of(&thread, call);
             if entered_at != record.entered_at {
                 return;
             }
@@ -122,29 +122,29 @@ fn is_unseen(origin: u32) -> bool {
 /// its registers lead back to one.
 #[inline(always)]
 fn find_interrupted(thread: &ByTask, regs: *const pt_regs, nr: i32) {
-    let mut behind = read(regs, frozen!(MACHINE.regs_instruction_pointer));
-    if frozen!(MACHINE.stops_at_the_call) != 0 {
+    let mut behind = read(regs, constant!(MACHINE.regs_instruction_pointer));
+    if constant!(MACHINE.stops_at_the_call) != 0 {
         if !task::is_stopped(thread.0) || nr >= 0 {
             return;
         }
-        behind += u64::from(frozen!(MACHINE.syscall_bytes));
+        behind += u64::from(constant!(MACHINE.syscall_bytes));
     } else if nr < 0
-        || !interrupted::is_interruption(read(regs, frozen!(MACHINE.regs_result)) as i64)
+        || !interrupted::is_interruption(read(regs, constant!(MACHINE.regs_result)) as i64)
     {
         return;
     }
     let (Some(kept), Some(call)) = (thread.interrupted_or_new(), thread.open_call_or_new()) else {
-        return ledger::count(Counter::OpenCallsFull);
+        return this_cpu::count(Counter::OpenCallsFull);
     };
     // Else it goes on by now.
     if call.origin == ORIGIN_UNKNOWN && call.entered_at == 0 && call.interrupted == Entries::NONE {
-        let place = (read(regs, frozen!(MACHINE.regs_stack_pointer)), behind);
+        let place = (read(regs, constant!(MACHINE.regs_stack_pointer)), behind);
         // Whatever its signal stack is: only the very same place is looked for.
         interrupted::keep_unseen(call, kept, place, [0, UNKNOWN_STACK], ORIGIN_UNKNOWN);
         barrier(call);
         if task::is_runnable(thread.0) {
             // It may have written there itself meanwhile.
-            ledger::count(Counter::RestartsGuessed);
+            this_cpu::count(Counter::RestartsGuessed);
         }
     }
 }
@@ -154,8 +154,8 @@ fn find_interrupted(thread: &ByTask, regs: *const pt_regs, nr: i32) {
 /// arch/x86/entry/entry_64.S). On other machines the register is an argument's as well.
 #[inline(always)]
 fn has_returned(regs: *const pt_regs) -> bool {
-    let result = read(regs, frozen!(MACHINE.regs_result)) as i64;
-    frozen!(MACHINE.stops_at_the_call) == 0
+    let result = read(regs, constant!(MACHINE.regs_result)) as i64;
+    constant!(MACHINE.stops_at_the_call) == 0
         && result != -i64::from(interrupted::ENOSYS)
         && !interrupted::is_interruption(result)
 }

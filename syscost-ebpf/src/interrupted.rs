@@ -32,14 +32,14 @@ use syscost_common::{
 
 use crate::{
     atomic::Raise,
-    frozen::frozen,
-    ledger::{self, Here},
+    constant::constant,
     maps::MACHINE,
-    own::Either,
     record::{self, Finished},
     scope,
     syscall::was_seen,
+    this_cpu::{self, ThisCpu},
     threads::Threads,
+    update::PlainOrAtomic,
 };
 
 /// `SIG_DFL` and `SIG_IGN` (include/uapi/asm-generic/signal-defs.h): no handler.
@@ -74,37 +74,37 @@ pub(crate) fn interrupt<T: Threads>(
     now: u64,
     regs: *const pt_regs,
 ) {
-    let Some(here) = Here::find() else { return };
+    let Some(cpu) = ThisCpu::find() else { return };
     if entered_at == 0 {
-        call.knobs.one_in = 1;
-        here.count(Counter::OpenAtAttach);
+        call.settings.one_in = 1;
+        cpu.count(Counter::OpenAtAttach);
     }
     let thread = T::current();
     let Some(kept) = thread.interrupted_or_new() else {
         // As if it had never been entered: should it be taken up again, that is a call of its own.
         if entered_at != 0 {
-            here.uncount(Counter::Enters, call.knobs.one_in);
+            cpu.uncount(Counter::Enters, call.settings.one_in);
         }
-        return here.count_by(Counter::OpenCallsFull, call.knobs.one_in);
+        return cpu.count_by(Counter::OpenCallsFull, call.settings.one_in);
     };
     if entered_at != 0 {
-        here.count_by(Counter::Interrupted, call.knobs.one_in);
+        cpu.count_by(Counter::Interrupted, call.settings.one_in);
     }
     let place = place::<T>(regs);
     let index = keep(call, kept, place, thread.signal_stack());
     let entry = &mut kept.calls[index as usize];
     entry.entered_at = entered_at;
     entry.left_at = now;
-    entry.knobs = call.knobs;
+    entry.settings = call.settings;
     entry.off_before = call.off_before;
     entry.off_at_leaving = call.off;
     entry.kind = if entered_at == 0 { ORIGIN_UNKNOWN } else { call.kind };
     let is_compat = matches!(unpack(call.kind), Some((AbiClass::Compat, _)));
     for arg in 0..6 {
         entry.args[arg] = if is_compat {
-            T::register(regs, frozen!(MACHINE.regs_compat_args[arg])) as u32 as u64
+            T::register(regs, constant!(MACHINE.regs_compat_args[arg])) as u32 as u64
         } else {
-            T::register(regs, frozen!(MACHINE.regs_args[arg]))
+            T::register(regs, constant!(MACHINE.regs_args[arg]))
         };
     }
     if load(call).pending() == ALL {
@@ -129,7 +129,7 @@ fn keep(
     let index = choose(kept, first_of(if forgotten != 0 { forgotten } else { unused }));
     if forgotten == 0 {
         // Should a handler return to it yet, nobody will know.
-        ledger::count_by(Counter::RestartsGuessed, kept.calls[index as usize].weight_of_guess());
+        this_cpu::count_by(Counter::RestartsGuessed, kept.calls[index as usize].weight_of_guess());
     }
     let entry = &mut kept.calls[index as usize];
     entry.stack_pointer = stack_pointer;
@@ -148,7 +148,7 @@ pub(crate) fn interrupt_unrecorded<T: Threads>(call: &mut OpenCall, regs: *const
     let thread = T::current();
     // As if it had ended: should it be taken up again, that is a call of its own.
     let Some(kept) = thread.interrupted_or_new() else {
-        return ledger::count(Counter::OpenCallsFull);
+        return this_cpu::count(Counter::OpenCallsFull);
     };
     keep_unseen(call, kept, place::<T>(regs), thread.signal_stack(), ORIGIN_SAMPLED_OUT);
 }
@@ -167,7 +167,7 @@ pub(crate) fn keep_unseen(
     let entry = &mut kept.calls[index as usize];
     entry.entered_at = 0;
     entry.left_at = 0;
-    entry.knobs.one_in = 0;
+    entry.settings.one_in = 0;
     entry.kind = origin;
     if load(call).pending() == ALL {
         end_oldest(call, kept);
@@ -233,7 +233,7 @@ pub(crate) fn resume<T: Threads>(call: &mut OpenCall, kind: u32, regs: *const pt
         let entry = &kept.calls[index as usize];
         if is_at(entry, place) && goes_on_as(entry, kind) {
             if !entry.was_seen() && call.unseen_returns > MAX_UNSEEN_RETURNS {
-                ledger::count(Counter::RestartsGuessed);
+                this_cpu::count(Counter::RestartsGuessed);
             }
             take_up(call, kept, index, kind);
             return true;
@@ -285,7 +285,7 @@ fn take_up_aside(
         if !(is_pending && is_aside(call, entry) && is_at(entry, place)) {
             continue;
         }
-        ledger::count_by(Counter::RestartsGuessed, entry.weight_of_guess());
+        this_cpu::count_by(Counter::RestartsGuessed, entry.weight_of_guess());
         if !goes_on_as(entry, kind) {
             // The debugger, or a tracer, has not let it go on.
             end(call, kept, index, ABANDONED, false);
@@ -327,13 +327,13 @@ fn goes_on_as(entry: &Interrupted, kind: u32) -> bool {
 fn take_up(call: &mut OpenCall, kept: &InterruptedCalls, index: u32, kind: u32) {
     let entry = &kept.calls[index as usize];
     if entry.was_seen() {
-        ledger::count_by(Counter::Restarts, entry.knobs.one_in);
+        this_cpu::count_by(Counter::Restarts, entry.settings.one_in);
         call.kind = entry.kind;
-        call.knobs = entry.knobs;
+        call.settings = entry.settings;
         call.off_before = entry.off_before;
     } else {
         // Counted when it ends, if it is.
-        ledger::uncount(Counter::OpenAtAttach, entry.knobs.one_in);
+        this_cpu::uncount(Counter::OpenAtAttach, entry.settings.one_in);
         call.kind = kind;
         call.origin = entry.kind;
     }
@@ -360,7 +360,7 @@ fn abandon_all(call: &mut OpenCall, kept: &mut InterruptedCalls, guessed: bool) 
         if load(call).pending() & 1 << index != 0 {
             if guessed {
                 let weight = kept.calls[index as usize].weight_of_guess();
-                ledger::count_by(Counter::RestartsGuessed, weight);
+                this_cpu::count_by(Counter::RestartsGuessed, weight);
             }
             end(call, kept, index, ABANDONED, false);
         }
@@ -412,7 +412,7 @@ fn find_abandoned(
             Some(Jump::SameFrame) => end(call, kept, index, ABANDONED, false),
             Some(Jump::Near) => end(call, kept, index, ABANDONED, true),
             Some(Jump::Far) => {
-                ledger::count_by(Counter::RestartsGuessed, entry.weight_of_guess());
+                this_cpu::count_by(Counter::RestartsGuessed, entry.weight_of_guess());
                 end(call, kept, index, ABANDONED, false);
             }
             Some(Jump::None) | None => {}
@@ -440,7 +440,7 @@ fn end_aside(
         Came::ByHandlerWithEintr if is_below => EINTR,
         _ => ABANDONED,
     };
-    ledger::count_by(Counter::RestartsGuessed, entry.weight_of_guess());
+    this_cpu::count_by(Counter::RestartsGuessed, entry.weight_of_guess());
     if !is_below || errno != ABANDONED {
         end(call, kept, index, errno, false);
     }
@@ -487,7 +487,7 @@ pub(crate) fn before_exit<T: Threads>(call: &mut OpenCall, ret: i64, regs: *cons
         if began_unseen && call.may_restart == 0 {
             // If it returns to a call, that was interrupted unseen.
             call.unseen_returns = call.unseen_returns.saturating_add(1);
-            let behind = instruction_pointer + u64::from(frozen!(MACHINE.syscall_bytes));
+            let behind = instruction_pointer + u64::from(constant!(MACHINE.syscall_bytes));
             let place = (stack_pointer, behind);
             keep_unseen(call, kept, place, thread.signal_stack(), ORIGIN_UNKNOWN);
         }
@@ -513,7 +513,7 @@ fn end_oldest(call: &mut OpenCall, kept: &mut InterruptedCalls) {
         }
     }
     let oldest = chosen(kept);
-    ledger::count_by(Counter::RestartsGuessed, kept.calls[oldest as usize].weight_of_guess());
+    this_cpu::count_by(Counter::RestartsGuessed, kept.calls[oldest as usize].weight_of_guess());
     end(call, kept, oldest, ABANDONED, false);
 }
 
@@ -543,7 +543,7 @@ fn handler_returned(
         } else if entries.assumed() & 1 << index != 0 && way != Way::Elsewhere {
             // It was recorded as abandoned, or is about to be: neither its EINTR nor its restart
             // will be told from a call of its own.
-            ledger::count_by(Counter::RestartsGuessed, entry.weight_of_guess());
+            this_cpu::count_by(Counter::RestartsGuessed, entry.weight_of_guess());
             store(call, entries.without_assumption(index));
         }
     }
@@ -611,7 +611,7 @@ pub(crate) fn denied<T: Threads>(call: &mut OpenCall, ret: i64, regs: *const pt_
     let has_no_result =
         errno == ENOSYS || unpack(entry.kind).is_some_and(|(_, nr)| ret == nr.into());
     if has_no_result {
-        ledger::count_by(Counter::RestartsGuessed, entry.weight_of_guess());
+        this_cpu::count_by(Counter::RestartsGuessed, entry.weight_of_guess());
         errno = ABANDONED;
     }
     end(call, kept, index, errno, false);
@@ -641,7 +641,7 @@ pub(crate) fn on_thread_exit<T: Threads, R: Raise>(call: &mut OpenCall) {
         }
         if restarting == index + 1 {
             // The signal that interrupted it was the end of its thread.
-            ledger::count_by(Counter::EndedWithoutExit, entry.knobs.one_in);
+            this_cpu::count_by(Counter::EndedWithoutExit, entry.settings.one_in);
         } else {
             if entries.pending() & 1 << index != 0 {
                 entry.errno = ABANDONED;
@@ -678,35 +678,35 @@ fn record<R: Raise>(call: &mut OpenCall, entry: &Interrupted) {
     if !entry.was_seen() {
         return;
     }
-    let Some(here) = Here::find() else { return };
-    let Interrupted { kind, knobs, entered_at, left_at, errno, .. } = *entry;
-    let weight = knobs.one_in;
-    here.uncount(Counter::Interrupted, weight);
+    let Some(cpu) = ThisCpu::find() else { return };
+    let Interrupted { kind, settings, entered_at, left_at, errno, .. } = *entry;
+    let weight = settings.one_in;
+    cpu.uncount(Counter::Interrupted, weight);
     let is_abandoned = errno == ABANDONED;
     if is_abandoned {
-        here.count_by(Counter::Abandoned, weight);
+        cpu.count_by(Counter::Abandoned, weight);
     }
     let errno = if is_abandoned { 0 } else { errno.into() };
     let latency_ns = left_at.saturating_sub(entered_at);
-    let seen = was_seen(knobs, here.knobs());
+    let seen = was_seen(settings, cpu.settings());
     let off = entry.off_at_leaving.since(entry.off_before);
     let finished = Finished { latency_ns, seen, off, weight, errno };
-    let cell = || record::cell_of(here, kind, weight);
-    record::call::<Either<R>>(here, finished, Some(&mut call.totals), cell);
+    let cell = || record::cell_of(cpu, kind, weight);
+    record::call::<PlainOrAtomic<R>>(cpu, finished, Some(&mut call.totals), cell);
 }
 
 /// The user's stack pointer and instruction pointer in `regs`.
 #[inline(always)]
 fn place<T: Threads>(regs: *const pt_regs) -> (u64, u64) {
     (
-        T::register(regs, frozen!(MACHINE.regs_stack_pointer)),
-        T::register(regs, frozen!(MACHINE.regs_instruction_pointer)),
+        T::register(regs, constant!(MACHINE.regs_stack_pointer)),
+        T::register(regs, constant!(MACHINE.regs_instruction_pointer)),
     )
 }
 
 #[inline(always)]
 pub(crate) fn is_restart_syscall(kind: u32) -> bool {
-    kind == pack(AbiClass::Native, frozen!(MACHINE.restart_syscall))
+    kind == pack(AbiClass::Native, constant!(MACHINE.restart_syscall))
         || kind == pack(AbiClass::X32, 219)
         // i386 and 32-bit Arm.
         || kind == pack(AbiClass::Compat, 0)
@@ -715,8 +715,8 @@ pub(crate) fn is_restart_syscall(kind: u32) -> bool {
 /// Whether `kind` is `execve` or `execveat`.
 #[inline(always)]
 fn is_exec(kind: u32) -> bool {
-    kind == pack(AbiClass::Native, frozen!(MACHINE.execve))
-        || kind == pack(AbiClass::Native, frozen!(MACHINE.execveat))
+    kind == pack(AbiClass::Native, constant!(MACHINE.execve))
+        || kind == pack(AbiClass::Native, constant!(MACHINE.execveat))
         || kind == pack(AbiClass::X32, 520)
         || kind == pack(AbiClass::X32, 545)
         // i386 and 32-bit Arm: execve; i386's execveat; that of 32-bit Arm.
@@ -729,7 +729,7 @@ fn is_exec(kind: u32) -> bool {
 #[inline(always)]
 pub(crate) fn is_sigreturn(kind: u32) -> bool {
     if kind < NRS_PER_ABI {
-        return kind == pack(AbiClass::Native, frozen!(MACHINE.rt_sigreturn));
+        return kind == pack(AbiClass::Native, constant!(MACHINE.rt_sigreturn));
     }
     kind == pack(AbiClass::X32, 513)
         // i386 and 32-bit Arm: sigreturn and rt_sigreturn.

@@ -2,12 +2,12 @@
 
 use syscost_common::kind::{AbiClass, NRS_PER_ABI, X32_BIT, is_io_uring, pack};
 
-use crate::{frozen::frozen, maps::MACHINE};
+use crate::{constant::constant, maps::MACHINE};
 
 /// Whether a thread is in a compat call in whose task `word` lies at `OFFSETS.task_compat`.
 #[inline(always)]
 pub(crate) fn is_compat(word: u32) -> bool {
-    word & frozen!(MACHINE.compat_bit) != 0
+    word & constant!(MACHINE.compat_bit) != 0
 }
 
 /// The kind of call `nr`.

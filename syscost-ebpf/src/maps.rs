@@ -1,6 +1,6 @@
 //! Every map and global that all programs share: its bound, key, writer, and what happens when it is full.
 
-use crate::frozen::{Frozen, word};
+use crate::constant::{Constant, word};
 use aya_ebpf::{
     Global,
     bindings::BPF_F_MMAPABLE,
@@ -10,7 +10,7 @@ use aya_ebpf::{
 use syscost_common::{
     cell::{Cell, SLOTS},
     config::{Machine, Offsets},
-    cpu::Cpu,
+    cpu_state::CpuState,
     filter::{self, ERRNO_WORDS, Filter},
     kind::KINDS,
     scope::{self, Scope},
@@ -20,7 +20,7 @@ pub(crate) const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
 
 /// Whose calls are measured.
 #[unsafe(no_mangle)]
-pub(crate) static SCOPE: Frozen<Scope> = Frozen::new(Scope {
+pub(crate) static SCOPE: Constant<Scope> = Constant::new(Scope {
     mode: scope::PROCESS,
     id: 0,
     follow: 0,
@@ -35,8 +35,8 @@ pub(crate) static SCOPE: Frozen<Scope> = Frozen::new(Scope {
 
 /// Which of them are recorded.
 #[unsafe(no_mangle)]
-pub(crate) static FILTER: Frozen<Filter> =
-    Frozen::new(Filter { kinds: 0, results: filter::RESULTS_ALL, errnos: [0; ERRNO_WORDS] });
+pub(crate) static FILTER: Constant<Filter> =
+    Constant::new(Filter { kinds: 0, results: filter::RESULTS_ALL, errnos: [0; ERRNO_WORDS] });
 
 /// What totals are kept by; a constant of [`syscost_common::group`].
 #[unsafe(no_mangle)]
@@ -49,7 +49,7 @@ pub(crate) static PREEMPTED: Global<u32> = word(0x5ca1_ab1e);
 
 /// What differs between machines in how syscalls are made.
 #[unsafe(no_mangle)]
-pub(crate) static MACHINE: Frozen<Machine> = Frozen::new(Machine {
+pub(crate) static MACHINE: Constant<Machine> = Constant::new(Machine {
     regs_stack_pointer: 0,
     regs_instruction_pointer: 0,
     execve: 0,
@@ -68,7 +68,7 @@ pub(crate) static MACHINE: Frozen<Machine> = Frozen::new(Machine {
 
 /// Where the kernel keeps what is read of a task; all 0 without kernel BTF.
 #[unsafe(no_mangle)]
-pub(crate) static OFFSETS: Frozen<Offsets> = Frozen::new(Offsets::UNKNOWN);
+pub(crate) static OFFSETS: Constant<Offsets> = Constant::new(Offsets::UNKNOWN);
 
 /// What was measured. Key: CPU and slot. Written by the programs on that CPU. Cannot fill up: user
 /// space sizes it by the number of possible CPUs.
@@ -98,4 +98,4 @@ pub(crate) static SLOT_OWNERS: HashMap<u32, u32, { SLOTS as usize }> = HashMap::
 /// The seat and the ledger. Key: CPU. Written by the programs on that CPU; settings by user space, also
 /// while the programs run. Sized like `CELLS`.
 #[btf_map]
-pub(crate) static CPUS: Array<Cpu, 1, MMAPABLE> = Array::new();
+pub(crate) static CPUS: Array<CpuState, 1, MMAPABLE> = Array::new();

@@ -7,28 +7,28 @@
 #![feature(asm_experimental_arch)]
 
 mod atomic;
+mod by_store;
 mod by_tid;
 mod clock;
+mod constant;
 mod diagnostics;
 mod filter;
-mod frozen;
 mod interrupted;
 mod kind;
-mod ledger;
 mod maps;
-mod own;
-mod plain;
 mod record;
 mod regs;
 mod scope;
 mod scope_of;
 mod syscall;
+mod this_cpu;
 mod threads;
+mod update;
 
 use atomic::ByExchange;
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
+use by_store::ByStore;
 use by_tid::ByTid;
-use plain::ByStore;
 use regs::Given;
 
 #[raw_tracepoint(tracepoint = "sys_enter")]

@@ -12,9 +12,9 @@ use syscost_common::{
 
 use crate::{
     filter,
-    ledger::Here,
     maps::{CELLS, FREE_SLOTS, GROUP_BY, NO_SLOT_LEFT, SLOT_OF_KIND, SLOT_OWNERS},
-    own::{Alone, Update},
+    this_cpu::ThisCpu,
+    update::{Plain, Update},
 };
 
 /// What is known of a call that a thread has finished.
@@ -45,14 +45,14 @@ pub(crate) fn errno(ret: i64) -> u64 {
 /// the filter leaves out.
 #[inline(always)]
 pub(crate) fn call<U: Update>(
-    here: Here,
+    cpu: ThisCpu,
     finished: Finished,
     totals: Option<&mut OwnTotals>,
     cell: impl FnOnce() -> u32,
 ) {
     let Finished { latency_ns, seen, off, weight, errno } = finished;
     if !filter::wants(errno) {
-        return here.count_by(Counter::Filtered, weight);
+        return cpu.count_by(Counter::Filtered, weight);
     }
     if let Some(totals) = totals
         && GROUP_BY.load() != NONE
@@ -75,12 +75,12 @@ pub(crate) fn call<U: Update>(
     let undivided = seen && off.runq_ns | off.blocked_ns == 0;
     if !seen {
         // By hooks that cannot tell, nothing is missing.
-        if here.knobs().detail != 0 {
-            here.count_by(Counter::Unparted, weight);
+        if cpu.settings().detail != 0 {
+            cpu.count_by(Counter::Unparted, weight);
         }
         if weight > 1 {
-            here.count(Counter::Sampled);
-            here.count_by(Counter::StoodFor, weight - 1);
+            cpu.count(Counter::Sampled);
+            cpu.count_by(Counter::StoodFor, weight - 1);
         }
         // SAFETY: as above.
         unsafe {
@@ -110,19 +110,19 @@ fn add_to_totals(own: &mut OwnTotals, finished: &Finished) {
     let totals = &raw mut own.totals;
     // SAFETY: the pointers are to fields of a live map value, which only this thread writes to.
     unsafe {
-        Alone::add64(&raw mut (*totals).calls, weight);
-        Alone::add64(&raw mut (*totals).errors, u64::from(errno != 0) * weight);
-        Alone::add64(&raw mut (*totals).total_ns, latency_ns * weight);
+        Plain::add64(&raw mut (*totals).calls, weight);
+        Plain::add64(&raw mut (*totals).errors, u64::from(errno != 0) * weight);
+        Plain::add64(&raw mut (*totals).total_ns, latency_ns * weight);
         if seen {
             let off = off.within(latency_ns);
             let on_cpu_ns = latency_ns - off.runq_ns - off.blocked_ns;
             let parts = (&raw mut (*totals).parts_ns).cast::<u64>();
-            Alone::add64(&raw mut (*totals).parted, 1);
-            Alone::add64(parts.add(PartOf::OnCpu as usize), on_cpu_ns);
-            Alone::add64(parts.add(PartOf::Runq as usize), off.runq_ns);
-            Alone::add64(parts.add(PartOf::Blocked as usize), off.blocked_ns);
+            Plain::add64(&raw mut (*totals).parted, 1);
+            Plain::add64(parts.add(PartOf::OnCpu as usize), on_cpu_ns);
+            Plain::add64(parts.add(PartOf::Runq as usize), off.runq_ns);
+            Plain::add64(parts.add(PartOf::Blocked as usize), off.blocked_ns);
         }
-        Alone::add64(&raw mut own.complete, weight);
+        Plain::add64(&raw mut own.complete, weight);
     }
 }
 
@@ -176,13 +176,13 @@ pub(crate) fn slot_entry(kind: u32) -> u32 {
 
 /// The cell for `kind`, see [`cell::index`].
 #[inline(always)]
-pub(crate) fn cell_of(here: Here, kind: u32, weight: u32) -> u32 {
-    cell::index(here.cpu, slot_of(here, kind, weight))
+pub(crate) fn cell_of(cpu: ThisCpu, kind: u32, weight: u32) -> u32 {
+    cell::index(cpu.number, slot_of(cpu, kind, weight))
 }
 
 /// The slot of `kind`, handed out at its first occurrence.
 #[inline(always)]
-pub(crate) fn slot_of(here: Here, kind: u32, weight: u32) -> u32 {
+pub(crate) fn slot_of(cpu: ThisCpu, kind: u32, weight: u32) -> u32 {
     let Some(cached) = SLOT_OF_KIND.get_ptr_mut(kind % KINDS) else { return OVERFLOW_SLOT };
     // SAFETY: the pointer is to a live map value; the only value ever stored here is the owner's.
     let slot = unsafe { cached.read_volatile() };
@@ -191,7 +191,7 @@ pub(crate) fn slot_of(here: Here, kind: u32, weight: u32) -> u32 {
     }
     let slot = hand_out(kind);
     if slot == OVERFLOW_SLOT {
-        here.count_by(Counter::SlotsFull, weight);
+        cpu.count_by(Counter::SlotsFull, weight);
         return slot;
     }
     // SAFETY: as above.

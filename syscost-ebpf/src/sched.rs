@@ -7,21 +7,22 @@
 
 use aya_ebpf::bindings::task_struct;
 use syscost_common::{
-    detail,
     ledger::Counter,
     off_cpu::Away,
     open_call::OpenCall,
     scope::{PROCESS, THREAD},
+    settings,
 };
 
 use crate::{
     by_task::ByTask,
+    cache,
     clock::now,
+    constant::constant,
     cpu_time,
-    frozen::frozen,
-    ledger::{self, Here},
     maps::{OFFSETS, SCOPE},
-    seat, task,
+    task,
+    this_cpu::{self, ThisCpu},
     threads::Threads,
 };
 
@@ -31,7 +32,7 @@ const TASK_RUNNING: u32 = 0;
 /// Whether the tracepoint hands over the state in which a thread is switched out.
 #[inline(always)]
 pub(crate) fn is_told_the_state() -> bool {
-    frozen!(OFFSETS.switch_tells_state) != 0
+    constant!(OFFSETS.switch_tells_state) != 0
 }
 
 /// The CPU goes from `prev` to `next`. `preempt`: `prev` did not ask for that. `state`: what the scheduler
@@ -39,13 +40,13 @@ pub(crate) fn is_told_the_state() -> bool {
 /// on another CPU.
 #[inline(always)]
 pub(crate) fn on_switch(preempt: bool, prev: &ByTask, next: &ByTask, state: Option<u64>) {
-    let Some(here) = Here::find() else { return };
-    seat::on_switch(here);
-    cpu_time::on_switch(here, prev, next);
+    let Some(cpu) = ThisCpu::find() else { return };
+    cache::on_switch(cpu);
+    cpu_time::on_switch(cpu, prev, next);
     if may_be_kept(prev)
-        && let Some(call) = seat::on_switch_out(prev, here)
+        && let Some(call) = cache::on_switch_out(prev, cpu)
     {
-        leave(preempt, prev, call, here, state);
+        leave(preempt, prev, call, cpu, state);
     }
     if may_be_kept(next)
         && let Some(call) = next.open_call()
@@ -59,15 +60,15 @@ pub(crate) fn on_switch(preempt: bool, prev: &ByTask, next: &ByTask, state: Opti
 /// here a cheap no spares almost all threads of the host the look-up.
 #[inline(always)]
 fn may_be_kept(thread: &ByTask) -> bool {
-    match frozen!(SCOPE.mode) {
+    match constant!(SCOPE.mode) {
         // Of a thread, this is the process.
-        PROCESS | THREAD => thread.tgid() == frozen!(SCOPE.id),
+        PROCESS | THREAD => thread.tgid() == constant!(SCOPE.id),
         _ => task::may_have_storage(thread.0),
     }
 }
 
 #[inline(always)]
-fn leave(preempt: bool, prev: &ByTask, call: &mut OpenCall, here: Here, state: Option<u64>) {
+fn leave(preempt: bool, prev: &ByTask, call: &mut OpenCall, cpu: ThisCpu, state: Option<u64>) {
     settle(prev, call);
     // An interrupted call goes on in its handler.
     if call.entered_at == 0 && !call.interrupted.any_open() {
@@ -83,7 +84,7 @@ fn leave(preempt: bool, prev: &ByTask, call: &mut OpenCall, here: Here, state: O
         since: now(),
         woken_at: 0,
         preempted: preempted.into(),
-        detail: here.knobs().detail,
+        detail: cpu.settings().detail,
         run_delay: task::run_delay(prev.0).unwrap_or(0),
         unsettled_ns: 0,
     };
@@ -93,15 +94,15 @@ fn leave(preempt: bool, prev: &ByTask, call: &mut OpenCall, here: Here, state: O
 fn arrive(call: &mut OpenCall) {
     let away = call.away;
     call.away.since = 0;
-    let Some(here) = Here::find() else { return };
+    let Some(cpu) = ThisCpu::find() else { return };
     // Switches, or the wake-up, may have gone unseen meanwhile; the call knows that it is so.
-    if away.detail != here.knobs().detail {
+    if away.detail != cpu.settings().detail {
         return;
     }
     let (off, unwoken) = away.ends(now());
     call.off.runq_ns += off.runq_ns;
     call.off.blocked_ns += off.blocked_ns;
-    if unwoken && detail::sees_wakeups(away.detail) {
+    if unwoken && settings::sees_wakeups(away.detail) {
         call.away.unsettled_ns = off.blocked_ns;
     }
 }
@@ -125,14 +126,14 @@ fn settle_by_account(thread: *mut task_struct, call: &mut OpenCall) {
     call.away.unsettled_ns = 0;
     let run_delay = task::run_delay(thread);
     if run_delay.is_none() {
-        ledger::count(Counter::WakeupsMissed);
+        this_cpu::count(Counter::WakeupsMissed);
     }
     let run_delay = run_delay.unwrap_or(away.run_delay);
     if away.since == 0 {
         let runq_ns = away.settles(run_delay);
         call.off.runq_ns += runq_ns;
         call.off.blocked_ns -= runq_ns;
-    } else if Here::find().is_some_and(|here| away.detail == here.knobs().detail) {
+    } else if ThisCpu::find().is_some_and(|cpu| away.detail == cpu.settings().detail) {
         let off = away.ended_unseen(now(), run_delay);
         call.off.runq_ns += off.runq_ns;
         call.off.blocked_ns += off.blocked_ns;

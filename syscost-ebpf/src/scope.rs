@@ -22,10 +22,9 @@ use syscost_common::{
 
 use crate::{
     atomic,
-    frozen::frozen,
-    ledger,
+    constant::constant,
     maps::{MMAPABLE, OFFSETS, SCOPE},
-    scope_of,
+    scope_of, this_cpu,
     threads::Threads,
 };
 
@@ -53,44 +52,44 @@ static TARGET_STATE: Array<TargetState, 1, MMAPABLE> = Array::new();
 /// if its thread was in scope when it entered the call.
 #[inline(always)]
 pub(crate) fn is_constant() -> bool {
-    matches!(frozen!(SCOPE.mode), PROCESS | THREAD)
+    matches!(constant!(SCOPE.mode), PROCESS | THREAD)
 }
 
 /// Whether a thread can leave the scope and come back.
 #[inline(always)]
 pub(crate) fn can_be_left() -> bool {
-    matches!(frozen!(SCOPE.mode), COMM | CGROUP | USER)
+    matches!(constant!(SCOPE.mode), COMM | CGROUP | USER)
 }
 
 /// Whether a thread that was in scope stays there as long as it lives.
 #[inline(always)]
 pub(crate) fn keeps_its_threads() -> bool {
-    matches!(frozen!(SCOPE.mode), PROCESS | PROCESSES | HOST)
+    matches!(constant!(SCOPE.mode), PROCESS | PROCESSES | HOST)
 }
 
 /// Whether a thread that was not in scope never will be.
 #[inline(always)]
-pub(crate) fn keeps_strangers_out() -> bool {
-    frozen!(SCOPE.mode) == PROCESS
+pub(crate) fn keeps_others_out() -> bool {
+    constant!(SCOPE.mode) == PROCESS
 }
 
 /// Whether the running thread is in scope.
 #[inline(always)]
 pub(crate) fn contains<T: Threads>(current: &T) -> bool {
-    match frozen!(SCOPE.mode) {
-        PROCESS => current.tgid() == frozen!(SCOPE.id) && is_still_the_process(current),
+    match constant!(SCOPE.mode) {
+        PROCESS => current.tgid() == constant!(SCOPE.id) && is_still_the_process(current),
         THREAD => is_the_thread(current),
         PROCESSES => is_target(current.tgid()),
         THREADS => is_target_thread(current),
-        _ if current.tgid() == frozen!(SCOPE.not_tgid) || !in_pid_namespace() => false,
-        COMM => current.process_comm() == [frozen!(SCOPE.comm[0]), frozen!(SCOPE.comm[1])],
+        _ if current.tgid() == constant!(SCOPE.not_tgid) || !in_pid_namespace() => false,
+        COMM => current.process_comm() == [constant!(SCOPE.comm[0]), constant!(SCOPE.comm[1])],
         CGROUP => {
-            let level = frozen!(SCOPE.cgroup_level) as i32;
+            let level = constant!(SCOPE.cgroup_level) as i32;
             // SAFETY: the helper has no preconditions.
             let ancestor = unsafe { bpf_get_current_ancestor_cgroup_id(level) };
-            ancestor == frozen!(SCOPE.cgroup_id)
+            ancestor == constant!(SCOPE.cgroup_id)
         }
-        USER => bpf_get_current_uid_gid() as u32 == frozen!(SCOPE.id),
+        USER => bpf_get_current_uid_gid() as u32 == constant!(SCOPE.id),
         HOST => true,
         _ => false,
     }
@@ -99,10 +98,10 @@ pub(crate) fn contains<T: Threads>(current: &T) -> bool {
 /// Whether `child`, which the running thread has just forked, is in scope.
 #[inline(always)]
 pub(crate) fn contains_child<T: Threads>(child: &T) -> bool {
-    match frozen!(SCOPE.mode) {
+    match constant!(SCOPE.mode) {
         // Threads are chosen one by one.
         THREAD | THREADS => false,
-        PROCESSES if frozen!(SCOPE.follow) != 0 => {
+        PROCESSES if constant!(SCOPE.follow) != 0 => {
             let is_followed = is_target(child.tgid()) || follow(child);
             if !is_followed {
                 note_fork(child);
@@ -122,7 +121,7 @@ fn note_fork<T: Threads>(child: &T) {
     let is_wanted = NOTES_FORKS.get(0).is_some_and(|wanted| *wanted != 0);
     let (parent, child) = (T::current().tgid(), child.tgid());
     if is_wanted && child != parent && FORKS.insert(&child, &parent, BPF_ANY.into()).is_err() {
-        ledger::count(Counter::TargetsFull);
+        this_cpu::count(Counter::TargetsFull);
     }
 }
 
@@ -142,16 +141,16 @@ fn follow<T: Threads>(child: &T) -> bool {
     if is_target(child.tgid()) {
         return true;
     }
-    ledger::count(Counter::TargetsFull);
+    this_cpu::count(Counter::TargetsFull);
     false
 }
 
 /// Whether the running thread, which dies, may have been in scope.
 #[inline(always)]
 pub(crate) fn may_have_contained<T: Threads>(current: &T) -> bool {
-    match frozen!(SCOPE.mode) {
+    match constant!(SCOPE.mode) {
         // Also while the last threads of the process end, each after the process is said to have.
-        PROCESS => current.tgid() == frozen!(SCOPE.id),
+        PROCESS => current.tgid() == constant!(SCOPE.id),
         // An exec that fails too late to return has changed its tid.
         THREAD => is_the_thread(current) || current.open_call().is_some(),
         _ => true,
@@ -162,9 +161,9 @@ pub(crate) fn may_have_contained<T: Threads>(current: &T) -> bool {
 #[inline(always)]
 pub(crate) fn on_thread_exit<T: Threads>(current: &T) {
     // Nothing to remove, mostly: almost all threads on a host are no targets.
-    match frozen!(SCOPE.mode) {
+    match constant!(SCOPE.mode) {
         PROCESS if !knows_process_death() => {
-            if current.tid() == frozen!(SCOPE.id) {
+            if current.tid() == constant!(SCOPE.id) {
                 set(|state| &raw mut state.leader_ended, 1);
             }
         }
@@ -203,16 +202,16 @@ pub(crate) fn on_exec<T: Threads>(current: &T, old_tid: u32) {
     if tid == old_tid {
         return;
     }
-    match frozen!(SCOPE.mode) {
-        THREAD if current.tgid() != frozen!(SCOPE.id) => {}
+    match constant!(SCOPE.mode) {
+        THREAD if current.tgid() != constant!(SCOPE.id) => {}
         THREAD | THREADS => add(|state| &raw mut state.leaders_replaced, 1),
         _ => {}
     }
-    match frozen!(SCOPE.mode) {
-        PROCESS if !knows_process_death() && tid == frozen!(SCOPE.id) => {
+    match constant!(SCOPE.mode) {
+        PROCESS if !knows_process_death() && tid == constant!(SCOPE.id) => {
             set(|state| &raw mut state.leader_ended, 0);
         }
-        THREAD if current.tgid() == frozen!(SCOPE.id) && id_now() == old_tid.into() => {
+        THREAD if current.tgid() == constant!(SCOPE.id) && id_now() == old_tid.into() => {
             set(|state| &raw mut state.id, tid.into());
         }
         // The place of the old tid is free for the new one.
@@ -222,7 +221,7 @@ pub(crate) fn on_exec<T: Threads>(current: &T, old_tid: u32) {
                 && TARGETS.insert(&tid, &current.tgid(), BPF_ANY.into()).is_err() =>
         {
             add(|state| &raw mut state.given_ended, 1);
-            ledger::count(Counter::TargetsFull);
+            this_cpu::count(Counter::TargetsFull);
         }
         _ => {}
     }
@@ -250,7 +249,7 @@ fn holds(id: u32, value: u32) -> bool {
 /// Whether `thread` is the one that is measured. While it execs, its old tid is another one's already.
 #[inline(always)]
 pub(crate) fn is_the_thread<T: Threads>(thread: &T) -> bool {
-    thread.tgid() == frozen!(SCOPE.id) && id_now() == thread.tid().into()
+    thread.tgid() == constant!(SCOPE.id) && id_now() == thread.tid().into()
 }
 
 /// Whether the process that is measured has not ended: afterwards its PID may be another one's.
@@ -273,7 +272,7 @@ fn is_still_the_process<T: Threads>(current: &T) -> bool {
 /// Whether it is known when the last thread of a process ends; that takes kernel BTF.
 #[inline(always)]
 fn knows_process_death() -> bool {
-    frozen!(OFFSETS.task_signal) != 0
+    constant!(OFFSETS.task_signal) != 0
 }
 
 #[inline(always)]
@@ -310,11 +309,11 @@ fn add(field: impl FnOnce(&mut TargetState) -> *mut u64, by: u64) {
 /// Inside a PID namespace the host is what that namespace holds. Namespaces within it have others.
 #[inline(always)]
 fn in_pid_namespace() -> bool {
-    if frozen!(SCOPE.pid_level) == 0 {
+    if constant!(SCOPE.pid_level) == 0 {
         return true;
     }
     let mut ids = bpf_pidns_info { pid: 0, tgid: 0 };
-    let (dev, ino) = (frozen!(SCOPE.pid_ns_dev), frozen!(SCOPE.pid_ns_ino));
+    let (dev, ino) = (constant!(SCOPE.pid_ns_dev), constant!(SCOPE.pid_ns_ino));
     // SAFETY: the helper writes a struct of this size to the place given, or fails.
     unsafe {
         bpf_get_ns_current_pid_tgid(dev, ino, &raw mut ids, size_of::<bpf_pidns_info>() as u32) == 0

@@ -4,7 +4,7 @@
 use syscost_common::scope::{CGROUP, COMM, HOST, PROCESS, PROCESSES, THREAD, THREADS, USER};
 
 use crate::{
-    frozen::frozen,
+    constant::constant,
     maps::SCOPE,
     scope::{is_target, is_target_thread, is_the_thread, the_process_lives},
     threads::Threads,
@@ -13,20 +13,20 @@ use crate::{
 /// Whether `thread` is in scope.
 #[inline(always)]
 pub(crate) fn contains<T: Threads>(thread: &T) -> bool {
-    match frozen!(SCOPE.mode) {
-        PROCESS => thread.tgid() == frozen!(SCOPE.id) && the_process_lives(),
+    match constant!(SCOPE.mode) {
+        PROCESS => thread.tgid() == constant!(SCOPE.id) && the_process_lives(),
         THREAD => is_the_thread(thread),
         PROCESSES => is_target(thread.tgid()),
         THREADS => is_target_thread(thread),
-        _ if thread.tgid() == frozen!(SCOPE.not_tgid) => false,
+        _ if thread.tgid() == constant!(SCOPE.not_tgid) => false,
         // An iterator sees the reader's PID namespace and those in it, other hooks see all; only its own
         // counts.
-        _ if frozen!(SCOPE.pid_level) != 0 && !thread.is_in_shown_namespace() => false,
-        COMM => thread.process_comm() == [frozen!(SCOPE.comm[0]), frozen!(SCOPE.comm[1])],
+        _ if constant!(SCOPE.pid_level) != 0 && !thread.is_in_shown_namespace() => false,
+        COMM => thread.process_comm() == [constant!(SCOPE.comm[0]), constant!(SCOPE.comm[1])],
         CGROUP => {
-            thread.ancestor_cgroup_id(frozen!(SCOPE.cgroup_level)) == frozen!(SCOPE.cgroup_id)
+            thread.ancestor_cgroup_id(constant!(SCOPE.cgroup_level)) == constant!(SCOPE.cgroup_id)
         }
-        USER => thread.uid() == frozen!(SCOPE.id),
+        USER => thread.uid() == constant!(SCOPE.id),
         HOST => true,
         _ => false,
     }

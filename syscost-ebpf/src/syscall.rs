@@ -3,8 +3,7 @@
 use aya_ebpf::{EbpfContext, helpers::generated::bpf_get_prandom_u32};
 use syscost_common::{
     cell::{self, OVERFLOW_SLOT},
-    cpu::{NO_CELL, NO_NR, Seat},
-    detail::{self, Knobs},
+    cpu_state::{CallCache, NO_CELL, NO_NR},
     filter::LEFT_OUT,
     interrupted::Entries,
     ledger::Counter,
@@ -13,21 +12,21 @@ use syscost_common::{
         ORIGIN_LEFT_OUT, ORIGIN_NEWBORN, ORIGIN_SAMPLED_OUT, ORIGIN_SEEN, ORIGIN_UNKNOWN, OpenCall,
         RETURNED_LATE,
     },
+    settings::{self, Settings},
 };
 
 use crate::{
     atomic::Raise,
     clock::now,
-    diagnostics, filter,
-    frozen::frozen,
-    interrupted, kind,
-    ledger::{self, Here},
+    constant::constant,
+    diagnostics, filter, interrupted, kind,
     maps::{MACHINE, PREEMPTED},
-    own::{Alone, Either, Update},
     record::{self, Finished},
     regs::Regs,
     scope,
+    this_cpu::{self, ThisCpu},
     threads::Threads,
+    update::{Plain, PlainOrAtomic, Update},
 };
 
 /// The number of a call that will not be made: a tracer has taken the program's away (ptrace(2)), or
@@ -36,22 +35,22 @@ const NO_CALL: i32 = -1;
 
 #[inline(always)]
 pub(crate) fn on_enter<T: Threads, R: Raise, G: Regs>(ctx: &impl EbpfContext, regs: G, nr: u64) {
-    let Some(here) = Here::find() else { return };
+    let Some(cpu) = ThisCpu::find() else { return };
     if G::AT_HAND
-        && let Some(seat) = T::seat(here)
+        && let Some(cache) = T::cache(cpu)
     {
         let place = regs.get() as u64;
-        if seat.regs_in_scope == place
-            && enter_seated::<T>(seat, here, nr, || T::came_by_a_native_call(regs.get()))
+        if cache.regs_in_scope == place
+            && enter_cached::<T>(cache, cpu, nr, || T::came_by_a_native_call(regs.get()))
         {
             return;
         }
-        if is_stranger(seat, place, here) {
+        if is_out_of_scope(cache, place, cpu) {
             return;
         }
-        return enter_apart::<T, R, G>(ctx, regs, nr, here);
+        return enter_apart::<T, R, G>(ctx, regs, nr, cpu);
     }
-    enter::<T, R, G>(ctx, regs, nr, here);
+    enter::<T, R, G>(ctx, regs, nr, cpu);
 }
 
 /// The same as [`enter`], out of line: what is found on a seat needs none of its registers and stack.
@@ -60,15 +59,15 @@ fn enter_apart<T: Threads, R: Raise, G: Regs>(
     ctx: &impl EbpfContext,
     regs: G,
     nr: u64,
-    here: Here,
+    cpu: ThisCpu,
 ) {
-    enter::<T, R, G>(ctx, regs, nr, here);
+    enter::<T, R, G>(ctx, regs, nr, cpu);
 }
 
 /// Opens the running thread's call, whatever is known of it.
 #[inline(always)]
-fn enter<T: Threads, R: Raise, G: Regs>(ctx: &impl EbpfContext, regs: G, nr: u64, here: Here) {
-    let left = open::<T, G>(ctx, regs, nr, here);
+fn enter<T: Threads, R: Raise, G: Regs>(ctx: &impl EbpfContext, regs: G, nr: u64, cpu: ThisCpu) {
+    let left = open::<T, G>(ctx, regs, nr, cpu);
     if left == Left::Nothing {
         return;
     }
@@ -94,36 +93,36 @@ enum Left {
 
 /// As [`enter`], but for the interrupted calls that have ended.
 #[inline(always)]
-fn open<T: Threads, G: Regs>(ctx: &impl EbpfContext, regs: G, nr: u64, here: Here) -> Left {
+fn open<T: Threads, G: Regs>(ctx: &impl EbpfContext, regs: G, nr: u64, cpu: ThisCpu) -> Left {
     let thread = T::current();
     let is_in_scope = scope::contains(&thread);
-    T::note_scope(here, is_in_scope);
+    T::note_scope(cpu, is_in_scope);
     if !is_in_scope {
         if G::AT_HAND
-            && let Some(seat) = T::seat(here)
+            && let Some(cache) = T::cache(cpu)
         {
-            note_stranger(seat, regs.get() as u64, here);
+            note_out_of_scope(cache, regs.get() as u64, cpu);
         }
         if scope::can_be_left() && thread.may_be_known() {
-            enter_outside(&thread, here);
+            enter_outside(&thread, cpu);
         }
         return Left::Nothing;
     }
     if !(G::AT_HAND && scope::keeps_its_threads())
-        && let Some(seat) = T::seat(here)
-        && seat.task == thread.address()
-        && enter_seated::<T>(seat, here, nr, || !thread.is_in_compat_call())
+        && let Some(cache) = T::cache(cpu)
+        && cache.task == thread.address()
+        && enter_cached::<T>(cache, cpu, nr, || !thread.is_in_compat_call())
     {
         return Left::Nothing;
     }
     let Some(call) = thread.open_call_or_new() else {
         diagnostics::report(ctx, Counter::OpenCallsFull, nr, 0);
-        here.count(Counter::OpenCallsFull);
+        cpu.count(Counter::OpenCallsFull);
         return Left::Nothing;
     };
-    thread.get_up(call, here);
-    let mut knobs = here.knobs();
-    if detail::is_stopped(knobs) {
+    thread.write_back(call, cpu);
+    let mut settings = cpu.settings();
+    if settings::is_stopped(settings) {
         if call.entered_at == 0 {
             // Whatever it is in now is not the call that it was in at attach.
             call.origin = ORIGIN_SEEN;
@@ -132,7 +131,7 @@ fn open<T: Threads, G: Regs>(ctx: &impl EbpfContext, regs: G, nr: u64, here: Her
     }
     if call.entered_at != 0 {
         diagnostics::report(ctx, Counter::ExitsMissed, nr, call.kind.into());
-        here.count_by(Counter::ExitsMissed, call.knobs.one_in);
+        cpu.count_by(Counter::ExitsMissed, call.settings.one_in);
     }
     let origin = call.origin;
     call.origin = ORIGIN_SEEN;
@@ -159,26 +158,26 @@ fn open<T: Threads, G: Regs>(ctx: &impl EbpfContext, regs: G, nr: u64, here: Her
         call.entered_at = 0;
         call.origin = ORIGIN_LEFT_OUT;
         if kind::is_of_io_uring(kind) {
-            here.count(Counter::IoUringCalls);
+            cpu.count(Counter::IoUringCalls);
         }
         return left;
     }
-    if is_sampling(knobs) {
+    if is_sampling(settings) {
         if interrupted::is_sigreturn(kind) {
             // Each one tells what became of an interrupted call, and so stands for itself.
-            knobs.one_in = 1;
-        } else if !stands_for_others(knobs) {
+            settings.one_in = 1;
+        } else if !stands_for_others(settings) {
             call.entered_at = 0;
             call.origin = ORIGIN_SAMPLED_OUT;
-            here.count(Counter::SampledOut);
+            cpu.count(Counter::SampledOut);
             return left;
         }
     }
-    call.knobs = knobs;
+    call.settings = settings;
     if T::SEES_SWITCHES {
         call.off_before = call.off;
     }
-    here.count_by(Counter::Enters, knobs.one_in);
+    cpu.count_by(Counter::Enters, settings.one_in);
     if left == Left::Ended {
         return Left::EndedAndBegin;
     }
@@ -197,14 +196,14 @@ fn continues_uncounted(origin: u32) -> bool {
 /// The running thread enters a call outside the scope. If it has been in scope before, its exit is one
 /// of a call that nobody saw begin, should it be in scope again by then.
 #[inline(never)]
-fn enter_outside<T: Threads>(thread: &T, here: Here) {
+fn enter_outside<T: Threads>(thread: &T, cpu: ThisCpu) {
     let Some(call) = thread.open_call() else { return };
-    thread.get_up(call, here);
-    if detail::is_stopped(here.knobs()) {
+    thread.write_back(call, cpu);
+    if settings::is_stopped(cpu.settings()) {
         return;
     }
     if call.entered_at != 0 {
-        here.count_by(Counter::ExitsMissed, call.knobs.one_in);
+        cpu.count_by(Counter::ExitsMissed, call.settings.one_in);
         call.entered_at = 0;
     }
     if call.interrupted != Entries::NONE {
@@ -216,77 +215,77 @@ fn enter_outside<T: Threads>(thread: &T, here: Here) {
 /// Opens the call of the thread that sits on `seat`. `is_native`: whether the call is one for certain.
 /// `false`: its storage must know of this one.
 #[inline(always)]
-fn enter_seated<T: Threads>(
-    seat: &mut Seat,
-    here: Here,
+fn enter_cached<T: Threads>(
+    cache: &mut CallCache,
+    cpu: ThisCpu,
     nr: u64,
     is_native: impl FnOnce() -> bool,
 ) -> bool {
-    if seat.entered_at != 0 || !here.still_has(&seat.knobs) {
+    if cache.entered_at != 0 || !cpu.still_has(&cache.settings) {
         return false;
     }
     let is_native = is_native();
-    if !(is_native && seat.nr == nr) {
-        let is_native = is_native && frozen!(MACHINE.regs_tell_native) != 0;
+    if !(is_native && cache.nr == nr) {
+        let is_native = is_native && constant!(MACHINE.regs_tell_native) != 0;
         let is_compat = !is_native && T::current().is_in_compat_call();
-        if !change_kind(seat, here, nr, is_compat) {
+        if !change_kind(cache, cpu, nr, is_compat) {
             return false;
         }
     }
     // SAFETY: a live map value.
-    unsafe { Alone::add64(here.counter(Counter::Enters), 1) };
+    unsafe { Plain::add64(cpu.counter(Counter::Enters), 1) };
     // Last, so that the call is charged as little of our own time as possible.
-    seat.entered_at = now();
+    cache.entered_at = now();
     true
 }
 
 /// The call that is being entered is of another kind than the last one. `false`: of one that the thread's
 /// storage must know of.
 #[inline(always)]
-fn change_kind(seat: &mut Seat, here: Here, nr: u64, is_compat: bool) -> bool {
+fn change_kind(cache: &mut CallCache, cpu: ThisCpu, nr: u64, is_compat: bool) -> bool {
     let kind = kind::of_call(nr as u32, is_compat);
     let slot = record::slot_entry(kind);
     if nr as i32 == NO_CALL || slot == LEFT_OUT || interrupted::is_sigreturn(kind) {
         return false;
     }
     // Where the registers of a 32-bit call may look like those of a native one, each call is asked for anew.
-    let is_known_by_nr = !is_compat && frozen!(MACHINE.regs_tell_native) != 0;
-    seat.nr = if is_known_by_nr { nr } else { NO_NR };
-    seat.kind = kind;
-    seat.cell = if slot == OVERFLOW_SLOT { NO_CELL } else { cell::index(here.cpu, slot) };
+    let is_known_by_nr = !is_compat && constant!(MACHINE.regs_tell_native) != 0;
+    cache.nr = if is_known_by_nr { nr } else { NO_NR };
+    cache.kind = kind;
+    cache.cell = if slot == OVERFLOW_SLOT { NO_CELL } else { cell::index(cpu.number, slot) };
     true
 }
 
 /// The cell for the seated thread's call. Its kind is handed a slot at its first occurrence.
 #[inline(always)]
-fn cell_of(seat: &mut Seat, here: Here) -> u32 {
-    if seat.cell == NO_CELL {
-        let slot = record::slot_of(here, seat.kind, 1);
-        let cell = cell::index(here.cpu, slot);
+fn cell_of(cache: &mut CallCache, cpu: ThisCpu) -> u32 {
+    if cache.cell == NO_CELL {
+        let slot = record::slot_of(cpu, cache.kind, 1);
+        let cell = cell::index(cpu.number, slot);
         if slot != OVERFLOW_SLOT {
-            seat.cell = cell;
+            cache.cell = cell;
         }
         return cell;
     }
-    seat.cell
+    cache.cell
 }
 
 #[inline(always)]
 pub(crate) fn on_exit<T: Threads, R: Raise, G: Regs>(ctx: &impl EbpfContext, regs: G, ret: u64) {
-    let Some(here) = Here::find() else { return };
+    let Some(cpu) = ThisCpu::find() else { return };
     if G::AT_HAND
-        && let Some(seat) = T::seat(here)
+        && let Some(cache) = T::cache(cpu)
     {
         let place = regs.get() as u64;
-        if seat.regs == place && exit_seated(seat, here, ret as i64) {
+        if cache.regs == place && exit_cached(cache, cpu, ret as i64) {
             return;
         }
-        if is_stranger(seat, place, here) {
+        if is_out_of_scope(cache, place, cpu) {
             return;
         }
-        return exit_apart::<T, R, G>(ctx, regs, ret, here);
+        return exit_apart::<T, R, G>(ctx, regs, ret, cpu);
     }
-    exit::<T, R, G>(ctx, regs, ret, here);
+    exit::<T, R, G>(ctx, regs, ret, cpu);
 }
 
 /// The same as [`exit`], out of line, like [`enter_apart`].
@@ -295,16 +294,16 @@ fn exit_apart<T: Threads, R: Raise, G: Regs>(
     ctx: &impl EbpfContext,
     regs: G,
     ret: u64,
-    here: Here,
+    cpu: ThisCpu,
 ) {
-    exit::<T, R, G>(ctx, regs, ret, here);
+    exit::<T, R, G>(ctx, regs, ret, cpu);
 }
 
 /// Closes the running thread's call, whatever is known of it.
 #[inline(always)]
-fn exit<T: Threads, R: Raise, G: Regs>(ctx: &impl EbpfContext, regs: G, ret: u64, here: Here) {
+fn exit<T: Threads, R: Raise, G: Regs>(ctx: &impl EbpfContext, regs: G, ret: u64, cpu: ThisCpu) {
     // Last, so that the verifier follows that from one place.
-    if close::<T, R, G>(ctx, regs, ret, here) {
+    if close::<T, R, G>(ctx, regs, ret, cpu) {
         interrupted::record_ended::<T, R>();
     }
 }
@@ -315,30 +314,30 @@ fn close<T: Threads, R: Raise, G: Regs>(
     ctx: &impl EbpfContext,
     regs: G,
     ret: u64,
-    here: Here,
+    cpu: ThisCpu,
 ) -> bool {
     let thread = T::current();
     if scope::is_constant() && !scope::contains(&thread) {
         return false;
     }
     if !G::AT_HAND
-        && let Some(seat) = T::seat(here)
-        && seat.task == thread.address()
-        && exit_seated(seat, here, ret as i64)
+        && let Some(cache) = T::cache(cpu)
+        && cache.task == thread.address()
+        && exit_cached(cache, cpu, ret as i64)
     {
         return false;
     }
-    let knobs = here.knobs();
-    if is_sampling(knobs) && was_sampled_out(&thread, ret as i64) {
+    let settings = cpu.settings();
+    if is_sampling(settings) && was_sampled_out(&thread, ret as i64) {
         return false;
     }
     // Before all that takes longer, for the same reason.
     let now = now();
     let mut open = thread.open_call();
     if let Some(call) = &mut open {
-        thread.get_up(call, here);
+        thread.write_back(call, cpu);
     }
-    if detail::is_stopped(knobs) {
+    if settings::is_stopped(settings) {
         close_unrecorded(open);
         return false;
     }
@@ -348,7 +347,7 @@ fn close<T: Threads, R: Raise, G: Regs>(
     }
     let Some(call) = open else {
         // A call that ends before the window begins.
-        if !here.sees_enters() {
+        if !cpu.sees_enters() {
             return false;
         }
         // Known from now on: only one call can have been open unseen.
@@ -359,7 +358,7 @@ fn close<T: Threads, R: Raise, G: Regs>(
                 return false;
             }
         }
-        here.count(T::exit_of_unknown());
+        cpu.count(T::exit_of_unknown());
         return false;
     };
     let entered_at = call.entered_at;
@@ -374,7 +373,7 @@ fn close<T: Threads, R: Raise, G: Regs>(
     }
     let any_ended = call.interrupted.ended() != 0;
     if entered_at == 0 {
-        exit_unopened::<T, G>(call, regs, ret as i64, now, here);
+        exit_unopened::<T, G>(call, regs, ret as i64, now, cpu);
         return any_ended;
     }
     call.entered_at = 0;
@@ -390,16 +389,16 @@ fn close<T: Threads, R: Raise, G: Regs>(
     }
     let Some(latency_ns) = now.checked_sub(entered_at) else {
         diagnostics::report(ctx, Counter::Discarded, now, entered_at);
-        here.count_by(Counter::Discarded, call.knobs.one_in);
+        cpu.count_by(Counter::Discarded, call.settings.one_in);
         return any_ended;
     };
-    let seen = T::SEES_SWITCHES && was_seen(call.knobs, knobs);
+    let seen = T::SEES_SWITCHES && was_seen(call.settings, settings);
     let off = if T::SEES_SWITCHES { call.off.since(call.off_before) } else { OffCpu::NONE };
-    let weight = call.knobs.one_in;
-    thread.sit_down(call, here, if G::AT_HAND { regs.get() as u64 } else { 0 });
+    let weight = call.settings.one_in;
+    thread.fill(call, cpu, if G::AT_HAND { regs.get() as u64 } else { 0 });
     let finished = Finished { latency_ns, seen, off, weight, errno: record::errno(ret) };
-    let cell = || record::cell_of(here, kind, weight);
-    record::call::<Either<R>>(here, finished, Some(&mut call.totals), cell);
+    let cell = || record::cell_of(cpu, kind, weight);
+    record::call::<PlainOrAtomic<R>>(cpu, finished, Some(&mut call.totals), cell);
     any_ended
 }
 
@@ -410,10 +409,10 @@ fn exit_unopened<T: Threads, G: Regs>(
     regs: G,
     ret: i64,
     now: u64,
-    here: Here,
+    cpu: ThisCpu,
 ) {
     let origin = call.origin;
-    if !here.sees_enters() {
+    if !cpu.sees_enters() {
         // Of a thread that is known because it was forked, or is to be. The call ends before the window begins, and
         // so may the next one.
         call.origin = ORIGIN_UNKNOWN;
@@ -435,7 +434,7 @@ fn exit_unopened<T: Threads, G: Regs>(
         }
     }
     call.origin = ORIGIN_SEEN;
-    here.count(match origin {
+    cpu.count(match origin {
         ORIGIN_SAMPLED_OUT | ORIGIN_LEFT_OUT => return,
         ORIGIN_NEWBORN => Counter::NewbornExits,
         ORIGIN_UNKNOWN => Counter::OpenAtAttach,
@@ -458,9 +457,9 @@ fn close_unrecorded(open: Option<&mut OpenCall>) {
 /// Closes the call of the thread that sits on `seat`: it has not left this CPU since it entered it.
 /// `false`: its storage must know of this one.
 #[inline(always)]
-fn exit_seated(seat: &mut Seat, here: Here, ret: i64) -> bool {
-    let entered_at = seat.entered_at;
-    if entered_at == 0 || !here.still_has(&seat.knobs) {
+fn exit_cached(cache: &mut CallCache, cpu: ThisCpu, ret: i64) -> bool {
+    let entered_at = cache.entered_at;
+    if entered_at == 0 || !cpu.still_has(&cache.settings) {
         return false;
     }
     let now = now();
@@ -469,47 +468,47 @@ fn exit_seated(seat: &mut Seat, here: Here, ret: i64) -> bool {
         return false;
     }
     let Some(latency_ns) = now.checked_sub(entered_at) else { return false };
-    seat.entered_at = 0;
+    cache.entered_at = 0;
     let finished = Finished { latency_ns, seen: true, off: OffCpu::NONE, weight: 1, errno };
-    record::call::<Alone>(here, finished, None, || cell_of(seat, here));
+    record::call::<Plain>(cpu, finished, None, || cell_of(cache, cpu));
     true
 }
 
 /// Whether all context switches were seen between two moments with these settings.
 #[inline(always)]
-pub(crate) fn was_seen(then: Knobs, now: Knobs) -> bool {
-    then.detail == now.detail && detail::sees_switches(now.detail)
+pub(crate) fn was_seen(then: Settings, now: Settings) -> bool {
+    then.detail == now.detail && settings::sees_switches(now.detail)
 }
 
 /// Whether the thread with these registers is known not to be in scope. Spares almost all threads of the
 /// host the question who they are, which takes a call of the kernel.
 #[inline(always)]
-fn is_stranger(seat: &Seat, regs: u64, here: Here) -> bool {
-    seat.stranger == regs && seat.stranger_detail == here.knobs().detail
+fn is_out_of_scope(cache: &CallCache, regs: u64, cpu: ThisCpu) -> bool {
+    cache.out_of_scope_regs == regs && cache.out_of_scope_detail == cpu.settings().detail
 }
 
 /// Notes that it is not, until it is switched out.
 #[inline(always)]
-fn note_stranger(seat: &mut Seat, regs: u64, here: Here) {
-    let detail = here.knobs().detail;
-    let may_be_known = PREEMPTED.load() == 0 && scope::keeps_strangers_out();
-    if may_be_known && detail::sees_switches(detail) {
-        seat.stranger = regs;
-        seat.stranger_detail = detail;
+fn note_out_of_scope(cache: &mut CallCache, regs: u64, cpu: ThisCpu) {
+    let detail = cpu.settings().detail;
+    let may_be_known = PREEMPTED.load() == 0 && scope::keeps_others_out();
+    if may_be_known && settings::sees_switches(detail) {
+        cache.out_of_scope_regs = regs;
+        cache.out_of_scope_detail = detail;
     }
 }
 
 #[inline(always)]
-fn is_sampling(knobs: Knobs) -> bool {
-    knobs.one_in > 1
+fn is_sampling(settings: Settings) -> bool {
+    settings.one_in > 1
 }
 
 /// Whether the call that is being entered is the one that is measured. By chance: what comes in turn
 /// might always meet the same kind of call.
 #[inline(always)]
-fn stands_for_others(knobs: Knobs) -> bool {
+fn stands_for_others(settings: Settings) -> bool {
     // SAFETY: the helper has no preconditions.
-    unsafe { bpf_get_prandom_u32() & (knobs.one_in - 1) == 0 }
+    unsafe { bpf_get_prandom_u32() & (settings.one_in - 1) == 0 }
 }
 
 /// Whether the thread's call is not measured and has ended; spares it the clock.
@@ -535,17 +534,17 @@ pub(crate) fn on_thread_exit<T: Threads, R: Raise>() {
         // What it still does, such as giving its memory back, takes CPU time.
         match thread.open_call_or_new() {
             Some(call) => call.exits_in_scope = 1,
-            None => ledger::count(Counter::SlicesMissed),
+            None => this_cpu::count(Counter::SlicesMissed),
         }
     }
     scope::on_thread_exit(&thread);
-    let Some(here) = Here::find() else { return };
+    let Some(cpu) = ThisCpu::find() else { return };
     let mut open = thread.open_call();
     if let Some(call) = &mut open {
-        thread.get_up(call, here);
-        let is_stopped = detail::is_stopped(here.knobs());
+        thread.write_back(call, cpu);
+        let is_stopped = settings::is_stopped(cpu.settings());
         if call.entered_at != 0 && !is_stopped {
-            here.count_by(Counter::EndedWithoutExit, call.knobs.one_in);
+            cpu.count_by(Counter::EndedWithoutExit, call.settings.one_in);
         }
         call.entered_at = 0;
         if call.interrupted != Entries::NONE && !is_stopped {
@@ -568,6 +567,6 @@ pub(crate) fn on_fork<T: Threads>(child: &T) {
             // Forked in a handler, it returns from one that it was not seen to begin.
             call.handlers = u32::MAX / 2;
         }
-        None => ledger::count(Counter::OpenCallsFull),
+        None => this_cpu::count(Counter::OpenCallsFull),
     }
 }

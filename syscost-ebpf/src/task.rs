@@ -11,7 +11,7 @@ use syscost_common::{
 };
 
 use crate::{
-    frozen::frozen,
+    constant::constant,
     kind,
     maps::{OFFSETS, SCOPE},
 };
@@ -26,19 +26,19 @@ pub(crate) fn current() -> *mut task_struct {
 /// The tgid of `task`, in the root PID namespace.
 #[inline(always)]
 pub(crate) fn tgid(task: *mut task_struct) -> u32 {
-    read(task.cast(), frozen!(OFFSETS.task_tgid))
+    read(task.cast(), constant!(OFFSETS.task_tgid))
 }
 
 /// The tid of `task`, in the root PID namespace.
 #[inline(always)]
 pub(crate) fn tid(task: *mut task_struct) -> u32 {
-    read(task.cast(), frozen!(OFFSETS.task_pid))
+    read(task.cast(), constant!(OFFSETS.task_pid))
 }
 
 /// The first thread of the process that `task` belongs to.
 #[inline(always)]
 pub(crate) fn leader(task: *mut task_struct) -> *mut task_struct {
-    pointer(task.cast(), frozen!(OFFSETS.task_leader)).cast()
+    pointer(task.cast(), constant!(OFFSETS.task_leader)).cast()
 }
 
 /// The name of the process that `task` belongs to.
@@ -50,7 +50,7 @@ pub(crate) fn process_comm(task: *mut task_struct) -> Comm {
 /// The name of `task` itself.
 #[inline(always)]
 pub(crate) fn own_comm(task: *mut task_struct) -> Comm {
-    let at = task.cast::<u8>().wrapping_add(frozen!(OFFSETS.task_comm) as usize);
+    let at = task.cast::<u8>().wrapping_add(constant!(OFFSETS.task_comm) as usize);
     // SAFETY: a BTF pointer, as below.
     let words =
         unsafe { [at.cast::<u64>().read_volatile(), at.cast::<u64>().add(1).read_volatile()] };
@@ -60,7 +60,7 @@ pub(crate) fn own_comm(task: *mut task_struct) -> Comm {
 /// When `task` was started, ns of CLOCK_MONOTONIC.
 #[inline(always)]
 pub(crate) fn started_at(task: *mut task_struct) -> u64 {
-    let at = task.cast::<u8>().wrapping_add(frozen!(OFFSETS.task_start_time) as usize);
+    let at = task.cast::<u8>().wrapping_add(constant!(OFFSETS.task_start_time) as usize);
     // SAFETY: a BTF pointer, as below.
     unsafe { at.cast::<u64>().read_volatile() }
 }
@@ -68,15 +68,15 @@ pub(crate) fn started_at(task: *mut task_struct) -> u64 {
 /// Whether all threads of the process that `task` belongs to have begun to exit.
 #[inline(always)]
 pub(crate) fn process_is_dead(task: *mut task_struct) -> bool {
-    let signal = pointer(task.cast(), frozen!(OFFSETS.task_signal));
-    read(signal, frozen!(OFFSETS.signal_live)) == 0
+    let signal = pointer(task.cast(), constant!(OFFSETS.task_signal));
+    read(signal, constant!(OFFSETS.signal_live)) == 0
 }
 
 /// The id of the cgroup that `task` is in, of the unified hierarchy.
 #[inline(always)]
 pub(crate) fn cgroup_id(task: *mut task_struct) -> u64 {
-    let node = pointer(cgroup(task), frozen!(OFFSETS.cgroup_kn));
-    let id = node.wrapping_add(frozen!(OFFSETS.kn_id) as usize);
+    let node = pointer(cgroup(task), constant!(OFFSETS.cgroup_kn));
+    let id = node.wrapping_add(constant!(OFFSETS.kn_id) as usize);
     // SAFETY: a BTF pointer, as below.
     unsafe { id.cast::<u64>().read_volatile() }
 }
@@ -84,24 +84,24 @@ pub(crate) fn cgroup_id(task: *mut task_struct) -> u64 {
 /// The `struct cgroup` that `task` is in, of the unified hierarchy.
 #[inline(always)]
 pub(crate) fn cgroup(task: *mut task_struct) -> *mut u8 {
-    let set = pointer(task.cast(), frozen!(OFFSETS.task_cgroups));
-    pointer(set, frozen!(OFFSETS.css_set_cgroup))
+    let set = pointer(task.cast(), constant!(OFFSETS.task_cgroups));
+    pointer(set, constant!(OFFSETS.css_set_cgroup))
 }
 
 /// The id of the cgroup at depth `level` that `task` is in or below; 0 if it is not that deep.
 #[inline(always)]
 pub(crate) fn ancestor_cgroup_id(task: *mut task_struct, level: u32) -> u64 {
     let cgroup = cgroup(task);
-    let ancestors = frozen!(OFFSETS.cgroup_ancestors) + 8 * level;
-    if probe_read::<u32>(cgroup, frozen!(OFFSETS.cgroup_level)) < level {
+    let ancestors = constant!(OFFSETS.cgroup_ancestors) + 8 * level;
+    if probe_read::<u32>(cgroup, constant!(OFFSETS.cgroup_level)) < level {
         return 0;
     }
-    if frozen!(OFFSETS.cgroup_ancestors_are_ids) != 0 {
+    if constant!(OFFSETS.cgroup_ancestors_are_ids) != 0 {
         return probe_read(cgroup, ancestors);
     }
     let ancestor = probe_read::<u64>(cgroup, ancestors) as *const u8;
-    let node = probe_read::<u64>(ancestor, frozen!(OFFSETS.cgroup_kn)) as *const u8;
-    probe_read(node, frozen!(OFFSETS.kn_id))
+    let node = probe_read::<u64>(ancestor, constant!(OFFSETS.cgroup_kn)) as *const u8;
+    probe_read(node, constant!(OFFSETS.kn_id))
 }
 
 /// Read by the helper: an array whose length its type does not say cannot be followed otherwise.
@@ -115,14 +115,14 @@ fn probe_read<V: Default>(from: *const u8, offset: u32) -> V {
 /// The real uid of `task`, in the root user namespace.
 #[inline(always)]
 pub(crate) fn uid(task: *mut task_struct) -> u32 {
-    read(pointer(task.cast(), frozen!(OFFSETS.task_cred)), frozen!(OFFSETS.cred_uid))
+    read(pointer(task.cast(), constant!(OFFSETS.task_cred)), constant!(OFFSETS.cred_uid))
 }
 
 /// The ids of `task` in the PID namespace that they are shown in; 0 for what it does not hold.
 #[inline(always)]
 pub(crate) fn shown_ids(task: *mut task_struct) -> ThreadIds {
     let comm = process_comm(task);
-    let level = frozen!(SCOPE.pid_level);
+    let level = constant!(SCOPE.pid_level);
     if level == 0 {
         return ThreadIds { tid: tid(task), tgid: tgid(task), comm };
     }
@@ -135,8 +135,8 @@ pub(crate) fn id_at(task: *mut task_struct, level: u32) -> u32 {
     if level_of(task) < level {
         return 0;
     }
-    let pid = pointer(task.cast(), frozen!(OFFSETS.task_thread_pid));
-    let at = frozen!(OFFSETS.pid_numbers) + level * UPID_BYTES;
+    let pid = pointer(task.cast(), constant!(OFFSETS.task_thread_pid));
+    let at = constant!(OFFSETS.pid_numbers) + level * UPID_BYTES;
     // The array has an entry for each level, which its type does not say.
     // SAFETY: the helper checks the address.
     unsafe { bpf_probe_read_kernel(pid.wrapping_add(at as usize).cast::<u32>()) }.unwrap_or(0)
@@ -145,42 +145,42 @@ pub(crate) fn id_at(task: *mut task_struct, level: u32) -> u32 {
 /// Whether `task` lives in the PID namespace that ids are shown of, which is not the root one.
 #[inline(always)]
 pub(crate) fn is_in_shown_namespace(task: *mut task_struct) -> bool {
-    let level = frozen!(SCOPE.pid_level);
+    let level = constant!(SCOPE.pid_level);
     if level_of(task) != level {
         return false;
     }
-    let pid = pointer(task.cast(), frozen!(OFFSETS.task_thread_pid));
-    let at = frozen!(OFFSETS.pid_numbers) + level * UPID_BYTES + UPID_NAMESPACE;
+    let pid = pointer(task.cast(), constant!(OFFSETS.task_thread_pid));
+    let at = constant!(OFFSETS.pid_numbers) + level * UPID_BYTES + UPID_NAMESPACE;
     let namespace = probe_read::<u64>(pid, at) as *const u8;
-    let number: u32 = probe_read(namespace, frozen!(OFFSETS.pid_ns_number));
-    u64::from(number) == frozen!(SCOPE.pid_ns_ino)
+    let number: u32 = probe_read(namespace, constant!(OFFSETS.pid_ns_number));
+    u64::from(number) == constant!(SCOPE.pid_ns_ino)
 }
 
 /// How deep the PID namespace is that `task` lives in; 0 for the root one.
 #[inline(always)]
 pub(crate) fn level_of(task: *mut task_struct) -> u32 {
-    let pid = pointer(task.cast(), frozen!(OFFSETS.task_thread_pid));
-    read(pid, frozen!(OFFSETS.pid_level))
+    let pid = pointer(task.cast(), constant!(OFFSETS.task_thread_pid));
+    read(pid, constant!(OFFSETS.pid_level))
 }
 
 /// Whether `task` can run, rather than waits.
 #[inline(always)]
 pub(crate) fn is_runnable(task: *mut task_struct) -> bool {
     // The field is a long before Linux 5.14; its low half is what it is later.
-    read(task.cast(), frozen!(OFFSETS.task_state)) == 0
+    read(task.cast(), constant!(OFFSETS.task_state)) == 0
 }
 
 /// Whether a signal or a tracer has stopped `task`.
 #[inline(always)]
 pub(crate) fn is_stopped(task: *mut task_struct) -> bool {
     // __TASK_STOPPED and __TASK_TRACED of include/linux/sched.h.
-    read(task.cast(), frozen!(OFFSETS.task_state)) & 0xc != 0
+    read(task.cast(), constant!(OFFSETS.task_state)) & 0xc != 0
 }
 
 /// The `PF_*` bits of `task`.
 #[inline(always)]
 pub(crate) fn flags(task: *mut task_struct) -> u32 {
-    read(task.cast(), frozen!(OFFSETS.task_flags))
+    read(task.cast(), constant!(OFFSETS.task_flags))
 }
 
 /// Whether `task` has begun to exit.
@@ -194,7 +194,7 @@ pub(crate) fn is_exiting(task: *mut task_struct) -> bool {
 /// Whether `task` holds a ring of io_uring's, as a descriptor or without one; `false` where that is not known.
 #[inline(always)]
 pub(crate) fn has_ring(task: *mut task_struct) -> bool {
-    let (at, rings) = (frozen!(OFFSETS.task_io_uring), frozen!(OFFSETS.io_uring_rings));
+    let (at, rings) = (constant!(OFFSETS.task_io_uring), constant!(OFFSETS.io_uring_rings));
     if at == 0 || rings == 0 {
         return false;
     }
@@ -212,7 +212,7 @@ pub(crate) fn has_ring(task: *mut task_struct) -> bool {
 /// The CPU that `task` runs on; `None` while it does not run, or where that is not known.
 #[inline(always)]
 pub(crate) fn runs_on(task: *mut task_struct) -> Option<u32> {
-    let (on_cpu, cpu) = (frozen!(OFFSETS.task_on_cpu), frozen!(OFFSETS.task_cpu));
+    let (on_cpu, cpu) = (constant!(OFFSETS.task_on_cpu), constant!(OFFSETS.task_cpu));
     if on_cpu == 0 || cpu == 0 {
         return None;
     }
@@ -230,20 +230,20 @@ pub(crate) fn runs_on(task: *mut task_struct) -> Option<u32> {
 pub(crate) fn slice_ns(task: *mut task_struct) -> Option<u64> {
     /// `MAX_RT_PRIO` (include/linux/sched/prio.h): below are real-time tasks, whose slices have no mark.
     const MAX_RT_PRIO: i32 = 100;
-    let before = frozen!(OFFSETS.task_runtime_before);
-    if before == 0 || (read(task.cast(), frozen!(OFFSETS.task_prio)) as i32) < MAX_RT_PRIO {
+    let before = constant!(OFFSETS.task_runtime_before);
+    if before == 0 || (read(task.cast(), constant!(OFFSETS.task_prio)) as i32) < MAX_RT_PRIO {
         return None;
     }
     // SAFETY: a BTF pointer, as below.
     let ns = |at: u32| unsafe { task.cast::<u8>().add(at as usize).cast::<u64>().read_volatile() };
-    Some(ns(frozen!(OFFSETS.task_runtime)).saturating_sub(ns(before)))
+    Some(ns(constant!(OFFSETS.task_runtime)).saturating_sub(ns(before)))
 }
 
 /// How long `task` has waited for CPUs, ns, until it was last given one; `None` where the scheduler
 /// keeps no account.
 #[inline(always)]
 pub(crate) fn run_delay(task: *mut task_struct) -> Option<u64> {
-    let at = frozen!(OFFSETS.task_run_delay);
+    let at = constant!(OFFSETS.task_run_delay);
     if at == 0 {
         return None;
     }
@@ -258,18 +258,18 @@ pub(crate) fn signal_stack(task: *mut task_struct) -> [u64; 2] {
         // SAFETY: a BTF pointer, as below.
         unsafe { task.cast::<u8>().add(offset as usize).cast::<u64>().read_volatile() }
     };
-    [word(frozen!(OFFSETS.task_signal_stack)), word(frozen!(OFFSETS.task_signal_stack_bytes))]
+    [word(constant!(OFFSETS.task_signal_stack)), word(constant!(OFFSETS.task_signal_stack_bytes))]
 }
 
 /// Whether the kernel may interrupt a call of `task`: a signal waits for it, or work that io_uring has for it
 /// (TWA_SIGNAL). True where that is not known.
 #[inline(always)]
 pub(crate) fn may_be_interrupted(task: *mut task_struct) -> bool {
-    let flag = frozen!(OFFSETS.signal_flag);
-    if flag == 0 || read(task.cast(), frozen!(OFFSETS.task_thread_flags)) & flag != 0 {
+    let flag = constant!(OFFSETS.signal_flag);
+    if flag == 0 || read(task.cast(), constant!(OFFSETS.task_thread_flags)) & flag != 0 {
         return true;
     }
-    let (works, io_uring) = (frozen!(OFFSETS.task_works), frozen!(OFFSETS.task_io_uring));
+    let (works, io_uring) = (constant!(OFFSETS.task_works), constant!(OFFSETS.task_io_uring));
     io_uring != 0
         && !pointer(task.cast(), io_uring).is_null()
         && !pointer(task.cast(), works).is_null()
@@ -279,14 +279,14 @@ pub(crate) fn may_be_interrupted(task: *mut task_struct) -> bool {
 /// not known, all may.
 #[inline(always)]
 pub(crate) fn may_have_storage(task: *mut task_struct) -> bool {
-    let at = frozen!(OFFSETS.task_bpf_storage);
+    let at = constant!(OFFSETS.task_bpf_storage);
     at == 0 || !pointer(task.cast(), at).is_null()
 }
 
 /// Whether the call that `task` is in is a compat call; where that is not known, it passes for a native one.
 #[inline(always)]
 pub(crate) fn is_in_compat_call(task: *mut task_struct) -> bool {
-    let at = frozen!(OFFSETS.task_compat);
+    let at = constant!(OFFSETS.task_compat);
     at != 0 && kind::is_compat(read(task.cast(), at))
 }
 

@@ -2,10 +2,11 @@
 
 use aya_ebpf::bindings::pt_regs;
 use syscost_common::{
-    comm::Comm, cpu::Seat, interrupted::InterruptedCalls, ledger::Counter, open_call::OpenCall,
+    comm::Comm, cpu_state::CallCache, interrupted::InterruptedCalls, ledger::Counter,
+    open_call::OpenCall,
 };
 
-use crate::ledger::Here;
+use crate::this_cpu::ThisCpu;
 
 /// A way to identify the running thread and to keep its open call.
 pub(crate) trait Threads: Sized {
@@ -75,17 +76,17 @@ pub(crate) trait Threads: Sized {
     fn address(&self) -> u64;
 
     /// The seat of this CPU, whoever sits there; `None` where nobody ever does.
-    fn seat(here: Here) -> Option<&'static mut Seat>;
+    fn cache(cpu: ThisCpu) -> Option<&'static mut CallCache>;
 
     /// Lets the running thread sit down if it may. `call`: what is kept of it, with no call open.
-    /// `regs`: see [`Seat::regs`]; 0 where they are not at hand.
-    fn sit_down(&self, call: &mut OpenCall, here: Here, regs: u64);
+    /// `regs`: see [`CallCache::regs`]; 0 where they are not at hand.
+    fn fill(&self, call: &mut OpenCall, cpu: ThisCpu, regs: u64);
 
     /// Lets the running thread get up, so that `call` holds all that is kept of it.
-    fn get_up(&self, call: &mut OpenCall, here: Here);
+    fn write_back(&self, call: &mut OpenCall, cpu: ThisCpu);
 
     /// The running thread enters a call, in scope or not: its CPU time counts accordingly.
-    fn note_scope(here: Here, is_in_scope: bool);
+    fn note_scope(cpu: ThisCpu, is_in_scope: bool);
 
     /// Brings the time off the CPU up to date, for the thread that is running.
     fn settle(&self, call: &mut OpenCall);

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use aya::{Btf, Ebpf, programs::Iter};
 use memmap2::{MmapOptions, MmapRaw};
 use syscost_common::{
-    cpu::Cpu,
+    cpu_state::CpuState,
     cpu_time::{CpuTime, IO_WORKERS, SUMS, Slices, THREADS},
 };
 
@@ -46,7 +46,7 @@ impl CpuTimes {
     /// Of the programs of `ebpf`, made for `cpus` possible CPUs.
     pub(super) fn open(ebpf: &Ebpf, cpus: u32) -> Result<Self> {
         let map = maps::array_data(ebpf.map("CPUS")).context("object has no map CPUS")?;
-        let bytes = size_of::<Cpu>() * cpus as usize;
+        let bytes = size_of::<CpuState>() * cpus as usize;
         let memory = MmapOptions::new().len(bytes).map_raw(&map.fd().as_fd());
         Ok(Self {
             memory: memory.context("cannot map CPUS into memory")?,
@@ -167,8 +167,8 @@ impl CpuTimes {
 
     fn of(&self, cpu: u32) -> *mut CpuTime {
         assert!(cpu < self.cpus, "CPU {cpu} of {}", self.cpus);
-        let at = cpu as usize * size_of::<Cpu>() + offset_of!(Cpu, time);
-        // SAFETY: inside the mapping, whose values are laid out as `Cpu` by the shared declaration.
+        let at = cpu as usize * size_of::<CpuState>() + offset_of!(CpuState, time);
+        // SAFETY: inside the mapping, whose values are laid out as `CpuState` by the shared declaration.
         unsafe { self.memory.as_mut_ptr().add(at).cast() }
     }
 }

@@ -6,8 +6,8 @@ use anyhow::{Context, Result, bail};
 use aya::Ebpf;
 use memmap2::{MmapOptions, MmapRaw};
 use syscost_common::{
-    cpu::Cpu,
-    detail::{self, Knobs, STOPPED, SWITCHES, WAKEUPS},
+    cpu_state::CpuState,
+    settings::{self, STOPPED, SWITCHES, Settings, WAKEUPS},
 };
 
 use super::{hook::Attached, maps, monotonic_ns};
@@ -15,19 +15,19 @@ use crate::sample::{Detail, DetailSample};
 
 /// What is set before anything is attached: everything. No setting has the number 0, by which the
 /// programs know hooks that can tell nothing.
-pub(super) const FIRST: Knobs = knobs(1, Detail::Full);
+pub(super) const FIRST: Settings = settings_of(1, Detail::Full);
 
 /// The same for hooks that cannot tell what latencies consist of.
-pub(super) const NO_PARTS: Knobs = Knobs { detail: 0, one_in: 1 };
+pub(super) const NO_PARTS: Settings = Settings { detail: 0, one_in: 1 };
 
-const fn knobs(setting: u32, level: Detail) -> Knobs {
+const fn settings_of(setting: u32, level: Detail) -> Settings {
     let (seen, one_in) = match level {
         Detail::Full => (SWITCHES | WAKEUPS, 1),
         Detail::NoRunq => (SWITCHES, 1),
         Detail::NoOnCpu => (0, 1),
         Detail::Sampling(one_in) => (0, one_in),
     };
-    Knobs { detail: detail::detail(setting, seen), one_in }
+    Settings { detail: settings::detail(setting, seen), one_in }
 }
 
 /// The tracepoints whose hooks a level goes without.
@@ -62,7 +62,7 @@ impl DetailControl {
     /// what a latency consists of.
     pub(super) fn new(ebpf: &Ebpf, cpus: u32, parts: bool) -> Result<Self> {
         let map = maps::array_data(ebpf.map("CPUS")).context("object has no map CPUS")?;
-        let bytes = size_of::<Cpu>() * cpus as usize;
+        let bytes = size_of::<CpuState>() * cpus as usize;
         let mapped = MmapOptions::new().len(bytes).map_raw(&map.fd().as_fd());
         let memory = mapped.context("cannot map CPUS into memory")?;
         let control = Self {
@@ -73,7 +73,7 @@ impl DetailControl {
             level: Detail::Full,
             without_wakeups: (None, 0),
         };
-        control.tell(offset_of!(Cpu, ledger.sees_enters), 1_u64);
+        control.tell(offset_of!(CpuState, ledger.sees_enters), 1_u64);
         Ok(control)
     }
 
@@ -108,7 +108,7 @@ impl DetailControl {
             }
         }
         self.setting += 1;
-        self.tell(offset_of!(Cpu, ledger.knobs), knobs(self.setting, level));
+        self.tell(offset_of!(CpuState, ledger.settings), settings_of(self.setting, level));
         for hook in attached.iter_mut() {
             if goes_without(level).contains(&hook.tracepoint()) {
                 hook.detach();
@@ -128,17 +128,17 @@ impl DetailControl {
 
     /// Lets the programs record nothing from now on; for good.
     pub(super) fn stop(&self) {
-        let Knobs { detail, .. } =
-            if self.parts { knobs(self.setting, self.level) } else { NO_PARTS };
-        self.tell(offset_of!(Cpu, ledger.knobs), Knobs { detail, one_in: STOPPED });
+        let Settings { detail, .. } =
+            if self.parts { settings_of(self.setting, self.level) } else { NO_PARTS };
+        self.tell(offset_of!(CpuState, ledger.settings), Settings { detail, one_in: STOPPED });
     }
 
     /// Writes a word of eight bytes to what is kept for each CPU, `at` bytes into it.
     fn tell<T: Copy>(&self, at: usize, word: T) {
         const { assert!(size_of::<T>() == 8) };
         for cpu in 0..self.cpus as usize {
-            let at = cpu * size_of::<Cpu>() + at;
-            // SAFETY: inside the mapping, whose values are laid out as `Cpu` by the shared
+            let at = cpu * size_of::<CpuState>() + at;
+            // SAFETY: inside the mapping, whose values are laid out as `CpuState` by the shared
             // declaration; aligned to 8 bytes, so that the programs see the one word or the other.
             unsafe { self.memory.as_mut_ptr().add(at).cast::<T>().write_volatile(word) };
         }
@@ -151,11 +151,12 @@ mod tests {
 
     #[test]
     fn every_level_goes_without_more_than_the_one_before() {
-        let [full, no_runq, no_on_cpu, sampling, rarely] = Detail::ALL.map(|level| knobs(5, level));
-        assert!(detail::sees_wakeups(full.detail) && detail::sees_switches(full.detail));
-        assert!(!detail::sees_wakeups(no_runq.detail) && detail::sees_switches(no_runq.detail));
-        assert!(!detail::sees_switches(no_on_cpu.detail) && no_on_cpu.one_in == 1);
-        assert!(!detail::sees_switches(sampling.detail) && sampling.one_in.is_power_of_two());
+        let [full, no_runq, no_on_cpu, sampling, rarely] =
+            Detail::ALL.map(|level| settings_of(5, level));
+        assert!(settings::sees_wakeups(full.detail) && settings::sees_switches(full.detail));
+        assert!(!settings::sees_wakeups(no_runq.detail) && settings::sees_switches(no_runq.detail));
+        assert!(!settings::sees_switches(no_on_cpu.detail) && no_on_cpu.one_in == 1);
+        assert!(!settings::sees_switches(sampling.detail) && sampling.one_in.is_power_of_two());
         assert!(sampling.one_in > 1);
         assert_eq!(rarely.detail, sampling.detail);
         assert!(rarely.one_in.is_power_of_two() && rarely.one_in > sampling.one_in);
@@ -165,7 +166,7 @@ mod tests {
     fn no_two_settings_look_the_same_to_the_programs() {
         let all: Vec<u32> = (1..4)
             .flat_map(|setting| Detail::ALL[..3].iter().map(move |level| (setting, *level)))
-            .map(|(setting, level)| knobs(setting, level).detail)
+            .map(|(setting, level)| settings_of(setting, level).detail)
             .collect();
         let mut unique = all.clone();
         unique.sort_unstable();

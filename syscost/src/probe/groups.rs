@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Error, Result};
 use aya::{Ebpf, programs::Iter};
 use syscost_common::{
-    cpu::Cpu,
+    cpu_state::CpuState,
     group::{
         BY_CGROUP, BY_COMM, BY_PROCESS, BY_THREAD, DEATHS, Death, Group, Key, NONE, OTHER,
         OTHER_INDEX, ThreadTotals, Totals,
@@ -51,7 +51,7 @@ pub(super) fn constant(by: GroupBy) -> u32 {
 /// The groups of attached programs.
 pub(super) struct Groups {
     by: GroupBy,
-    cpus: Mapped<Cpu>,
+    cpus: Mapped<CpuState>,
     groups: Mapped<Group>,
     deaths: Mapped<Death>,
     death_count: Mapped<u64>,

@@ -1,4 +1,4 @@
-//! An object into the kernel: its knobs set, its maps sized and filled, its programs not loaded yet.
+//! An object into the kernel: its settings set, its maps sized and filled, its programs not loaded yet.
 
 use std::{collections::BTreeSet, fs, ops::Range};
 
@@ -11,13 +11,13 @@ use aya::{
 use syscost_common::{
     cell::{self, ERRNOS, SLOTS},
     config::{Machine, Offsets},
-    cpu::Cpu,
-    detail::Knobs,
+    cpu_state::CpuState,
     filter::{self, LEFT_OUT},
     group,
     kind::KINDS,
     open_call::{ORIGIN_UNKNOWN, OpenCall},
     scope,
+    settings::Settings,
 };
 
 use super::{Request, diagnostics::Diagnostics, groups, monotonic_ns, possible_cpus, scope::Entry};
@@ -35,25 +35,25 @@ const MACHINE: Machine = Machine::X86_64;
 #[cfg(target_arch = "aarch64")]
 const MACHINE: Machine = Machine::AARCH64;
 
-/// A knob as aya takes it.
+/// A setting as aya takes it.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-struct Knob<T>(T);
+struct Bytes<T>(T);
 
 // SAFETY: integers without padding, valid for any bytes.
-unsafe impl Pod for Knob<Offsets> {}
+unsafe impl Pod for Bytes<Offsets> {}
 // SAFETY: as above.
-unsafe impl Pod for Knob<Machine> {}
+unsafe impl Pod for Bytes<Machine> {}
 // SAFETY: as above.
-unsafe impl Pod for Knob<scope::Scope> {}
+unsafe impl Pod for Bytes<scope::Scope> {}
 // SAFETY: as above.
-unsafe impl Pod for Knob<filter::Filter> {}
+unsafe impl Pod for Bytes<filter::Filter> {}
 // SAFETY: as above.
-unsafe impl Pod for Knob<OpenCall> {}
+unsafe impl Pod for Bytes<OpenCall> {}
 // SAFETY: as above.
-unsafe impl Pod for Knob<Cpu> {}
+unsafe impl Pod for Bytes<CpuState> {}
 // SAFETY: as above.
-unsafe impl Pod for Knob<scope::TargetState> {}
+unsafe impl Pod for Bytes<scope::TargetState> {}
 
 /// What the programs are told before they are loaded.
 pub(super) struct Told<'a> {
@@ -72,12 +72,12 @@ pub(super) struct Told<'a> {
 /// Loads `object`, but no program yet.
 pub(super) fn load(object: &[u8], told: &Told<'_>) -> Result<(Ebpf, Option<Diagnostics>)> {
     let cpus = possible_cpus()?;
-    let offsets = Knob(told.offsets.unwrap_or(Offsets::UNKNOWN));
+    let offsets = Bytes(told.offsets.unwrap_or(Offsets::UNKNOWN));
     let request = told.request;
     // 0 lets the verifier remove every diagnostic from the programs.
     let log_level: u8 = if request.verbose { 0xff } else { 0 };
-    let (scope, machine) = (Knob(told.scope), Knob(MACHINE));
-    let filter = Knob(filter_constants(&request.filter));
+    let (scope, machine) = (Bytes(told.scope), Bytes(MACHINE));
+    let filter = Bytes(filter_constants(&request.filter));
     let group_by = groups::constant(request.group_by);
     let preempted = u32::from(told.preempted);
     let mut loader = loader();
@@ -114,7 +114,7 @@ pub(super) fn load(object: &[u8], told: &Told<'_>) -> Result<(Ebpf, Option<Diagn
 
 /// Loads the object with BTF only to ask the kernel something: with the smallest maps there are.
 pub(super) fn smallest(offsets: Offsets) -> Result<Ebpf> {
-    let (offsets, log_level) = (Knob(offsets), 0u8);
+    let (offsets, log_level) = (Bytes(offsets), 0u8);
     let mut loader = loader();
     loader
         .override_global("OFFSETS", &offsets, true)
@@ -223,24 +223,24 @@ pub(super) fn note_forks(ebpf: &mut Ebpf, wanted: bool) -> Result<()> {
 
 /// Sets what has become of the targets, before any call is seen.
 pub(super) fn set_target_state(ebpf: &mut Ebpf, state: scope::TargetState) -> Result<()> {
-    let mut map: Array<&mut MapData, Knob<scope::TargetState>> =
+    let mut map: Array<&mut MapData, Bytes<scope::TargetState>> =
         Array::try_from(map(ebpf, "TARGET_STATE")?)?;
-    map.set(0, Knob(state), 0).context("cannot set what has become of the targets")
+    map.set(0, Bytes(state), 0).context("cannot set what has become of the targets")
 }
 
 /// Sets what can be changed later, for the time until then.
-pub(super) fn set_knobs(ebpf: &mut Ebpf, knobs: Knobs) -> Result<()> {
-    let mut map: Array<&mut MapData, Knob<Cpu>> = Array::try_from(map(ebpf, "CPUS")?)?;
-    let fresh = Cpu::fresh(knobs, monotonic_ns());
+pub(super) fn set_settings(ebpf: &mut Ebpf, settings: Settings) -> Result<()> {
+    let mut map: Array<&mut MapData, Bytes<CpuState>> = Array::try_from(map(ebpf, "CPUS")?)?;
+    let fresh = CpuState::fresh(settings, monotonic_ns());
     for cpu in 0..map.len() {
-        map.set(cpu, Knob(fresh), 0).context("cannot set what is collected")?;
+        map.set(cpu, Bytes(fresh), 0).context("cannot set what is collected")?;
     }
     Ok(())
 }
 
 /// Enters the threads of `tgid` that exist now: an exit they make first is of a call that was open.
 pub(super) fn enter_threads(ebpf: &mut Ebpf, tgid: u32) -> Result<()> {
-    let mut open: HashMap<_, u32, Knob<OpenCall>> = HashMap::try_from(map(ebpf, "OPEN_BY_TID")?)?;
+    let mut open: HashMap<_, u32, Bytes<OpenCall>> = HashMap::try_from(map(ebpf, "OPEN_BY_TID")?)?;
     let known = OpenCall { origin: ORIGIN_UNKNOWN, ..OpenCall::default() };
     let mut entered: BTreeSet<u32> = BTreeSet::new();
     // Until a round finds no new thread: they may be making more meanwhile.
@@ -251,7 +251,7 @@ pub(super) fn enter_threads(ebpf: &mut Ebpf, tgid: u32) -> Result<()> {
                 && entered.insert(tid)
             {
                 // No room: the programs will find none either, and count it.
-                let _ = open.insert(tid, Knob(known), 0);
+                let _ = open.insert(tid, Bytes(known), 0);
             }
         }
         if entered.len() == before {

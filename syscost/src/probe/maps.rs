@@ -15,7 +15,7 @@ use aya::{
 use memmap2::{MmapOptions, MmapRaw};
 use syscost_common::{
     cell::{self, Cell, OVERFLOW_SLOT, SLOTS},
-    cpu::Cpu,
+    cpu_state::CpuState,
     filter::LEFT_OUT,
     group::{DEATHS, Death, Group, Key, MAX_GROUPS},
     interrupted::{InterruptedCalls, MAX_INTERRUPTED_BY_TID},
@@ -32,7 +32,7 @@ use crate::sample::{KindKey, KindSample};
 pub(super) struct Maps {
     cells: Cells,
     slot_of_kind: Mapped<u32>,
-    cpus: Mapped<Cpu>,
+    cpus: Mapped<CpuState>,
     /// What was read of each slot last, and how many calls had begun to be recorded then.
     folded: BTreeMap<u32, (Folded, Option<Last>)>,
     /// The slots in use at the last reading.
@@ -242,7 +242,7 @@ pub fn map_bytes_at_most(cpus: u32) -> u64 {
     let maps = [
         array(size_of::<Cell>(), cell::count(cpus)),
         array(size_of::<u32>(), KINDS),
-        array(size_of::<Cpu>(), cpus),
+        array(size_of::<CpuState>(), cpus),
         // The queue of free slots.
         array(size_of::<u32>(), SLOTS + 1),
         array(size_of::<u32>(), 1),

@@ -240,7 +240,7 @@ impl Probe {
         // This one is not for every kernel: bpf_task_pt_regs is there since 5.15.
         let _ = loaded.next();
         loaded.collect::<Result<()>>()?;
-        load::set_knobs(&mut ebpf, detail::FIRST)?;
+        load::set_settings(&mut ebpf, detail::FIRST)?;
         let tasks = match told.request.scope {
             Scope::Process(pid) => Tasks::OfProcess(pid),
             // Not the one thread: its tid may change.
@@ -292,7 +292,7 @@ impl Probe {
             bail!("without kernel BTF only one process can be measured: give its PID with -p");
         }
         let (mut ebpf, diagnostics) = load::load(load::RAW_OBJECT, told)?;
-        load::set_knobs(&mut ebpf, detail::NO_PARTS)?;
+        load::set_settings(&mut ebpf, detail::NO_PARTS)?;
         // Where there is no compare-exchange, no program preempts another.
         let sys_exit =
             if preemption::programs().exchange { "sys_exit_cmpxchg" } else { "sys_exit" };

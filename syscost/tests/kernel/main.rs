@@ -2,6 +2,7 @@
 //! equal, not close. They need root; `cargo xtask test` runs them.
 
 mod budget;
+mod cache;
 mod causes;
 mod cgroup;
 #[cfg(target_arch = "x86_64")]
@@ -31,7 +32,6 @@ mod restarts;
 mod reuse;
 mod running;
 mod screen;
-mod seats;
 mod takeover;
 mod targets;
 mod threads;

@@ -1,4 +1,4 @@
-//! How much detail is being collected: the one knob that user space turns while attached.
+//! How much detail is being collected: the one setting that user space turns while attached.
 //!
 //! Less detail costs less. What was begun under one setting and ended under another is known to be
 //! neither: each setting has a number of its own, which a call takes along.
@@ -14,7 +14,7 @@ const BITS: u32 = 2;
 /// costs the hot path as little as can be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C, align(8))]
-pub struct Knobs {
+pub struct Settings {
     /// Which of [`SWITCHES`] and [`WAKEUPS`], and above them the number of the setting. 0 where neither
     /// can be seen.
     pub detail: u32,
@@ -23,11 +23,11 @@ pub struct Knobs {
     pub one_in: u32,
 }
 
-/// In place of [`Knobs::one_in`]: the measurement is over. Nothing is recorded any more, while the
+/// In place of [`Settings::one_in`]: the measurement is over. Nothing is recorded any more, while the
 /// programs are being detached, which takes the kernel up to 100 ms.
 pub const STOPPED: u32 = 0;
 
-const _: () = assert!(size_of::<Knobs>() == 8);
+const _: () = assert!(size_of::<Settings>() == 8);
 
 /// The detail of setting number `setting`, with what is seen under it.
 pub const fn detail(setting: u32, seen: u32) -> u32 {
@@ -36,8 +36,8 @@ pub const fn detail(setting: u32, seen: u32) -> u32 {
 
 /// Whether the measurement is over.
 #[inline(always)]
-pub const fn is_stopped(knobs: Knobs) -> bool {
-    knobs.one_in == STOPPED
+pub const fn is_stopped(settings: Settings) -> bool {
+    settings.one_in == STOPPED
 }
 
 /// `detail`, of something that turned out not to have been seen.

@@ -2,17 +2,17 @@
 
 use crate::{
     cpu_time::CpuTime,
-    detail::Knobs,
     ledger::{COUNTERS, Ledger},
+    settings::Settings,
 };
 
-/// Found by one look-up. All-zero bytes are an empty seat, and a ledger without entries.
+/// Found by one look-up. All-zero bytes are an empty cache, and a ledger without entries.
 // A multiple of two cache lines, so that two CPUs never share one, nor a pair that is fetched together.
 #[derive(Clone, Copy)]
 #[repr(C, align(128))]
-pub struct Cpu {
+pub struct CpuState {
     /// The thread that runs there.
-    pub seat: Seat,
+    pub cache: CallCache,
     /// What happened there, and how much is to be collected.
     pub ledger: Ledger,
     /// The CPU time of what is measured.
@@ -21,28 +21,28 @@ pub struct Cpu {
     pub reserved: [u64; 7],
 }
 
-impl Cpu {
+impl CpuState {
     /// Before anything has happened, at `now` (ns of CLOCK_MONOTONIC).
-    pub const fn fresh(knobs: Knobs, now: u64) -> Self {
+    pub const fn fresh(settings: Settings, now: u64) -> Self {
         Self {
-            seat: Seat::EMPTY,
-            ledger: Ledger { knobs, sees_enters: 0, counters: [0; COUNTERS] },
+            cache: CallCache::EMPTY,
+            ledger: Ledger { settings, sees_enters: 0, counters: [0; COUNTERS] },
             time: CpuTime::fresh(now),
             reserved: [0; 7],
         }
     }
 }
 
-const _: () = assert!(size_of::<Cpu>() == 512);
+const _: () = assert!(size_of::<CpuState>() == 512);
 
 /// What a CPU keeps of the thread that runs there, in place of [`OpenCall`], as long as nothing about
-/// it is out of the ordinary. All-zero bytes are an empty seat.
+/// it is out of the ordinary. All-zero bytes are an empty cache.
 ///
 /// [`OpenCall`]: crate::open_call::OpenCall
 // First what each call of a thread asks for: one cache line.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
-pub struct Seat {
+pub struct CallCache {
     /// Where the registers lie that it comes in with, the same place for as long as it lives: on its
     /// kernel stack. 0 for nobody, and where the hooks are not handed it.
     pub regs: u64,
@@ -51,7 +51,7 @@ pub struct Seat {
     /// When its open call was entered, ns of CLOCK_MONOTONIC; 0 when no call is open.
     pub entered_at: u64,
     /// The settings under which it sat down. Under others it must get up.
-    pub knobs: Knobs,
+    pub settings: Settings,
     /// The number of its last call, if that was not a compat call; [`NO_NR`] otherwise.
     pub nr: u64,
     /// The kind of its last call, which may be open, see [`crate::kind`].
@@ -60,33 +60,33 @@ pub struct Seat {
     /// known, or if it has none of its own.
     pub cell: u32,
     /// The registers of a thread that is not in scope, if one like that made the last call; 0 for none.
-    pub stranger: u64,
-    /// [`Knobs::detail`] when `stranger` was found to be one.
-    pub stranger_detail: u32,
+    pub out_of_scope_regs: u64,
+    /// [`Settings::detail`] when `stranger` was found to be one.
+    pub out_of_scope_detail: u32,
     /// Explicit padding: kernel memory holds nothing undefined.
     pub reserved: [u32; 15],
     /// The address of the thread's task; 0 for nobody.
     pub task: u64,
 }
 
-impl Seat {
+impl CallCache {
     /// Nobody sits there.
     pub const EMPTY: Self = Self {
         regs: 0,
         regs_in_scope: 0,
         entered_at: 0,
-        knobs: Knobs { detail: 0, one_in: 0 },
+        settings: Settings { detail: 0, one_in: 0 },
         nr: 0,
         kind: 0,
         cell: 0,
-        stranger: 0,
-        stranger_detail: 0,
+        out_of_scope_regs: 0,
+        out_of_scope_detail: 0,
         reserved: [0; 15],
         task: 0,
     };
 }
 
-const _: () = assert!(size_of::<Seat>() == 128);
+const _: () = assert!(size_of::<CallCache>() == 128);
 
 /// What is no cell's place.
 pub const NO_CELL: u32 = u32::MAX;

@@ -34,9 +34,9 @@ pub(crate) trait Update {
 }
 
 /// Where it is known that nobody interrupts.
-pub(crate) struct Alone;
+pub(crate) struct Plain;
 
-impl Update for Alone {
+impl Update for Plain {
     #[inline(always)]
     unsafe fn add64(place: *mut u64, by: u64) {
         // SAFETY: as the caller says.
@@ -61,14 +61,14 @@ impl Update for Alone {
 }
 
 /// As this kernel wants it; the verifier keeps one of the two. `R`: how it keeps a highest value.
-pub(crate) struct Either<R>(PhantomData<R>);
+pub(crate) struct PlainOrAtomic<R>(PhantomData<R>);
 
-impl<R: Raise> Update for Either<R> {
+impl<R: Raise> Update for PlainOrAtomic<R> {
     #[inline(always)]
     unsafe fn add64(place: *mut u64, by: u64) {
         // SAFETY: as the caller says.
         unsafe {
-            if PREEMPTED.load() != 0 { atomic::add64(place, by) } else { Alone::add64(place, by) }
+            if PREEMPTED.load() != 0 { atomic::add64(place, by) } else { Plain::add64(place, by) }
         }
     }
 
@@ -76,7 +76,7 @@ impl<R: Raise> Update for Either<R> {
     unsafe fn add32(place: *mut u32, by: u32) {
         // SAFETY: as the caller says.
         unsafe {
-            if PREEMPTED.load() != 0 { atomic::add32(place, by) } else { Alone::add32(place, by) }
+            if PREEMPTED.load() != 0 { atomic::add32(place, by) } else { Plain::add32(place, by) }
         }
     }
 
@@ -84,7 +84,7 @@ impl<R: Raise> Update for Either<R> {
     unsafe fn raise(place: *mut u64, value: u64) {
         // SAFETY: as the caller says.
         unsafe {
-            if PREEMPTED.load() != 0 { R::raise(place, value) } else { Alone::raise(place, value) }
+            if PREEMPTED.load() != 0 { R::raise(place, value) } else { Plain::raise(place, value) }
         }
     }
 }

@@ -3,47 +3,47 @@
 use core::ptr;
 
 use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
-use syscost_common::{cpu::Cpu, detail::Knobs, ledger::Counter};
+use syscost_common::{cpu_state::CpuState, ledger::Counter, settings::Settings};
 
 use crate::{
     atomic,
     maps::{CPUS, PREEMPTED},
-    own::{Alone, Update},
+    update::{Plain, Update},
 };
 
 /// This CPU. A program stays on its CPU, also where it is preempted.
 #[derive(Clone, Copy)]
-pub(crate) struct Here {
+pub(crate) struct ThisCpu {
     /// The CPU's number.
-    pub(crate) cpu: u32,
+    pub(crate) number: u32,
     /// What is kept for it.
-    pub(crate) kept: *mut Cpu,
+    pub(crate) state: *mut CpuState,
 }
 
-impl Here {
+impl ThisCpu {
     /// `None` does not happen: there is an entry for every possible CPU.
     #[inline(always)]
     pub(crate) fn find() -> Option<Self> {
         // SAFETY: the helper has no preconditions.
-        let cpu = unsafe { bpf_get_smp_processor_id() };
-        Some(Self { cpu, kept: CPUS.get_ptr_mut(cpu)? })
+        let number = unsafe { bpf_get_smp_processor_id() };
+        Some(Self { number, state: CPUS.get_ptr_mut(number)? })
     }
 
     /// The settings of this moment.
     #[inline(always)]
-    pub(crate) fn knobs(self) -> Knobs {
+    pub(crate) fn settings(self) -> Settings {
         // SAFETY: the pointer is to a live map value of plain integers.
-        unsafe { (&raw const (*self.kept).ledger.knobs).read_volatile() }
+        unsafe { (&raw const (*self.state).ledger.settings).read_volatile() }
     }
 
-    /// Whether the settings of this moment are still `knobs`. Compares them as the word of eight bytes
+    /// Whether the settings of this moment are still `settings`. Compares them as the word of eight bytes
     /// that they are.
     #[inline(always)]
-    pub(crate) fn still_has(self, knobs: &Knobs) -> bool {
+    pub(crate) fn still_has(self, settings: &Settings) -> bool {
         // SAFETY: the pointers are to live values of eight bytes, aligned to that.
         unsafe {
-            let now: *const u64 = (&raw const (*self.kept).ledger.knobs).cast();
-            now.read_volatile() == ptr::from_ref(knobs).cast::<u64>().read_volatile()
+            let now: *const u64 = (&raw const (*self.state).ledger.settings).cast();
+            now.read_volatile() == ptr::from_ref(settings).cast::<u64>().read_volatile()
         }
     }
 
@@ -51,7 +51,7 @@ impl Here {
     #[inline(always)]
     pub(crate) fn sees_enters(self) -> bool {
         // SAFETY: as above.
-        unsafe { (&raw const (*self.kept).ledger.sees_enters).read_volatile() != 0 }
+        unsafe { (&raw const (*self.state).ledger.sees_enters).read_volatile() != 0 }
     }
 
     /// Adds 1 to `counter`.
@@ -80,7 +80,7 @@ impl Here {
             if PREEMPTED.load() != 0 {
                 atomic::add64(self.counter(counter), by);
             } else {
-                Alone::add64(self.counter(counter), by);
+                Plain::add64(self.counter(counter), by);
             }
         }
     }
@@ -89,30 +89,30 @@ impl Here {
     #[inline(always)]
     pub(crate) fn counter(self, counter: Counter) -> *mut u64 {
         // SAFETY: the pointer is to a live map value; the counter's index is below their number.
-        unsafe { &raw mut (*self.kept).ledger.counters[counter as usize] }
+        unsafe { &raw mut (*self.state).ledger.counters[counter as usize] }
     }
 }
 
 /// Adds 1 to `counter`, where nothing else is asked of the ledger.
 #[inline(always)]
 pub(crate) fn count(counter: Counter) {
-    if let Some(here) = Here::find() {
-        here.count(counter);
+    if let Some(cpu) = ThisCpu::find() {
+        cpu.count(counter);
     }
 }
 
 /// Adds `by` to `counter`.
 #[inline(always)]
 pub(crate) fn count_by(counter: Counter, by: u32) {
-    if let Some(here) = Here::find() {
-        here.count_by(counter, by);
+    if let Some(cpu) = ThisCpu::find() {
+        cpu.count_by(counter, by);
     }
 }
 
-/// Takes `by` from `counter`, see [`Here::uncount`].
+/// Takes `by` from `counter`, see [`ThisCpu::uncount`].
 #[inline(always)]
 pub(crate) fn uncount(counter: Counter, by: u32) {
-    if let Some(here) = Here::find() {
-        here.uncount(counter, by);
+    if let Some(cpu) = ThisCpu::find() {
+        cpu.uncount(counter, by);
     }
 }

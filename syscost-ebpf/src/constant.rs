@@ -7,9 +7,9 @@ use aya_ebpf::Global;
 
 /// A value that user space overrides by the name of its static.
 #[repr(transparent)]
-pub(crate) struct Frozen<T>(T);
+pub(crate) struct Constant<T>(T);
 
-impl<T> Frozen<T> {
+impl<T> Constant<T> {
     /// The value where user space sets none.
     pub(crate) const fn new(value: T) -> Self {
         Self(value)
@@ -24,7 +24,7 @@ impl<T> Frozen<T> {
 
 /// A word that user space overrides by the name of its static, and its first value, which no constant in the
 /// programs may have. To LLVM this is a constant as well: one of equal bytes whose address is taken is put in
-/// its place, and would change with what user space sets here. The object does not show that: only one
+/// its place, and would change with what user space sets cpu. The object does not show that: only one
 /// symbol is left.
 ///
 /// # Panics
@@ -34,11 +34,11 @@ pub(crate) const fn word(first: u32) -> Global<u32> {
     Global::new(first)
 }
 
-/// Reads a field of a [`Frozen`] struct: `frozen!(OFFSETS.task_tgid)`.
-macro_rules! frozen {
+/// Reads a field of a [`Constant`] struct: `constant!(OFFSETS.task_tgid)`.
+macro_rules! constant {
     ($global:ident.$($field:tt)+) => {
         // SAFETY: the place is a field of a live static of plain integers.
         unsafe { (&raw const (*$global.as_ptr()).$($field)+).read_volatile() }
     };
 }
-pub(crate) use frozen;
+pub(crate) use constant;
