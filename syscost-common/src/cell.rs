@@ -1,4 +1,4 @@
-//! A cell: what one CPU has recorded of one syscall kind.
+//! A cell: the calls of one syscall kind that one CPU has recorded.
 //!
 //! Cells lie in one mmap-able array, indexed by [`index`]. A slot is a column of cells, one per
 //! possible CPU, handed to a syscall kind when it first occurs.
@@ -15,7 +15,7 @@ pub const OVERFLOW_SLOT: u32 = 0;
 /// Linux's highest errno is 133 (EHWPOISON, include/uapi/asm-generic/errno.h).
 pub const ERRNOS: usize = 136;
 
-/// What one CPU has recorded of one syscall kind since the map was made.
+/// The calls of one syscall kind that one CPU has recorded since the map was made.
 ///
 /// Each counter is cumulative and only ever written by its CPU. The 32-bit ones wrap: a reader
 /// that looks more often than every 2^32 calls of one CPU gets exact counts from wrapping
@@ -23,9 +23,9 @@ pub const ERRNOS: usize = 136;
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Cell {
-    /// Calls whose recording has begun; the first word that is written of a call. Its bucket is the last. So
-    /// a copy in which the buckets add up to this (modulo 2^32), and which this has not moved under,
-    /// has all of each call. In 64 bits: it does not wrap.
+    /// Calls whose recording has begun. Of each call, this is written first and its bucket last. So a copy has all of each
+    /// call if its buckets add up to this (modulo 2^32), and this has not changed while it was made. It has 64 bits and does
+    /// not wrap.
     pub begun: u64,
     /// Sum of the latencies, ns, of the calls whose parts are not known. The others' is the sum of
     /// their parts.
@@ -35,7 +35,7 @@ pub struct Cell {
     /// `u64::MAX` minus the shortest latency in ns; 0 when there was none. Kept as a
     /// complement so that zeroed memory is empty and both extremes only ever grow.
     pub min_complement_ns: u64,
-    /// What the latencies consist of, indexed by [`PartOf`].
+    /// The parts of the latencies, indexed by [`PartOf`].
     pub parts: [Part; PARTS],
     /// Calls per latency bucket, see [`crate::hist`]. Their sum is the number of calls.
     pub buckets: [u32; BUCKETS],
@@ -66,9 +66,9 @@ const _: () = assert!(size_of::<Cell>() == 4648);
 pub enum PartOf {
     /// The thread was on a CPU.
     OnCpu = 0,
-    /// It could have run and waited for a CPU.
+    /// The thread could run, and waited for a CPU.
     Runq = 1,
-    /// It waited for something else.
+    /// The thread waited for something else.
     Blocked = 2,
 }
 
@@ -81,8 +81,8 @@ pub const PARTS: usize = 3;
 pub struct Part {
     /// Sum over the calls, ns.
     pub sum_ns: u64,
-    /// Calls per bucket, see [`crate::hist::PART`]. On the CPU: every call whose parts are known. Of
-    /// the others: the calls with any; whoever never left the CPU is not counted as 0.
+    /// Calls per bucket, see [`crate::hist::PART`]. On-CPU: all calls whose parts are known. Run queue and blocked: only
+    /// calls that spent time there.
     pub buckets: [u32; PART_BUCKETS],
 }
 

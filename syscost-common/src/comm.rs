@@ -3,7 +3,7 @@
 /// A process name as two words, padded with zeroes.
 pub type Comm = [u64; 2];
 
-/// `comm` without what is left of an earlier, longer name behind the NUL. Kernels before 5.17 do not
+/// `comm` with zeroes behind the NUL, where the rest of an earlier, longer name may be. Kernels before 5.17 do not
 /// overwrite that (`__set_task_comm` in fs/exec.c), so that equal names have unequal words.
 #[inline(always)]
 pub const fn padded(comm: Comm) -> Comm {
@@ -11,7 +11,7 @@ pub const fn padded(comm: Comm) -> Comm {
     match (name_bits(first), name_bits(second)) {
         (Some(bits), _) => [first & bits, 0],
         (None, Some(bits)) => [first, second & bits],
-        // A name always ends; what does not is none of the kernel's.
+        // Not a name: the kernel's always end.
         (None, None) => comm,
     }
 }

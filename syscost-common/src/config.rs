@@ -1,6 +1,6 @@
-//! The settings that user space sets before the programs are loaded.
+//! The constants that user space sets before the programs are loaded.
 //!
-//! They are frozen read-only data: the verifier sees constants and drops the code they switch off.
+//! They are frozen read-only data: the verifier knows their values, and removes the code that they switch off.
 
 /// `sizeof(struct upid)` (include/linux/pid.h): an int, padding, a pointer.
 pub const UPID_BYTES: u32 = 16;
@@ -55,12 +55,12 @@ pub struct Offsets {
     pub task_cred: u32,
     /// `cred.uid`.
     pub cred_uid: u32,
-    /// `task_struct.bpf_storage`: null while no program keeps anything with the task.
+    /// `task_struct.bpf_storage`: null while no BPF program has storage in the task.
     pub task_bpf_storage: u32,
     /// `task_struct.sched_info.run_delay`: ns that the task has waited for a CPU; 0 where the kernel
     /// keeps no such account.
     pub task_run_delay: u32,
-    /// 1: the tracepoint `sched_switch` hands over the state of who is switched out, as its fourth argument
+    /// 1: the tracepoint `sched_switch` hands over the state of the task that is switched out, as its fourth argument
     /// (Linux 5.18).
     pub switch_tells_state: u32,
     /// `task_struct.sas_ss_sp`: the lowest address of the alternate signal stack.

@@ -1,4 +1,4 @@
-//! What is kept for each CPU: all that a call has to find, in one place.
+//! The state of a CPU: all that a cached call needs, in one place.
 
 use crate::{
     cpu_time::CpuTime,
@@ -6,16 +6,16 @@ use crate::{
     settings::Settings,
 };
 
-/// Found by one look-up. All-zero bytes are an empty cache, and a ledger without entries.
+/// The state of one CPU. All zero: an empty cache and a ledger without counts.
 // A multiple of two cache lines, so that two CPUs never share one, nor a pair that is fetched together.
 #[derive(Clone, Copy)]
 #[repr(C, align(128))]
 pub struct CpuState {
-    /// The thread that runs there.
+    /// The open call of the thread that runs there.
     pub cache: CallCache,
-    /// What happened there, and how much is to be collected.
+    /// The counters, and the settings beside them.
     pub ledger: Ledger,
-    /// The CPU time of what is measured.
+    /// The CPU time of tasks in scope.
     pub time: CpuTime,
     /// Explicit padding: kernel memory holds nothing undefined.
     pub reserved: [u64; 7],
@@ -35,42 +35,42 @@ impl CpuState {
 
 const _: () = assert!(size_of::<CpuState>() == 512);
 
-/// What a CPU keeps of the thread that runs there, in place of [`OpenCall`], as long as nothing about
-/// it is out of the ordinary. All-zero bytes are an empty cache.
-///
-/// [`OpenCall`]: crate::open_call::OpenCall
-// First what each call of a thread asks for: one cache line.
+/// A CPU's cache of the open call of the thread that runs there, in place of the thread's
+/// [`OpenCall`](crate::open_call::OpenCall). It is filled while context switches are seen, calls are not sampled, and no
+/// call of the thread is interrupted. All zero: empty.
+// The fields that each call reads come first: one cache line.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 pub struct CallCache {
-    /// Where the registers lie that it comes in with, the same place for as long as it lives: on its
-    /// kernel stack. 0 for nobody, and where the hooks are not handed it.
+    /// The address of the registers that the thread enters the kernel with: on its kernel stack, the same for as long as it
+    /// lives. 0 if the cache is empty, if the hooks are not handed the address, and if a call's exit needs more than its
+    /// cell.
     pub regs: u64,
-    /// The same, if the thread is in scope whenever it enters a call; 0 if that must be asked.
+    /// The same, if the thread is in scope whenever it enters a call; 0 if scope must be asked.
     pub regs_in_scope: u64,
-    /// When its open call was entered, ns of CLOCK_MONOTONIC; 0 when no call is open.
+    /// When the open call was entered, ns of CLOCK_MONOTONIC; 0 when no call is open.
     pub entered_at: u64,
-    /// The settings under which it sat down. Under others it must get up.
+    /// The settings when the cache was filled. It is valid under these only.
     pub settings: Settings,
-    /// The number of its last call, if that was not a compat call; [`NO_NR`] otherwise.
+    /// The number of the thread's last call, if that was a native or x32 call; [`NO_NR`] otherwise.
     pub nr: u64,
-    /// The kind of its last call, which may be open, see [`crate::kind`].
+    /// The kind of the thread's last call, which may be open, see [`crate::kind`].
     pub kind: u32,
-    /// Where calls of that kind are recorded, see [`crate::cell::index`]; [`NO_CELL`] while its slot is not
-    /// known, or if it has none of its own.
+    /// The cell for calls of that kind, see [`crate::cell::index`]; [`NO_CELL`] while the kind's slot is not known, or if it
+    /// has none of its own.
     pub cell: u32,
-    /// The registers of a thread that is not in scope, if one like that made the last call; 0 for none.
+    /// The address of the registers of the running thread, if that is known to be out of scope; 0 otherwise.
     pub out_of_scope_regs: u64,
-    /// [`Settings::detail`] when `stranger` was found to be one.
+    /// [`Settings::detail`] when that was found out.
     pub out_of_scope_detail: u32,
     /// Explicit padding: kernel memory holds nothing undefined.
     pub reserved: [u32; 15],
-    /// The address of the thread's task; 0 for nobody.
+    /// The address of the task of the thread that the cache is filled for; 0 if it is empty.
     pub task: u64,
 }
 
 impl CallCache {
-    /// Nobody sits there.
+    /// An empty cache.
     pub const EMPTY: Self = Self {
         regs: 0,
         regs_in_scope: 0,
@@ -88,8 +88,8 @@ impl CallCache {
 
 const _: () = assert!(size_of::<CallCache>() == 128);
 
-/// What is no cell's place.
+/// Not the index of any cell.
 pub const NO_CELL: u32 = u32::MAX;
 
-/// What is no call's number: the kernel hands over ints, widened with their sign.
+/// Not the number of any call: the kernel hands over ints, widened with their sign.
 pub const NO_NR: u64 = 1 << 63;

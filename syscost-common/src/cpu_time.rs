@@ -41,17 +41,17 @@ impl Slices {
     }
 }
 
-/// Whose time a slice is: the index of a sum in [`CpuTime::sums`].
+/// CPU time of threads: the index of a sum in [`CpuTime::sums`].
 pub const THREADS: u32 = 0;
-/// Of a kernel thread that io_uring runs in a process in scope.
+/// CPU time of kernel threads that io_uring runs in processes in scope.
 pub const IO_WORKERS: u32 = 1;
 /// The number of sums.
 pub const SUMS: usize = 2;
-/// Of a task that is not in scope: no sum.
+/// CPU time of a task that is not in scope: no sum.
 pub const NOBODY: u32 = u32::MAX;
 
-/// What is kept for one CPU. Written by the program at context switches on that CPU; `seed_*` by user
-/// space's iterator. All-zero bytes: no context switch was seen yet.
+/// The account of one CPU. Written by the program at context switches on that CPU; `seed_*` by an iterator. All zero: no
+/// context switch was seen yet.
 #[derive(Clone, Copy, Default)]
 #[repr(C)]
 pub struct CpuTime {
@@ -61,18 +61,18 @@ pub struct CpuTime {
     pub since: u64,
     /// When the last one lost it, or the programs were loaded, ns of CLOCK_MONOTONIC.
     pub ended_at: u64,
-    /// Whose time is running while `since` is not 0: [`THREADS`] or [`IO_WORKERS`].
+    /// The sum of the running slice, while `since` is not 0: [`THREADS`] or [`IO_WORKERS`].
     pub of: u32,
     /// Odd while `task`, `seed_task` and the sums do not belong together.
     pub sequence: u32,
-    /// The CPU time, by whose it is.
+    /// The CPU time: of threads, and of io_uring's workers.
     pub sums: [Slices; SUMS],
     /// The task in scope that was running here when the iterator looked; 0 for none. It counts only
     /// until the first context switch.
     pub seed_task: u64,
     /// When the iterator looked, ns of CLOCK_MONOTONIC.
     pub seed_since: u64,
-    /// Whose time that was.
+    /// The sum for that time.
     pub seed_of: u32,
     /// 1 once the iterator has looked at all tasks.
     pub seeded: u32,
@@ -95,7 +95,7 @@ impl CpuTime {
         }
     }
 
-    /// The sums at `now`, ns, and whether all of what runs there is known.
+    /// The sums at `now`, ns, and whether it is known which task runs there.
     pub fn totals_ns(&self, now: u64) -> ([u64; SUMS], bool) {
         let mut totals = self.sums.map(|sum| sum.total_ns(now));
         if self.task == 0 && self.seed_task != 0 {

@@ -1,22 +1,22 @@
-//! Groups: calls added up by who made them, beside the histograms by syscall.
+//! Groups: calls added up by process, thread, cgroup or name, beside the histograms by syscall.
 //!
-//! Each thread adds up its own calls in its own storage, where nobody else writes. When it dies,
-//! its totals move to the totals of its group.
+//! Each thread adds up its own calls in its own storage, where no other thread writes. When it dies, its totals move to
+//! those of its group.
 
-use crate::{cell::PARTS, open_call::ThreadIds};
+use crate::{cell::PARTS, in_flight::ThreadIds};
 
 /// No totals are kept.
 pub const NONE: u32 = 0;
-/// Totals of the dead are kept by process.
+/// Totals of dead threads are added up by process.
 pub const BY_PROCESS: u32 = 1;
-/// Totals of the dead are kept by thread.
+/// Totals of dead threads are added up by thread.
 pub const BY_THREAD: u32 = 2;
-/// Totals of the dead are kept by cgroup.
+/// Totals of dead threads are added up by cgroup.
 pub const BY_CGROUP: u32 = 3;
-/// Totals of the dead are kept by process name.
+/// Totals of dead threads are added up by process name.
 pub const BY_COMM: u32 = 4;
 
-/// Room for groups with dead threads, that of all others among them.
+/// Room for groups with dead threads, `(other)` among them.
 pub const MAX_GROUPS: u32 = 16384;
 
 /// The calls of a thread or a group, added up since attach.
@@ -35,8 +35,8 @@ pub struct Totals {
     pub parted: u64,
 }
 
-/// What a thread adds up in its own storage while it lives. Written by the thread alone; `mark` by those who
-/// list it.
+/// The totals of a living thread, in its own storage. Written by the thread alone; `mark` by the iterator that lists
+/// threads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct OwnTotals {
@@ -53,8 +53,8 @@ const _: () = assert!(size_of::<OwnTotals>() == 72);
 /// The bits of a mark that hold a tid: no tid is longer (PID_MAX_LIMIT, include/linux/threads.h).
 const MARK_TID_BITS: u32 = 24;
 
-/// What tells one listing's view of a thread from all others: the number of the listing, and the tid in the
-/// root PID namespace.
+/// The mark of a thread in one listing: the number of the listing, and the tid in the root PID namespace. No other listing
+/// or thread has the same.
 #[inline(always)]
 pub const fn mark(listing: u64, tid: u32) -> u64 {
     listing << MARK_TID_BITS | (tid as u64 & ((1 << MARK_TID_BITS) - 1))
@@ -66,13 +66,13 @@ pub const fn marked_tid(mark: u64) -> u32 {
 }
 
 /// Which group: by process the tgid and its start, by thread the tid and its start, by cgroup its
-/// id and 0, by name the name. Starts (ns of CLOCK_MONOTONIC) tell reused ids apart.
+/// id and 0, by name the name. The start (ns of CLOCK_MONOTONIC) differs where an id is used again.
 pub type Key = [u64; 2];
 
-/// The group that takes in what found no room elsewhere. No id has these values.
+/// The group `(other)`, for threads whose group found no room. No id has these values.
 pub const OTHER: Key = [u64::MAX; 2];
 
-/// Where the group [`OTHER`] is among the groups.
+/// The index of the group [`OTHER`].
 pub const OTHER_INDEX: u32 = 0;
 
 /// What is kept of a group's dead threads. All zero: an unused entry.

@@ -12,24 +12,24 @@ use crate::{off_cpu::OffCpu, settings::Settings};
 /// interrupted it, and so on), and one more. A power of two.
 pub const MAX_INTERRUPTED: u32 = 4;
 
-/// After so many further enters without an `rt_sigreturn` to it, an interrupted call is taken for
-/// abandoned, which is a guess. Handlers make few calls; a thread with an interrupted call is not cached.
+/// After this many further enters without an `rt_sigreturn` to it, an interrupted call is taken for abandoned, which is a
+/// guess. Handlers make few calls; a thread with an interrupted call is not cached.
 pub const MAX_ENTERS_IN_HANDLER: u64 = 1000;
 
 /// How many threads without task storage can have interrupted calls at the same time.
 pub const MAX_INTERRUPTED_BY_TID: u32 = 1024;
 
-/// So many handlers of a thread can have begun unseen, each in the one before. A program can make
-/// `rt_sigreturn` without any handler; of more, what they return to is guessed.
+/// At most this many handlers of a thread can have begun unseen, each inside the one before. A program can also make
+/// `rt_sigreturn` without any handler; with more of them, it is a guess what they return to.
 pub const MAX_UNSEEN_RETURNS: u32 = 3;
 
 /// One interrupted call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Interrupted {
-    /// When it was first entered, ns of CLOCK_MONOTONIC; 0 when that was not seen, or another call of a
-    /// sample stands for it. Such a call is not recorded, and neither is what it goes on with: all that counts
-    /// of one that was not seen is [`Counter::OpenAtAttach`](crate::ledger::Counter::OpenAtAttach).
+    /// When it was first entered, ns of CLOCK_MONOTONIC; 0 if that was not seen, or if the call is sampled out. Such a call is
+    /// not recorded, and neither is what it goes on with. One that was not seen counts as
+    /// [`Counter::OpenAtAttach`](crate::ledger::Counter::OpenAtAttach) only.
     pub entered_at: u64,
     /// When it left the kernel, ns of CLOCK_MONOTONIC.
     pub left_at: u64,
@@ -40,8 +40,8 @@ pub struct Interrupted {
     /// The thread's alternate signal stack at that moment: lowest address and size in bytes; a size
     /// of 0 for none, [`UNKNOWN_STACK`] where it cannot be read.
     pub signal_stack: [u64; 2],
-    /// The settings when it was first entered. Of one that is not recorded, how often it is counted as
-    /// open at attach already.
+    /// The settings when it was first entered. For a call that is not recorded, `one_in` is how often it has been counted as
+    /// open at attach.
     pub settings: Settings,
     /// The thread's time off the CPU when it was first entered.
     pub off_before: OffCpu,
@@ -49,19 +49,22 @@ pub struct Interrupted {
     pub off_at_leaving: OffCpu,
     /// Its arguments, as the registers held them.
     pub args: [u64; 6],
-    /// Its kind, see [`crate::kind`]. Of one that is not recorded, what becomes of
-    /// [`OpenCall::origin`](crate::open_call::OpenCall::origin) when it goes on.
+    /// Its kind, see [`crate::kind`]; [`NO_KIND`] where it is not known.
     pub kind: u32,
-    /// Once it has ended: with which errno, 0 for none, or [`ABANDONED`].
+    /// Once it has ended: its errno, 0 for none, or [`ABANDONED`].
     pub errno: u32,
-    /// [`OpenCall::handlers`](crate::open_call::OpenCall::handlers) when it left the kernel. As long as there are not
-    /// more, every handler that has begun since has returned: none can have left the call by a jump.
+    /// [`Restarts::handlers`] when it left the kernel. As long as there are not more, every handler that has begun since
+    /// has returned: none can have left the call by a jump.
     pub handlers: u32,
-    /// Explicit padding: kernel memory holds nothing undefined.
-    pub reserved: u32,
+    /// For a call that is not recorded: what [`OpenCall::origin`](crate::open_call::OpenCall::origin) becomes when it goes
+    /// on.
+    pub origin: u32,
 }
 
 const _: () = assert!(size_of::<Interrupted>() == 152);
+
+/// The kind of a call whose number was not seen: no call has it.
+pub const NO_KIND: u32 = u32::MAX;
 
 /// In place of an errno: no handler returned to the call.
 pub const ABANDONED: u32 = u32::MAX;
@@ -83,7 +86,7 @@ impl Interrupted {
     }
 
     /// How a thread whose stack pointer is `stack_pointer` has left the frame of this call. A handler runs
-    /// below that frame, or on the signal stack. `None`: it cannot be told.
+    /// below that frame, or on the signal stack. `None`: not known.
     #[inline(always)]
     pub const fn is_abandoned_at(&self, stack_pointer: u64) -> Option<Jump> {
         let [lowest, bytes] = self.signal_stack;
@@ -115,7 +118,7 @@ pub enum Jump {
     None,
     /// It is in the very same frame again: for good.
     SameFrame,
-    /// Up its stack, as far as one can tell.
+    /// Up its stack, probably.
     Near,
     /// So far that it may be on another stack, and the handler can still return.
     Far,
@@ -135,8 +138,26 @@ const fn is_on(lowest: u64, bytes: u64, stack_pointer: u64) -> bool {
     stack_pointer > lowest && stack_pointer.wrapping_sub(lowest) <= bytes
 }
 
-/// The interrupted calls of a thread. Which entries are in use is in
-/// [`OpenCall::interrupted`](crate::open_call::OpenCall::interrupted). All-zero bytes are none.
+/// Which calls of a thread are interrupted. Part of its state, because each enter and exit asks for it; the calls themselves
+/// are in [`InterruptedCalls`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Restarts {
+    /// Which entries of the thread's [`InterruptedCalls`] are in use.
+    pub entries: Entries,
+    /// The index of the interrupted call that the very next enter may be again, plus 1: no handler has run since. 0 for
+    /// none.
+    pub may_restart: u32,
+    /// Signal handlers that were seen to begin, and not to return. It is too large after a handler that never returns. At 0,
+    /// an `rt_sigreturn` is that of a handler that began unseen.
+    pub handlers: u32,
+    /// Handlers that began unseen, and returned to a call that was taken for interrupted.
+    pub unseen_returns: u32,
+}
+
+const _: () = assert!(size_of::<Restarts>() == 16);
+
+/// The interrupted calls of a thread. Which entries are in use is in [`Restarts::entries`]. All zero: none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct InterruptedCalls {
@@ -146,8 +167,8 @@ pub struct InterruptedCalls {
     pub enters: u64,
     /// Enters since a call was last assumed to be abandoned.
     pub enters_since_assumed: u64,
-    /// The index of an entry, while a program works with it. In memory because the verifier would
-    /// otherwise follow the rest of the program once for each index.
+    /// The index of an entry, while a program works with it. It is in memory because the verifier would otherwise walk the
+    /// rest of the program once for each index.
     pub chosen: u64,
 }
 
@@ -165,11 +186,10 @@ impl Entries {
     const ALL: u32 = (1 << MAX_INTERRUPTED) - 1;
     const ENDED: u32 = MAX_INTERRUPTED;
     const ASSUMED: u32 = 2 * MAX_INTERRUPTED;
-    /// Set beside them once so many calls have been made since that no more proof of what is assumed is
-    /// looked for.
+    /// Set beside them once so many calls have been made since the last assumption that it is no longer checked.
     const SETTLED: u32 = 1 << (3 * MAX_INTERRUPTED);
 
-    /// The calls whose end is not known yet.
+    /// The calls that have not ended, as far as is known.
     #[inline(always)]
     pub const fn pending(self) -> u32 {
         self.0 & Self::ALL
@@ -188,8 +208,8 @@ impl Entries {
         self.0 >> Self::ASSUMED & Self::ALL
     }
 
-    /// Whether each call of the thread has to be looked at: one is interrupted and not recorded, or what was
-    /// assumed of one may still be proved.
+    /// Whether each call of the thread must be looked at: another one is interrupted and not recorded, or is assumed to be
+    /// abandoned and that is still checked.
     #[inline(always)]
     pub const fn any_open(self) -> bool {
         let is_settled = self.0 & Self::SETTLED != 0;
@@ -202,7 +222,7 @@ impl Entries {
         Self::of(self.0 | Self::SETTLED)
     }
 
-    /// The flag alone is none.
+    /// `bits`; the flag alone counts as none.
     #[inline(always)]
     const fn of(bits: u32) -> Self {
         Self(if bits == Self::SETTLED { 0 } else { bits })

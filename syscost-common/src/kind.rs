@@ -1,6 +1,6 @@
 //! A syscall kind: one number of one ABI, packed into an index of the slot table.
 
-/// The calling convention a syscall came in by, as the kernel tells it apart.
+/// The calling convention of a syscall, as the kernel distinguishes them.
 ///
 /// Which table of names belongs to it depends on the machine: `Native` is x86-64 on x86 and
 /// AArch64 on Arm; `Compat` is i386 (`int 0x80`, `sysenter`, 32-bit `syscall`) or 32-bit Arm.
@@ -18,7 +18,7 @@ pub enum AbiClass {
 /// Numbers from 0 to this one, exclusive, have a kind of their own in each ABI.
 pub const NRS_PER_ABI: u32 = 1024;
 
-/// The number that stands for every number without a kind of its own: too large, or negative.
+/// The number for all calls whose number has no kind of its own: too large, or negative.
 pub const NR_OUT_OF_RANGE: u32 = NRS_PER_ABI - 1;
 
 /// The number of kinds, and of entries in the slot table. A power of two, so that a mask keeps

@@ -33,11 +33,10 @@ pub enum Counter {
     SlotsFull = 8,
     /// Enters not recorded because there was no room for the thread's open call.
     OpenCallsFull = 9,
-    /// Exits by which a signal took a call out of the kernel that had not returned by that. A call
-    /// that then turns out to have failed with EINTR, or to be abandoned, moves from here to
-    /// `Matched`.
+    /// Exits by which a signal took a call out of the kernel before it had a result. If the call turns out to have failed
+    /// with EINTR, or to be abandoned, it moves from here to `Matched`.
     Interrupted = 10,
-    /// Enters by which the kernel took such a call up again: no calls of their own.
+    /// Enters by which the kernel took such a call up again. They are not new calls.
     Restarts = 11,
     /// Interrupted calls whose end or begin was guessed: taken for abandoned for want of room, or by a
     /// stack pointer that turned out to be misleading. Each may count as one call too many, or
@@ -48,21 +47,20 @@ pub enum Counter {
     Filtered = 13,
     /// Children that were not followed because there was no room for another target.
     TargetsFull = 14,
-    /// Dead threads whose totals went to the group of all others because there was no room for another group.
-    /// No call is lost.
+    /// Dead threads whose totals went to the group `(other)` because there was no room for another group. No call is lost.
     GroupsFull = 15,
     /// Times a thread went on after waiting although its wake-up was not seen, on a kernel whose
     /// scheduler keeps no account either: what it waited for a CPU after that is taken for blocked.
     WakeupsMissed = 17,
     /// Calls recorded for several, where calls are sampled; each counts its weight in `Matched`.
     Sampled = 18,
-    /// Calls entered that another one of the sample stands for; they are not in `Enters`.
+    /// Calls entered that are sampled out; they are not in `Enters`.
     SampledOut = 19,
-    /// Calls that those of [`Counter::Sampled`] were recorded for beside themselves, all of them together:
-    /// what is too much in `Matched`, where `SampledOut` is what is missing.
+    /// The further calls that those of [`Counter::Sampled`] were recorded for, all of them together:
+    /// they are too many in `Matched`, where the calls in `SampledOut` are missing.
     StoodFor = 23,
-    /// Calls recorded without what their latency consists of, though these hooks can tell: context
-    /// switches were not seen all along.
+    /// Calls recorded without the parts of their latency, with hooks that can see them: context switches were not seen all
+    /// along.
     Unparted = 20,
     /// Interrupted calls that were abandoned: a handler left by siglongjmp, setcontext or execve, or
     /// its thread died in it. Each is recorded as well, without an errno.
@@ -74,7 +72,7 @@ pub enum Counter {
     GroupMovesDone = 26,
     /// Calls of io_uring's own that were entered but that the filter leaves out.
     IoUringCalls = 28,
-    /// Slices of CPU time of what is measured whose begin or end was not seen: they are in no sum.
+    /// Slices of CPU time of tasks in scope whose begin or end was not seen: they are in no sum.
     SlicesMissed = 29,
 }
 
@@ -86,9 +84,9 @@ pub const COUNTERS: usize = 30;
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 pub struct Ledger {
-    /// How much detail is collected.
+    /// What user space sets while the programs run.
     pub settings: Settings,
-    /// Not 0 once enters are seen: until then, exits without one are of calls that began before.
+    /// Not 0 once enters are seen. Until then, an exit without an enter is of a call that began earlier.
     pub sees_enters: u64,
     /// Indexed by [`Counter`].
     pub counters: [u64; COUNTERS],

@@ -1,7 +1,7 @@
-//! The time that a thread is off the CPU, kept at context switches and wake-ups.
+//! The time that a thread is off the CPU, added up at context switches and wake-ups.
 //!
-//! A call's latency is on-CPU + run-queue + blocked. The two latter are what these sums gain while the
-//! call is open; the first is the rest.
+//! A call's latency is on-CPU + run queue + blocked. The last two are what these sums gain while the call is open; the first
+//! is the rest.
 
 /// Sums of time off the CPU, ns. They only grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,9 +26,8 @@ impl OffCpu {
         }
     }
 
-    /// This much of a call of `latency_ns`, kept within it: one clock read too late by a program that
-    /// was preempted must not make a part longer than the whole. With what is left for the CPU, the
-    /// three always add up to the latency.
+    /// These times, cut to fit into a call of `latency_ns`: if a program is preempted and reads the clock too late, a part must
+    /// not become longer than the whole. The rest is on-CPU, so that the three always add up to the latency.
     #[inline(always)]
     pub const fn within(self, latency_ns: u64) -> Self {
         let blocked_ns = if self.blocked_ns < latency_ns { self.blocked_ns } else { latency_ns };
@@ -37,30 +36,41 @@ impl OffCpu {
     }
 }
 
-/// A thread's way off the CPU, from its switch out to its switch in. Written by the programs at context
-/// switches and, in between, the one at its wake-up; the scheduler orders them.
+/// A thread's time off the CPU. Changed at context switches and wake-ups only. All zero: never seen off the CPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct OffCpuState {
+    /// How long it was off the CPU during calls, over all of them.
+    pub sums: OffCpu,
+    /// Its present time off the CPU, while it is.
+    pub away: Away,
+}
+
+const _: () = assert!(size_of::<OffCpuState>() == 56);
+
+/// One period off the CPU, from the switch out to the switch in. Written by the programs at context switches and, in between,
+/// the one at the wake-up; the scheduler orders them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Away {
-    /// When it was switched out, ns of CLOCK_MONOTONIC; 0 while it is on a CPU, or nobody asks.
+    /// When the thread was switched out, ns of CLOCK_MONOTONIC; 0 while it is on a CPU, or in no call.
     pub since: u64,
-    /// When it was woken up; 0 before that.
+    /// When the thread was woken up; 0 before that.
     pub woken_at: u64,
-    /// 1: it could have gone on and was preempted.
+    /// 1: the thread could have gone on and was preempted.
     pub preempted: u32,
     /// The detail setting at that moment, see [`crate::settings`].
     pub detail: u32,
-    /// How long it had waited for CPUs until then, by the scheduler's own account, ns.
+    /// How long the thread had waited for CPUs until then, by the scheduler's own account, ns.
     pub run_delay: u64,
-    /// Once it goes on after a wait whose wake-up was not seen: how long that was, ns. What of it was
-    /// waiting for a CPU is in the scheduler's account as soon as the thread runs.
+    /// Once the thread goes on after a wait whose wake-up was not seen: how long that was, ns. How much of it was waiting for
+    /// a CPU is in the scheduler's account as soon as the thread runs.
     pub unsettled_ns: u64,
 }
 
 impl Away {
-    /// What is added by a thread that goes on at `now`, and whether its wake-up was missed.
-    ///
-    /// Without a wake-up all of it counts as blocked.
+    /// The times to add when the thread goes on at `now`, and whether its wake-up was missed. Without a wake-up, all of it
+    /// counts as blocked.
     #[inline(always)]
     pub const fn ends(self, now: u64) -> (OffCpu, bool) {
         let all = now.saturating_sub(self.since);
@@ -78,17 +88,17 @@ impl Away {
 }
 
 impl Away {
-    /// What of a wait whose wake-up was not seen was waiting for a CPU, ns: by the scheduler's
-    /// account, which stands at `run_delay` now.
+    /// How much of a wait whose wake-up was not seen was waiting for a CPU, ns: by the scheduler's account, which is at
+    /// `run_delay` now.
     #[inline(always)]
     pub const fn settles(self, run_delay: u64) -> u64 {
         let waited = run_delay.saturating_sub(self.run_delay);
         if waited < self.unsettled_ns { waited } else { self.unsettled_ns }
     }
 
-    /// What is added by a thread that is found running at `now`, though it was not seen to go on. By
-    /// the scheduler's account, which stands at `run_delay`, it waited for a CPU; where neither its
-    /// wake-up was seen, the rest counts as blocked, up to now.
+    /// The times to add for a thread that is found running at `now`, though it was not seen to go on. The scheduler's
+    /// account, which is at `run_delay` now, says how long it waited for a CPU. If its wake-up was not seen either, the rest
+    /// counts as blocked.
     #[inline(always)]
     pub const fn ended_unseen(self, now: u64, run_delay: u64) -> OffCpu {
         let all = now.saturating_sub(self.since);
@@ -114,16 +124,16 @@ mod tests {
         Away { since: 100, woken_at: 0, preempted: 0, detail: 0, run_delay: 40, unsettled_ns: 0 };
 
     #[test]
-    fn who_is_preempted_waits_for_a_cpu() {
+    fn a_preempted_thread_waits_for_a_cpu() {
         let away = Away { preempted: 1, ..SLEPT };
         assert_eq!(away.ends(130), (OffCpu { runq_ns: 30, blocked_ns: 0 }, false));
-        // A wake-up means nothing to somebody who could have run all the time.
+        // A wake-up means nothing to a thread that could have run all the time.
         let away = Away { woken_at: 110, ..away };
         assert_eq!(away.ends(130), (OffCpu { runq_ns: 30, blocked_ns: 0 }, false));
     }
 
     #[test]
-    fn who_sleeps_is_blocked_until_woken_up() {
+    fn a_sleeping_thread_is_blocked_until_woken_up() {
         let away = Away { woken_at: 120, ..SLEPT };
         assert_eq!(away.ends(130), (OffCpu { runq_ns: 10, blocked_ns: 20 }, false));
         assert_eq!(SLEPT.ends(130), (OffCpu { runq_ns: 0, blocked_ns: 30 }, true));
@@ -136,8 +146,8 @@ mod tests {
     }
 
     #[test]
-    fn who_was_not_seen_to_go_on_waited_as_long_as_the_scheduler_says() {
-        // On a CPU again since 125, of which nobody knows.
+    fn a_thread_not_seen_to_go_on_waited_as_long_as_the_scheduler_says() {
+        // On a CPU again since 125, which was not seen.
         let preempted = Away { preempted: 1, ..SLEPT };
         assert_eq!(preempted.ended_unseen(150, 65), OffCpu { runq_ns: 25, blocked_ns: 0 });
         let woken = Away { woken_at: 120, ..SLEPT };

@@ -53,13 +53,13 @@ pub struct TargetState {
 
 const _: () = assert!(size_of::<TargetState>() == 48);
 
-/// What the iterator over tasks writes of each: what it is called where.
+/// What the iterator over tasks writes about each: its ids.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct TaskIds {
     /// Its tid in the root PID namespace.
     pub tid: u32,
-    /// Its tid in the namespace of whoever reads this; 0 for none.
+    /// Its tid in the PID namespace of the reader; 0 if it has none there.
     pub shown_tid: u32,
     /// How deep that namespace lies; 0 for the root one.
     pub reader_level: u32,

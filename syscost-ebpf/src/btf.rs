@@ -5,14 +5,18 @@
 #![feature(asm_experimental_arch)]
 
 mod atomic;
-mod by_task;
+mod btf_thread;
 mod cache;
+mod cached_call;
+mod cells;
 mod clock;
 mod constant;
 mod cpu_time;
 mod diagnostics;
 mod exchange;
 mod filter;
+mod finish;
+mod finished;
 mod groups;
 mod in_flight;
 mod interrupted;
@@ -20,16 +24,22 @@ mod iterator;
 mod kind;
 mod maps;
 mod namespace;
+mod off_cpu;
 mod perf;
-mod record;
 mod regs;
+mod result;
 mod sched;
 mod scope;
 mod scope_of;
+mod slices;
+mod slots;
+mod storage;
 mod syscall;
 mod task;
+mod task_storage;
 mod this_cpu;
-mod threads;
+mod thread;
+mod totals;
 mod update;
 
 use atomic::ByExchange;
@@ -37,49 +47,52 @@ use aya_ebpf::{
     macros::{btf_tracepoint, tracepoint},
     programs::{BtfTracePointContext, TracePointContext},
 };
-use by_task::ByTask;
+use btf_thread::BtfThread;
+use off_cpu::SwitchOut;
 use perf::LookedUp;
 use regs::Given;
-use threads::Threads;
+use thread::Thread;
 
 #[btf_tracepoint(function = "sys_enter")]
 fn sys_enter(ctx: BtfTracePointContext) {
-    syscall::on_enter::<ByTask, ByExchange, _>(&ctx, Given(ctx.arg(0)), ctx.arg(1));
+    syscall::on_enter::<BtfThread, ByExchange, _>(&ctx, Given(ctx.arg(0)), ctx.arg(1));
 }
 
 #[btf_tracepoint(function = "sys_exit")]
 fn sys_exit(ctx: BtfTracePointContext) {
-    syscall::on_exit::<ByTask, ByExchange, _>(&ctx, Given(ctx.arg(0)), ctx.arg(1));
+    syscall::on_exit::<BtfThread, ByExchange, _>(&ctx, Given(ctx.arg(0)), ctx.arg(1));
 }
 
 #[btf_tracepoint(function = "sched_switch")]
 fn sched_switch(ctx: BtfTracePointContext) {
     let preempt: u64 = ctx.arg(0);
-    // Where the kernel does not hand it over, the verifier drops the branch that asks for it.
+    // Where the kernel does not hand the state over, the verifier removes the branch that reads it.
     let state = if sched::is_told_the_state() { Some(ctx.arg(3)) } else { None };
-    sched::on_switch(preempt != 0, &ByTask(ctx.arg(1)), &ByTask(ctx.arg(2)), state);
+    let out = SwitchOut { preempt: preempt != 0, state };
+    sched::on_switch(out, &BtfThread(ctx.arg(1)), &BtfThread(ctx.arg(2)));
 }
 
 #[btf_tracepoint(function = "sched_wakeup")]
 fn sched_wakeup(ctx: BtfTracePointContext) {
-    sched::on_wakeup(&ByTask(ctx.arg(0)));
+    sched::on_wakeup(&BtfThread(ctx.arg(0)));
 }
 
 #[btf_tracepoint(function = "sched_process_fork")]
 fn process_fork(ctx: BtfTracePointContext) {
-    syscall::on_fork(&ByTask(ctx.arg(1)));
+    syscall::on_fork(&BtfThread(ctx.arg(1)));
 }
 
-/// Attached only where threads are measured: what else is kept of a thread stays when its tid changes.
+/// Attached only where threads are measured: everything else about a thread stays when exec changes its tid.
 #[btf_tracepoint(function = "sched_process_exec")]
 fn process_exec(ctx: BtfTracePointContext) {
-    scope::on_exec(&ByTask::current(), ctx.arg(1));
+    scope::on_exec(&BtfThread::current(), ctx.arg(1));
     cpu_time::on_exec();
 }
 
 #[btf_tracepoint(function = "sched_process_exit")]
 fn process_exit(_ctx: BtfTracePointContext) {
-    syscall::on_thread_exit::<ByTask, ByExchange>();
+    syscall::on_thread_exit::<BtfThread, ByExchange>();
+    groups::on_thread_exit();
 }
 
 /// Interrupts are off cpu, under the lock of the thread's signals: nothing preempts it.
@@ -87,14 +100,14 @@ fn process_exit(_ctx: BtfTracePointContext) {
 fn signal_deliver(ctx: BtfTracePointContext) {
     let action: *const u64 = ctx.arg(2);
     // SAFETY: a BTF pointer to a `struct k_sigaction`, which begins with `sa.sa_handler`.
-    interrupted::on_signal::<ByTask>(unsafe { action.read_volatile() });
+    interrupted::on_signal::<BtfThread>(unsafe { action.read_volatile() });
 }
 
-// The same at the tracepoints of perf, which keep preemption off where the others do not.
+// The same at perf's tracepoints, which run programs with preemption off on every kernel.
 
 #[tracepoint]
 fn sys_enter_perf(ctx: TracePointContext) -> u32 {
-    syscall::on_enter::<ByTask, ByExchange, _>(
+    syscall::on_enter::<BtfThread, ByExchange, _>(
         &ctx,
         LookedUp,
         perf::field(&ctx, perf::SYS_ENTER_ID),
@@ -105,7 +118,7 @@ fn sys_enter_perf(ctx: TracePointContext) -> u32 {
 #[tracepoint]
 fn sys_exit_perf(ctx: TracePointContext) -> u32 {
     let ret = perf::field(&ctx, perf::SYS_EXIT_RET);
-    syscall::on_exit::<ByTask, ByExchange, _>(&ctx, LookedUp, ret);
+    syscall::on_exit::<BtfThread, ByExchange, _>(&ctx, LookedUp, ret);
     0
 }
 
@@ -113,19 +126,20 @@ fn sys_exit_perf(ctx: TracePointContext) -> u32 {
 /// interrupts off.
 #[btf_tracepoint(function = "sched_wakeup_new")]
 fn wakeup_new(ctx: BtfTracePointContext) {
-    syscall::on_fork(&ByTask(ctx.arg(0)));
+    syscall::on_fork(&BtfThread(ctx.arg(0)));
 }
 
 #[tracepoint]
 fn exec_perf(ctx: TracePointContext) -> u32 {
-    scope::on_exec(&ByTask::current(), perf::field32(&ctx, perf::EXEC_OLD_TID));
+    scope::on_exec(&BtfThread::current(), perf::field32(&ctx, perf::EXEC_OLD_TID));
     cpu_time::on_exec();
     0
 }
 
 #[tracepoint]
 fn exit_perf(_ctx: TracePointContext) -> u32 {
-    syscall::on_thread_exit::<ByTask, ByExchange>();
+    syscall::on_thread_exit::<BtfThread, ByExchange>();
+    groups::on_thread_exit();
     0
 }
 
@@ -146,7 +160,7 @@ fn thread_totals(ctx: *mut iterator::Context) -> i32 {
     0
 }
 
-/// The same as `open_calls`, for what tasks are called in which PID namespace.
+/// The same as `open_calls`, for the ids that tasks have in PID namespaces.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task")]
 fn task_ids(ctx: *mut iterator::Context) -> i32 {
@@ -154,7 +168,7 @@ fn task_ids(ctx: *mut iterator::Context) -> i32 {
     0
 }
 
-/// The same, for what runs when the probes are attached.
+/// The same, for the tasks that run when the probes are attached.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task")]
 fn running_tasks(ctx: *mut iterator::Context) -> i32 {

@@ -1,9 +1,9 @@
-//! What stands in for the atomic instructions that kernels before 5.12 lack.
+//! A replacement for the atomic instructions that kernels before 5.12 lack.
 
 use crate::atomic::Raise;
 
-/// By a plain comparison and store. Right where no program preempts another: the kernels that this
-/// is for run tracepoints with preemption off, and cells belong to a CPU.
+/// By a plain comparison and store. That is right where no program preempts another: the kernels that this is for run
+/// tracepoints with preemption off, and cells belong to a CPU.
 pub(crate) struct ByStore;
 
 impl Raise for ByStore {

@@ -1,59 +1,58 @@
-//! Seats: a CPU keeps the open call of the thread that runs on it, so that a call that does not leave
-//! the CPU finds its begin there and looks nothing up.
+//! The per-CPU cache of the running thread's open call. A call that does not leave its CPU is found here at exit, without a
+//! look-up in task storage.
 //!
-//! A seat also knows the kind of the call that was made last, which is often the next one's.
+//! The cache also knows the kind of the thread's last call, which is often the next one's.
 //!
-//! A thread sits down when a call of its own ends and nothing about it is out of the ordinary: no
-//! interrupted call, no sampling, switches seen. It gets up when it is switched out, when it dies, and
-//! for everything that its storage must know of; then an open call moves to its storage. Only the thread
-//! itself and its switch-out write to its cache, one after the other on the same CPU.
+//! It is filled at the end of a call of the running thread if context switches are seen, calls are not sampled, and no
+//! call of the thread is interrupted. It is written back, which moves an open call to the thread's state, when the thread
+//! is switched out, when it dies, and before anything that needs its state. Only the thread's own programs and the one at
+//! its switch-out change it, one after the other on the same CPU.
 //!
-//! A switch-out that was not seen leaves the thread's seat taken. The storage says where that is: the
-//! thread finds its call there from any CPU, and in between nobody else sits down on it.
+//! A switch-out that is not seen leaves the cache filled. The thread's state says which CPU's cache that is: the thread
+//! finds its call from any CPU, and until then that cache is filled for no other thread.
 
 use syscost_common::{
     cpu_state::{CallCache, NO_NR},
-    group::NONE,
     open_call::OpenCall,
     settings,
+    thread_state::ThreadState,
 };
 
 use crate::{
-    by_task::ByTask,
-    maps::{CPUS, GROUP_BY, PREEMPTED},
+    finish,
+    maps::{CPUS, PREEMPTED},
     scope,
     this_cpu::ThisCpu,
-    threads::Threads,
 };
 
-/// Whether anybody sits. Where a program can be preempted it could meet its own switch-out; and totals
-/// by thread are in the thread's storage. Constant to the verifier.
+/// Whether calls are cached. Where programs are preempted, a thread's switch-out could come between two writes of its own
+/// programs. Constant to the verifier.
 #[inline(always)]
 fn is_used() -> bool {
-    PREEMPTED.load() == 0 && GROUP_BY.load() == NONE
+    PREEMPTED.load() == 0
 }
 
-/// The seat of this CPU, whoever sits there.
+/// The cache of this CPU.
 #[inline(always)]
 pub(crate) fn of(cpu: ThisCpu) -> &'static mut CallCache {
-    // SAFETY: in a live map value that only programs on this CPU write, which do not interrupt each
-    // other where anybody sits.
+    // SAFETY: in a live map value that only programs on this CPU write, which do not interrupt each other where the cache
+    // is used.
     unsafe { &mut (*cpu.state).cache }
 }
 
-/// The seat of `cpu`, which need not be the one that the program runs on.
+/// The cache of the CPU `number`, which need not be the one that the program runs on.
 #[inline(always)]
-fn at(cpu: u32) -> Option<*mut CallCache> {
+fn at(number: u32) -> Option<*mut CallCache> {
     // SAFETY: in a live map value.
-    CPUS.get_ptr_mut(cpu).map(|cpu| unsafe { &raw mut (*cpu).cache })
+    CPUS.get_ptr_mut(number).map(|cpu| unsafe { &raw mut (*cpu).cache })
 }
 
-/// Lets the running thread, of which `call` is kept, sit down if it may.
+/// Fills the cache for the running thread, whose task is at `task`, if its next call may be cached.
 #[inline(always)]
-pub(crate) fn fill(thread: &ByTask, call: &mut OpenCall, cpu: ThisCpu, regs: u64) {
+pub(crate) fn fill(task: u64, state: &mut ThreadState, cpu: ThisCpu, regs: u64) {
     let settings = cpu.settings();
     if !is_used()
-        || call.interrupted.any_open()
+        || state.restarts.entries.any_open()
         || !settings::sees_switches(settings.detail)
         || settings.one_in != 1
     {
@@ -63,38 +62,38 @@ pub(crate) fn fill(thread: &ByTask, call: &mut OpenCall, cpu: ThisCpu, regs: u64
     if cache.task != 0 {
         return;
     }
-    cache.task = thread.address();
-    cache.regs = regs;
+    cache.task = task;
+    cache.regs = if finish::goes_to_cells_only() { regs } else { 0 };
     cache.regs_in_scope = if scope::keeps_its_threads() { regs } else { 0 };
     cache.entered_at = 0;
     cache.settings = settings;
     cache.nr = NO_NR;
-    call.cached_on = cpu.number + 1;
+    state.call.cached_on = cpu.number + 1;
 }
 
-/// Lets the running thread get up, wherever it sits, before its storage is asked.
+/// Moves what a cache holds of the running thread, whose task is at `task`, to its state.
 #[inline(always)]
-pub(crate) fn write_back(thread: &ByTask, call: &mut OpenCall, cpu: u32) {
-    if is_used() && call.cached_on != 0 {
-        find_and_write_back(thread.address(), call, cpu);
+pub(crate) fn write_back(task: u64, state: &mut ThreadState, cpu: ThisCpu) {
+    if is_used() && state.call.cached_on != 0 {
+        find_and_write_back(task, state, cpu.number);
     }
 }
 
 /// Out of line: it is rare where calls are many.
 #[inline(never)]
-fn find_and_write_back(task: u64, call: &mut OpenCall, cpu: u32) {
-    let taken = call.cached_on.wrapping_sub(1);
-    call.cached_on = 0;
-    // SAFETY: only the thread that sits there writes to it, which is the running one or none.
-    let Some(cache) = at(taken).map(|cache| unsafe { &mut *cache }) else { return };
+fn find_and_write_back(task: u64, state: &mut ThreadState, number: u32) {
+    let cached_on = state.call.cached_on.wrapping_sub(1);
+    state.call.cached_on = 0;
+    // SAFETY: only the programs of the thread that it is filled for write to it; that is the running one, or none.
+    let Some(cache) = at(cached_on).map(|cache| unsafe { &mut *cache }) else { return };
     if cache.task != task {
         return;
     }
     let was_open = cache.entered_at != 0;
-    move_to_storage(cache, call);
-    if was_open && taken != cpu {
-        // It was switched out and nobody saw it.
-        call.settings.detail = settings::unseen(call.settings.detail);
+    move_to(state, cache);
+    if was_open && cached_on != number {
+        // The thread was switched out, and that was not seen.
+        state.call.settings.detail = settings::unseen(state.call.settings.detail);
     }
 }
 
@@ -104,37 +103,43 @@ pub(crate) fn on_switch(cpu: ThisCpu) {
     of(cpu).out_of_scope_regs = 0;
 }
 
-/// `prev` loses the CPU. Returns what is kept of it, if it matters that it is switched out.
+/// The thread whose task is at `task` loses the CPU. `find`: looks its state up. Returns the state, if the switch-out
+/// matters to it.
 #[inline(always)]
-pub(crate) fn on_switch_out(prev: &ByTask, cpu: ThisCpu) -> Option<&mut OpenCall> {
+pub(crate) fn on_switch_out<'a>(
+    task: u64,
+    cpu: ThisCpu,
+    find: impl FnOnce() -> Option<&'a mut ThreadState>,
+) -> Option<&'a mut ThreadState> {
     let cache = of(cpu);
-    if cache.task != prev.address() {
-        return prev.open_call();
+    if cache.task != task {
+        return find();
     }
     if cache.entered_at == 0 {
         clear(cache);
         return None;
     }
-    let Some(call) = prev.open_call() else {
-        // Its storage cannot be asked while the kernel is busy with another one on this CPU (5.12 to 6.1).
-        // So the call stays cpu, as one of which a switch was not seen: it is looked for in its storage
-        // when it ends, and gets there, and what it consists of is not known.
+    let Some(state) = find() else {
+        // Linux 5.12 to 6.1 refuses the look-up while it is busy with other task storage on this CPU. The call stays in
+        // the cache, marked as one of which a switch was not seen: its end looks the thread up, moves it to the thread's
+        // state, and does not know its parts.
         cache.settings.detail = settings::unseen(cache.settings.detail);
         return None;
     };
-    call.cached_on = 0;
-    move_to_storage(cache, call);
-    Some(call)
+    state.call.cached_on = 0;
+    move_to(state, cache);
+    Some(state)
 }
 
 #[inline(always)]
-fn move_to_storage(cache: &mut CallCache, call: &mut OpenCall) {
+fn move_to(state: &mut ThreadState, cache: &mut CallCache) {
     if cache.entered_at != 0 {
+        let call = &mut state.call;
         call.entered_at = cache.entered_at;
         call.kind = cache.kind;
         call.settings = cache.settings;
-        // It has not been off the CPU since.
-        call.off_before = call.off;
+        // The thread has not been off the CPU since.
+        call.off_before = state.off_cpu.sums;
         cache.entered_at = 0;
     }
     clear(cache);
@@ -147,24 +152,24 @@ fn clear(cache: &mut CallCache) {
     cache.regs_in_scope = 0;
 }
 
-/// The open call of `thread`, which may be running anywhere: when it was entered (0: none is open) and
-/// its kind. `call`: what is kept of it.
+/// When the open call of a thread was entered (0: none is open), and its kind. The thread, whose task is at `task`, may be
+/// running on any CPU. `call`: its open call, as far as its state knows it.
 #[inline(always)]
-pub(crate) fn open_call_of(thread: &ByTask, call: &OpenCall) -> (u64, u32) {
-    // The seat first: an open call goes from there to the storage, never back.
+pub(crate) fn open_call_of(task: u64, call: &OpenCall) -> (u64, u32) {
+    // The cache first: an open call moves from there to the state, never back.
     if is_used()
         && call.cached_on != 0
         && let Some(cache) = at(call.cached_on - 1)
     {
         // SAFETY: the places are fields of a live map value of plain integers; its CPU may be writing.
-        let (task, kind, entered_at) = unsafe {
+        let (cached_task, kind, entered_at) = unsafe {
             (
                 (&raw const (*cache).task).read_volatile(),
                 (&raw const (*cache).kind).read_volatile(),
                 (&raw const (*cache).entered_at).read_volatile(),
             )
         };
-        if task == thread.address() && entered_at != 0 {
+        if cached_task == task && entered_at != 0 {
             return (entered_at, kind);
         }
     }

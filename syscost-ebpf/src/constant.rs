@@ -1,11 +1,11 @@
-//! Read-only data that user space sets before the programs are loaded.
+//! Constants that user space sets before the programs are loaded: frozen read-only data, whose values the verifier knows.
 //!
-//! Like aya's `Global`, but a struct of it is read a field at a time: each field read is one
-//! constant to the verifier, and what is not read costs nothing.
+//! Like aya's `Global`, but a struct is read a field at a time: each field that is read is one constant to the verifier, and
+//! the others cost nothing.
 
 use aya_ebpf::Global;
 
-/// A value that user space overrides by the name of its static.
+/// A constant that user space sets by the name of its static.
 #[repr(transparent)]
 pub(crate) struct Constant<T>(T);
 
@@ -22,14 +22,14 @@ impl<T> Constant<T> {
     }
 }
 
-/// A word that user space overrides by the name of its static, and its first value, which no constant in the
-/// programs may have. To LLVM this is a constant as well: one of equal bytes whose address is taken is put in
-/// its place, and would change with what user space sets cpu. The object does not show that: only one
-/// symbol is left.
+/// A word that user space sets by the name of its static, with a first value that no other constant of the programs has.
+///
+/// LLVM merges constants of equal bytes whose addresses are taken. Setting one would then set the other. The object does not
+/// show that: only one symbol is left.
 ///
 /// # Panics
-/// While it is compiled: when the value is so small that a constant may have it.
-pub(crate) const fn word(first: u32) -> Global<u32> {
+/// While it is compiled: if the value is so small that another constant may have it.
+pub(crate) const fn distinct_word(first: u32) -> Global<u32> {
     assert!(first > 0xff_ffff, "too small: a constant of the programs may have this value");
     Global::new(first)
 }

@@ -1,8 +1,7 @@
-//! Rare diagnostics: why a loss counter rose, for whoever hunts a bug with `--verbose`.
+//! Rare diagnostics: why a loss counter rose, for finding bugs with `--verbose`.
 //!
-//! In a normal run the log level is 0 when the programs are loaded, and the verifier removes the
-//! body. One function, out of line, because the code that formats a line would otherwise crowd the
-//! registers of the hot path.
+//! Without `--verbose` the log level is 0 when the programs are loaded, and the verifier removes the body. It is one
+//! function, out of line, because the code that formats a line would otherwise take registers from the hot path.
 
 use aya_ebpf::EbpfContext;
 use aya_log_ebpf::warn;

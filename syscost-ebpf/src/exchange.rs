@@ -1,8 +1,8 @@
-//! The atomic instructions that return what was there: since Linux 5.12, which the hooks with BTF take anyway.
+//! The atomic instructions that return the old value. They exist since Linux 5.12, which BTF hooks need anyway.
 
 use core::arch::asm;
 
-/// Adds `by` to `*place`, wrapping, and returns what was there. Orders all memory
+/// Adds `by` to `*place`, wrapping, and returns the old value. Orders all memory
 /// accesses before it against all those after it.
 ///
 /// # Safety
@@ -18,7 +18,7 @@ pub(crate) unsafe fn fetch_add64(place: *mut u64, by: u64) -> u64 {
     value
 }
 
-/// Sets `*place` to `value` and returns what was there; otherwise as [`fetch_add64`].
+/// Sets `*place` to `value` and returns the old value; otherwise as [`fetch_add64`].
 ///
 /// # Safety
 /// `place` must be an aligned `u64` in a live map value.

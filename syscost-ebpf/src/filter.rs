@@ -2,15 +2,21 @@
 
 use syscost_common::filter::{LEFT_OUT, RESULTS_ALL, RESULTS_FAILED};
 
-use crate::{constant::constant, maps::FILTER, record};
+use crate::{constant::constant, maps::FILTER, slots};
 
 /// Whether calls of `kind` are left out.
 #[inline(always)]
 pub(crate) fn leaves_out(kind: u32) -> bool {
-    constant!(FILTER.kinds) != 0 && record::slot_entry(kind) == LEFT_OUT
+    constant!(FILTER.kinds) != 0 && slots::entry(kind) == LEFT_OUT
 }
 
-/// Whether a call that returns `errno` (0 for success) is recorded.
+/// Whether the result of a call decides if it is recorded. Constant to the verifier.
+#[inline(always)]
+pub(crate) fn depends_on_result() -> bool {
+    constant!(FILTER.results) != RESULTS_ALL
+}
+
+/// Whether a call with `errno` (0 for success) is recorded.
 #[inline(always)]
 pub(crate) fn wants(errno: u64) -> bool {
     match constant!(FILTER.results) {

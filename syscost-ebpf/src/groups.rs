@@ -1,5 +1,5 @@
-//! Calls added up by who made them: in each thread's storage while it lives, in its group's totals
-//! once it is dead.
+//! Calls added up by group (`--by`): the totals of a thread move to its group when it dies. The totals of a living thread
+//! are its own, see `totals`; the iterator here lists them.
 
 use core::mem::size_of;
 
@@ -16,36 +16,36 @@ use syscost_common::{
         OTHER, OTHER_INDEX, OwnTotals, ThreadTotals, Totals,
     },
     ledger::Counter,
-    open_call::OpenCall,
 };
 
 use crate::{
     atomic,
-    by_task::ByTask,
+    btf_thread::BtfThread,
     exchange,
     iterator::{Context, write},
     maps::{GROUP_BY, MMAPABLE},
+    storage::Storage,
     task, this_cpu,
-    threads::Threads,
+    thread::Thread,
 };
 
-/// The totals of dead threads. Key: a number that `GROUP_OF_KEY` hands out. Read by user space from
-/// memory. Index 0 is the group of all others.
+/// The totals of dead threads. Key: an index that `GROUP_OF_KEY` has. Read by user space from memory. Index 0 is the group
+/// `(other)`.
 #[btf_map]
 static GROUPS: Array<Group, { MAX_GROUPS as usize }, MMAPABLE> = Array::new();
 
-/// Where among `GROUPS` the group of a key is. Entries are never removed. As large as they are, so that
-/// it cannot fill up before `FREE_GROUPS` runs empty.
+/// The index in `GROUPS` of each group. Entries are never removed. It is as large as `GROUPS`, so that it cannot fill up
+/// before `FREE_GROUPS` runs empty.
 #[btf_map]
 static GROUP_OF_KEY: HashMap<Key, u32, { MAX_GROUPS as usize }> = HashMap::new();
 
-/// Groups not handed out yet: user space puts all indices but 0 in. Once it is empty, new groups share
-/// index 0; their dead threads are counted in `GroupsFull`.
+/// The indices that are not in use yet. User space puts in all but 0. Once it is empty, new groups share index 0; their
+/// dead threads are counted in `GroupsFull`.
 #[btf_map]
 static FREE_GROUPS: Queue<u32, { MAX_GROUPS as usize }> = Queue::new();
 
-/// The deaths, so that user space can tell which of the threads that it has listed are in their group by
-/// now. A ring: a reader that is too late sees so by `DEATH_COUNT`. Written by dying threads.
+/// The deaths, by which user space knows which of the threads that it has listed have moved to their group since. A ring;
+/// a reader that is too late sees that by `DEATH_COUNT`. Written by dying threads.
 #[btf_map]
 static DEATHS: Array<Death, { group::DEATHS as usize }, MMAPABLE> = Array::new();
 
@@ -53,20 +53,33 @@ static DEATHS: Array<Death, { group::DEATHS as usize }, MMAPABLE> = Array::new()
 #[btf_map]
 static DEATH_COUNT: Array<u64, 1, MMAPABLE> = Array::new();
 
-/// Moves the totals of the dying thread to those of its group.
+/// The running thread dies: moves its totals to those of its group.
 #[inline(always)]
-pub(crate) fn keep(task: *mut task_struct, call: &mut OpenCall) {
-    if GROUP_BY.load() == NONE || call.totals.totals.calls == 0 {
+pub(crate) fn on_thread_exit() {
+    if GROUP_BY.load() == NONE {
         return;
     }
-    // User space reads groups only while nothing is between these two.
+    let thread = BtfThread::current();
+    if thread.may_have_state()
+        && let Some(own) = thread.totals()
+    {
+        move_to_group(thread.0, own);
+    }
+}
+
+#[inline(always)]
+fn move_to_group(task: *mut task_struct, own: &mut OwnTotals) {
+    if own.totals.calls == 0 {
+        return;
+    }
+    // User space reads groups only while no move is between these two counters.
     this_cpu::count(Counter::GroupMovesBegun);
-    let totals = call.totals.totals;
-    call.totals.totals = Totals::default();
-    // A full barrier, as in `on_task`: a listing that still finds the totals has left its mark before
-    // this, and user space learns of the death.
+    let totals = own.totals;
+    own.totals = Totals::default();
+    // A full barrier, as in `on_task`: if a listing still finds the totals, it has left its mark before this, and user
+    // space learns of the death.
     // SAFETY: a live map value.
-    let mark = unsafe { exchange::swap64(&raw mut call.totals.mark, 0) };
+    let mark = unsafe { exchange::swap64(&raw mut own.mark, 0) };
     let group = index_of(&key_of(task), task);
     if group == OTHER_INDEX {
         this_cpu::count(Counter::GroupsFull);
@@ -75,9 +88,9 @@ pub(crate) fn keep(task: *mut task_struct, call: &mut OpenCall) {
         add(group, &totals);
     }
     note(Death { mark, group, reserved: 0 });
-    // Not before the death is there, also where stores may be seen in another order.
+    // The move is done only when the death is noted, also where stores may be seen in another order.
     // SAFETY: as above. Adds nothing.
-    unsafe { exchange::fetch_add64(&raw mut call.totals.mark, 0) };
+    unsafe { exchange::fetch_add64(&raw mut own.mark, 0) };
     this_cpu::count(Counter::GroupMovesDone);
 }
 
@@ -93,7 +106,7 @@ fn note(death: Death) {
     }
 }
 
-/// Where the group `key` of `task` is, handed out when the first of it dies.
+/// The index of the group `key`, to which `task` belongs. A group gets one when its first thread dies.
 #[inline(always)]
 fn index_of(key: &Key, task: *mut task_struct) -> u32 {
     // SAFETY: entries are written once.
@@ -102,7 +115,7 @@ fn index_of(key: &Key, task: *mut task_struct) -> u32 {
     }
     let Ok(Some(index)) = FREE_GROUPS.pop() else { return OTHER_INDEX };
     let Some(group) = GROUPS.get_ptr_mut(index) else { return OTHER_INDEX };
-    // SAFETY: a live map value that is nobody else's yet.
+    // SAFETY: a live map value that no other program knows of yet.
     unsafe {
         (*group).key = *key;
         (*group).comm = name_of(task);
@@ -110,7 +123,7 @@ fn index_of(key: &Key, task: *mut task_struct) -> u32 {
     if GROUP_OF_KEY.insert(key, &index, BPF_NOEXIST.into()).is_ok() {
         return index;
     }
-    // Another thread of the group died at this moment: what it was handed counts, ours goes back.
+    // Another thread of the group died at the same moment. Its index is the group's; the one taken here goes back.
     let _ = FREE_GROUPS.push(&index, 0);
     // SAFETY: as above.
     unsafe { GROUP_OF_KEY.get(key) }.map_or(OTHER_INDEX, |index| *index)
@@ -156,17 +169,17 @@ pub(crate) fn on_task(ctx: *mut Context) {
     if task.is_null() {
         return;
     }
-    let thread = ByTask(task);
-    let Some(call) = thread.open_call() else { return };
-    if call.totals.totals.calls == 0 {
+    let thread = BtfThread(task);
+    let Some(own) = thread.totals() else { return };
+    if own.totals.calls == 0 {
         return;
     }
     // SAFETY: the kernel's own struct.
     let mark = group::mark(unsafe { (*meta).session_id }, thread.tid());
-    // Before the totals are read, see `keep`.
+    // Before the totals are read, see `move_to_group`.
     // SAFETY: a live map value.
-    let previous = unsafe { exchange::swap64(&raw mut call.totals.mark, mark) };
-    let (totals, unfinished) = read(&call.totals);
+    let previous = unsafe { exchange::swap64(&raw mut own.mark, mark) };
+    let (totals, unfinished) = read(own);
     if totals.calls == 0 {
         return;
     }
@@ -186,8 +199,7 @@ pub(crate) fn on_task(ctx: *mut Context) {
     unsafe { write(meta, (&raw const record).cast(), size_of::<ThreadTotals>()) };
 }
 
-/// The totals of a thread that may be adding a call on another CPU, and how many of these calls may lack
-/// their time.
+/// The totals of a thread that may be adding a call on another CPU, and how many of these calls may lack their time.
 #[inline(always)]
 fn read(own: &OwnTotals) -> (Totals, u64) {
     // Adding a call takes some ten nanoseconds, of hundreds between two calls.

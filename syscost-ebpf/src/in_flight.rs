@@ -1,31 +1,34 @@
 //! The calls that are open now: an iterator over the host's threads, run when user space reads it.
 //!
-//! Costs the hot path nothing: when a call began is in its thread's storage anyhow, and its
-//! arguments are in the registers that the kernel saved when the thread came in. Its first reading, right
-//! after attaching, finds the calls that were interrupted before; see [`find_interrupted`].
+//! It costs the hot path nothing: the time of the enter is in the thread's state anyway, and the arguments are in the
+//! registers that the kernel saved at the enter. Its first reading, right after attaching, finds the calls that were
+//! interrupted before; see [`find_interrupted`].
 
 use core::mem::size_of;
 
 use aya_ebpf::{bindings::pt_regs, helpers::generated::bpf_task_pt_regs};
 use syscost_common::{
+    in_flight::InFlight,
     interrupted::{Entries, MAX_INTERRUPTED, UNKNOWN_STACK},
-    kind::{AbiClass, unpack},
     ledger::Counter,
-    open_call::{InFlight, ORIGIN_SAMPLED_OUT, ORIGIN_UNKNOWN, OpenCall, RETURNED_LATE},
+    open_call::{ORIGIN_SAMPLED_OUT, ORIGIN_UNKNOWN, RETURNED_LATE},
     settings,
+    thread_state::ThreadState,
 };
 
 use crate::{
-    by_task::ByTask,
+    btf_thread::BtfThread,
     cache,
     constant::constant,
     exchange, filter, interrupted,
     iterator::{Context, Meta, write},
     kind,
     maps::MACHINE,
-    scope_of, task,
+    result::{self, ENOSYS},
+    scope_of,
+    storage::Storage,
+    task,
     this_cpu::{self, ThisCpu},
-    threads::Threads,
 };
 
 #[inline(always)]
@@ -37,17 +40,17 @@ pub(crate) fn on_task(ctx: *mut Context) {
     }
     // SAFETY: the task is live.
     let regs: *const pt_regs = unsafe { bpf_task_pt_regs(task) as *const pt_regs };
-    let thread = ByTask(task);
+    let thread = BtfThread(task);
     let mut record = InFlight { runnable: task::is_runnable(task).into(), ..InFlight::default() };
-    if let Some(call) = thread.open_call() {
-        (record.entered_at, record.kind) = cache::open_call_of(&thread, call);
-        barrier(call);
-        if call.interrupted.pending() != 0 {
-            write_interrupted(meta, &thread, call, record.runnable);
+    if let Some(state) = thread.state() {
+        (record.entered_at, record.kind) = cache::open_call_of(thread.address(), &state.call);
+        barrier(state);
+        if state.restarts.entries.pending() != 0 {
+            write_interrupted(meta, &thread, state, record.runnable);
         }
-        record.sampled_out = u32::from(call.origin == ORIGIN_SAMPLED_OUT);
-        // Between two calls. Once nothing is recorded any more, that its thread lives is told.
-        if record.entered_at == 0 && !is_unseen(call.origin) {
+        record.sampled_out = u32::from(state.call.origin == ORIGIN_SAMPLED_OUT);
+        // Between two calls. After the end of the measurement, a record says that the thread lives.
+        if record.entered_at == 0 && !is_unseen(state.call.origin) {
             if ThisCpu::find().is_some_and(|cpu| settings::is_stopped(cpu.settings())) {
                 record.entered_at = RETURNED_LATE;
                 record.ids = task::shown_ids(task);
@@ -58,19 +61,19 @@ pub(crate) fn on_task(ctx: *mut Context) {
         }
     }
     if record.entered_at == 0 {
-        // Not seen, so in a call since before attaching, or busy without any. A thread that waits was
-        // brought there by a call or by a page fault, which leaves no number.
+        // No enter was seen: the thread is in a call since before attaching, or in none. A thread that waits does so in a
+        // call, or in a page fault, which leaves no number.
         let may_be_busy = record.runnable != 0 && record.sampled_out == 0;
         if may_be_busy || !scope_of::contains(&thread) {
             return;
         }
-        // Threads of the kernel's own, io_uring's workers among them, came in by no call: what was saved
-        // of user space is zeroes (copy_thread).
+        // The kernel's own threads, io_uring's workers among them, have made no call: their saved registers are zero
+        // (copy_thread).
         if read(regs, constant!(MACHINE.regs_stack_pointer)) == 0 {
             return;
         }
         let nr = read_int(regs, constant!(MACHINE.regs_nr));
-        if thread.open_call().is_none() {
+        if thread.state().is_none() {
             find_interrupted(&thread, regs, nr);
         }
         if nr < 0 || has_returned(regs) {
@@ -81,7 +84,7 @@ pub(crate) fn on_task(ctx: *mut Context) {
             return;
         }
     }
-    let is_compat = matches!(unpack(record.kind), Some((AbiClass::Compat, _)));
+    let is_compat = kind::is_of_compat_call(record.kind);
     for index in 0..6 {
         record.args[index] = if is_compat {
             read(regs, constant!(MACHINE.regs_compat_args[index])) as u32 as u64
@@ -89,18 +92,17 @@ pub(crate) fn on_task(ctx: *mut Context) {
             read(regs, constant!(MACHINE.regs_args[index]))
         };
     }
-    // What was read meanwhile is of this call only if it is still open. Its kind may have been read before
-    // it was entered.
-    match thread.open_call() {
-        Some(call) => {
-            barrier(call);
-            let (entered_at, kind) = cache::open_call_of(&thread, call);
+    // The arguments are of this call only if it is still open. The kind may have been read before it was entered.
+    match thread.state() {
+        Some(state) => {
+            barrier(state);
+            let (entered_at, kind) = cache::open_call_of(thread.address(), &state.call);
             if entered_at != record.entered_at {
                 return;
             }
             if entered_at != 0 {
                 record.kind = kind;
-            } else if !is_unseen(call.origin) {
+            } else if !is_unseen(state.call.origin) {
                 return;
             }
         }
@@ -118,67 +120,72 @@ fn is_unseen(origin: u32) -> bool {
     matches!(origin, ORIGIN_UNKNOWN | ORIGIN_SAMPLED_OUT)
 }
 
-/// Of `thread`, which does not run, nothing has been seen yet: notes that it is in an interrupted call, if
-/// its registers lead back to one.
+/// No event of `thread`, which does not run, has been seen yet: notes that it is in an interrupted call, if its registers
+/// lead back to one.
 #[inline(always)]
-fn find_interrupted(thread: &ByTask, regs: *const pt_regs, nr: i32) {
+fn find_interrupted(thread: &BtfThread, regs: *const pt_regs, nr: i32) {
     let mut behind = read(regs, constant!(MACHINE.regs_instruction_pointer));
     if constant!(MACHINE.stops_at_the_call) != 0 {
         if !task::is_stopped(thread.0) || nr >= 0 {
             return;
         }
         behind += u64::from(constant!(MACHINE.syscall_bytes));
-    } else if nr < 0
-        || !interrupted::is_interruption(read(regs, constant!(MACHINE.regs_result)) as i64)
+    } else if nr < 0 || !result::is_interruption(read(regs, constant!(MACHINE.regs_result)) as i64)
     {
         return;
     }
-    let (Some(kept), Some(call)) = (thread.interrupted_or_new(), thread.open_call_or_new()) else {
+    let (Some(saved), Some(state)) = (thread.interrupted_or_new(), thread.state_or_new()) else {
         return this_cpu::count(Counter::OpenCallsFull);
     };
-    // Else it goes on by now.
-    if call.origin == ORIGIN_UNKNOWN && call.entered_at == 0 && call.interrupted == Entries::NONE {
+    // Otherwise it has gone on meanwhile.
+    let (call, restarts) = (&state.call, &state.restarts);
+    if call.origin == ORIGIN_UNKNOWN && call.entered_at == 0 && restarts.entries == Entries::NONE {
         let place = (read(regs, constant!(MACHINE.regs_stack_pointer)), behind);
-        // Whatever its signal stack is: only the very same place is looked for.
-        interrupted::keep_unseen(call, kept, place, [0, UNKNOWN_STACK], ORIGIN_UNKNOWN);
-        barrier(call);
+        // The signal stack does not matter: the call can only be found by its place.
+        interrupted::keep_unseen(state, saved, place, [0, UNKNOWN_STACK], ORIGIN_UNKNOWN);
+        barrier(state);
         if task::is_runnable(thread.0) {
-            // It may have written there itself meanwhile.
+            // It may have changed its state itself meanwhile.
             this_cpu::count(Counter::RestartsGuessed);
         }
     }
 }
 
-/// Whether `regs`, of a thread that does not run, show that its call has a result: it was stopped, or went to
-/// sleep, on its way out. x86 puts ENOSYS there for as long as there is none (PUSH_AND_CLEAR_REGS in
+/// Whether `regs`, of a thread that does not run, show that its call has a result: it was stopped, or went to sleep, on its
+/// way out of the kernel. x86 puts ENOSYS there for as long as there is none (PUSH_AND_CLEAR_REGS in
 /// arch/x86/entry/entry_64.S). On other machines the register is an argument's as well.
 #[inline(always)]
 fn has_returned(regs: *const pt_regs) -> bool {
     let result = read(regs, constant!(MACHINE.regs_result)) as i64;
     constant!(MACHINE.stops_at_the_call) == 0
-        && result != -i64::from(interrupted::ENOSYS)
-        && !interrupted::is_interruption(result)
+        && result != -i64::from(ENOSYS)
+        && !result::is_interruption(result)
 }
 
-/// Lets no reading before it be done after it, nor the other way round, on any machine.
+/// Orders all loads before it against all loads after it, on any machine.
 #[inline(always)]
-fn barrier(call: &mut OpenCall) {
-    // SAFETY: a live map value. Adds nothing.
-    unsafe { exchange::fetch_add64(&raw mut call.totals.mark, 0) };
+fn barrier(state: &mut ThreadState) {
+    // SAFETY: a live map value. Adds nothing, in one step, so that no store of the thread itself is lost.
+    unsafe { exchange::fetch_add64(&raw mut state.call.entered_at, 0) };
 }
 
-/// Writes the interrupted calls of `thread`, with the arguments that they left the kernel with: the
-/// thread's registers are its handler's by now.
+/// Writes the interrupted calls of `thread`, with the arguments noted when they were interrupted: the thread's registers are
+/// its handler's now.
 #[inline(never)]
-fn write_interrupted(meta: *const Meta, thread: &ByTask, open: &mut OpenCall, runnable: u32) {
-    let Some(kept) = thread.interrupted() else { return };
+fn write_interrupted(
+    meta: *const Meta,
+    thread: &BtfThread,
+    state: &mut ThreadState,
+    runnable: u32,
+) {
+    let Some(saved) = thread.interrupted() else { return };
     let ids = task::shown_ids(thread.0);
     for index in 0..MAX_INTERRUPTED {
-        if !is_pending(open, index) {
+        if !is_pending(state, index) {
             continue;
         }
-        let call = &kept.calls[index as usize];
-        // Which call it is, and with which arguments, was not seen.
+        let call = &saved.calls[index as usize];
+        // Its number and arguments were not seen.
         if !call.was_seen() {
             continue;
         }
@@ -191,16 +198,16 @@ fn write_interrupted(meta: *const Meta, thread: &ByTask, open: &mut OpenCall, ru
             interrupted: 1,
             sampled_out: 0,
         };
-        // Taken up again, ended, or replaced meanwhile: it is listed as open, or not at all.
-        barrier(open);
+        // If it has gone on, ended, or been replaced meanwhile, it is listed as open, or not at all.
+        barrier(state);
         // SAFETY: fields of live map values.
         let (entered_at, opened_at) = unsafe {
             (
                 (&raw const call.entered_at).read_volatile(),
-                (&raw const open.entered_at).read_volatile(),
+                (&raw const state.call.entered_at).read_volatile(),
             )
         };
-        if !is_pending(open, index) || entered_at != record.entered_at || opened_at == entered_at {
+        if !is_pending(state, index) || entered_at != record.entered_at || opened_at == entered_at {
             continue;
         }
         // SAFETY: plain integers without padding.
@@ -210,9 +217,9 @@ fn write_interrupted(meta: *const Meta, thread: &ByTask, open: &mut OpenCall, ru
 
 /// Whether the interrupted call in entry `index` is neither ended nor taken up again.
 #[inline(always)]
-fn is_pending(open: &OpenCall, index: u32) -> bool {
+fn is_pending(state: &ThreadState, index: u32) -> bool {
     // SAFETY: a field of a live map value.
-    let entries: Entries = unsafe { (&raw const open.interrupted).read_volatile() };
+    let entries: Entries = unsafe { (&raw const state.restarts.entries).read_volatile() };
     entries.pending() & 1 << index != 0
 }
 

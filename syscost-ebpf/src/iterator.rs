@@ -1,4 +1,4 @@
-//! Programs that the kernel runs once for each task when user space reads their output.
+//! Iterators: programs that the kernel runs once for each task when user space reads their output.
 
 use core::ffi::c_void;
 

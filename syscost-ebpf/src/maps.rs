@@ -1,6 +1,6 @@
 //! Every map and global that all programs share: its bound, key, writer, and what happens when it is full.
 
-use crate::constant::{Constant, word};
+use crate::constant::{Constant, distinct_word};
 use aya_ebpf::{
     Global,
     bindings::BPF_F_MMAPABLE,
@@ -33,19 +33,18 @@ pub(crate) static SCOPE: Constant<Scope> = Constant::new(Scope {
     pid_ns_ino: 0,
 });
 
-/// Which of them are recorded.
+/// Which of their calls are recorded.
 #[unsafe(no_mangle)]
 pub(crate) static FILTER: Constant<Filter> =
     Constant::new(Filter { kinds: 0, results: filter::RESULTS_ALL, errnos: [0; ERRNO_WORDS] });
 
-/// What totals are kept by; a constant of [`syscost_common::group`].
+/// By what calls are added up into groups; a constant of [`syscost_common::group`].
 #[unsafe(no_mangle)]
-pub(crate) static GROUP_BY: Global<u32> = word(0x6709_b100);
+pub(crate) static GROUP_BY: Global<u32> = distinct_word(0x6709_b100);
 
-/// Not 0: this kernel may preempt a thread inside a program, so that another one runs on the same CPU
-/// meanwhile.
+/// Not 0: this kernel may preempt a thread inside a program, and run another thread on the same CPU meanwhile.
 #[unsafe(no_mangle)]
-pub(crate) static PREEMPTED: Global<u32> = word(0x5ca1_ab1e);
+pub(crate) static PREEMPTED: Global<u32> = distinct_word(0x5ca1_ab1e);
 
 /// What differs between machines in how syscalls are made.
 #[unsafe(no_mangle)]
@@ -66,17 +65,17 @@ pub(crate) static MACHINE: Constant<Machine> = Constant::new(Machine {
     regs_tell_native: 0,
 });
 
-/// Where the kernel keeps what is read of a task; all 0 without kernel BTF.
+/// Offsets of the kernel's structs; all 0 without kernel BTF.
 #[unsafe(no_mangle)]
 pub(crate) static OFFSETS: Constant<Offsets> = Constant::new(Offsets::UNKNOWN);
 
-/// What was measured. Key: CPU and slot. Written by the programs on that CPU. Cannot fill up: user
+/// The recorded calls. Key: CPU and slot. Written by the programs on that CPU. Cannot fill up: user
 /// space sizes it by the number of possible CPUs.
 #[btf_map]
 pub(crate) static CELLS: Array<Cell, { SLOTS as usize }, MMAPABLE> = Array::new();
 
-/// The slot of each kind, 0 before it occurs. A cache of `SLOT_OWNERS` that costs no hash. User
-/// space marks the kinds that the filter leaves out.
+/// The slot of each kind, 0 before it occurs: a copy of `SLOT_OWNERS` that is found without a hash. User space marks the
+/// kinds that the filter leaves out.
 #[btf_map]
 pub(crate) static SLOT_OF_KIND: Array<u32, { KINDS as usize }, MMAPABLE> = Array::new();
 
@@ -85,8 +84,8 @@ pub(crate) static SLOT_OF_KIND: Array<u32, { KINDS as usize }, MMAPABLE> = Array
 #[btf_map]
 pub(crate) static FREE_SLOTS: Queue<u32, { SLOTS as usize }> = Queue::new();
 
-/// 1 once `FREE_SLOTS` was found empty. A slot that comes back after that, because two CPUs met a new kind at
-/// the same time, is not handed out again.
+/// 1 once `FREE_SLOTS` was found empty. A slot that comes back later, because two CPUs met a new kind at the same time, is
+/// not handed out again.
 #[btf_map]
 pub(crate) static NO_SLOT_LEFT: Array<u32, 1> = Array::new();
 
@@ -95,7 +94,7 @@ pub(crate) static NO_SLOT_LEFT: Array<u32, 1> = Array::new();
 #[btf_map]
 pub(crate) static SLOT_OWNERS: HashMap<u32, u32, { SLOTS as usize }> = HashMap::new();
 
-/// The seat and the ledger. Key: CPU. Written by the programs on that CPU; settings by user space, also
-/// while the programs run. Sized like `CELLS`.
+/// The state of each CPU. Key: CPU. Written by the programs on that CPU; the settings in it by user space, also while the
+/// programs run. Sized like `CELLS`.
 #[btf_map]
 pub(crate) static CPUS: Array<CpuState, 1, MMAPABLE> = Array::new();

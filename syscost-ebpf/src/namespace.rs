@@ -1,5 +1,4 @@
-//! What tasks are called in which PID namespace: an iterator, for a tracer that does not live in the
-//! root one.
+//! The ids that tasks have in PID namespaces: an iterator, for a tracer that does not run in the root namespace.
 
 use core::mem::size_of;
 
@@ -10,7 +9,7 @@ use crate::{
     task,
 };
 
-/// Writes what a task is called.
+/// Writes a task's ids.
 #[inline(always)]
 pub(crate) fn on_task(ctx: *mut Context) {
     // SAFETY: the kernel hands over a context of this layout, which the verifier knows.

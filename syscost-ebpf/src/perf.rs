@@ -1,4 +1,4 @@
-//! What the tracepoints of perf hand over: a record with fields at fixed places, and no registers.
+//! What perf's tracepoints hand over: a record with fields at fixed places, and no registers.
 
 use aya_ebpf::{
     EbpfContext, bindings::pt_regs, helpers::generated::bpf_task_pt_regs,
@@ -32,7 +32,7 @@ pub(crate) fn field32(ctx: &TracePointContext, at: usize) -> u32 {
     unsafe { ctx.as_ptr().cast::<u8>().add(at).cast::<u32>().read_volatile() }
 }
 
-/// The registers that the running thread came in with, which only the kernel can tell.
+/// The registers that the running thread entered the kernel with, asked of the kernel.
 pub(crate) struct LookedUp;
 
 impl Regs for LookedUp {

@@ -1,6 +1,6 @@
-//! The programs for kernels without BTF or task storage: attributes only, one line each into a
-//! module. Of the two that serve `sys_exit`, user space loads the one that the kernel's version
-//! asks for; a program that is not loaded is never verified.
+//! The programs for kernels without BTF or task storage: attributes only, one line each into a module. There are two for
+//! `sys_exit`. User space tries whether the kernel has a compare-exchange, and loads the one that suits; a program that is
+//! not loaded is never verified.
 #![no_std]
 #![no_main]
 // Only the BPF target's assembly is unstable; `atomic` needs it.
@@ -8,62 +8,70 @@
 
 mod atomic;
 mod by_store;
-mod by_tid;
+mod cached_call;
+mod cells;
 mod clock;
 mod constant;
 mod diagnostics;
 mod filter;
+mod finish;
+mod finished;
 mod interrupted;
 mod kind;
 mod maps;
-mod record;
+mod raw_thread;
 mod regs;
+mod result;
 mod scope;
 mod scope_of;
+mod slots;
+mod storage;
 mod syscall;
 mod this_cpu;
-mod threads;
+mod thread;
+mod tid_hash;
+mod totals;
 mod update;
 
 use atomic::ByExchange;
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use by_store::ByStore;
-use by_tid::ByTid;
+use raw_thread::RawThread;
 use regs::Given;
 
 #[raw_tracepoint(tracepoint = "sys_enter")]
 fn sys_enter(ctx: RawTracePointContext) {
-    syscall::on_enter::<ByTid, ByStore, _>(&ctx, Given(ctx.arg(0)), ctx.arg(1));
+    syscall::on_enter::<RawThread, ByStore, _>(&ctx, Given(ctx.arg(0)), ctx.arg(1));
 }
 
 #[raw_tracepoint(tracepoint = "sys_exit")]
 fn sys_exit(ctx: RawTracePointContext) {
-    syscall::on_exit::<ByTid, ByStore, _>(&ctx, Given(ctx.arg(0)), ctx.arg(1));
+    syscall::on_exit::<RawThread, ByStore, _>(&ctx, Given(ctx.arg(0)), ctx.arg(1));
 }
 
 #[raw_tracepoint(tracepoint = "sys_exit")]
 fn sys_exit_cmpxchg(ctx: RawTracePointContext) {
-    syscall::on_exit::<ByTid, ByExchange, _>(&ctx, Given(ctx.arg(0)), ctx.arg(1));
+    syscall::on_exit::<RawThread, ByExchange, _>(&ctx, Given(ctx.arg(0)), ctx.arg(1));
 }
 
 #[raw_tracepoint(tracepoint = "sched_process_fork")]
 fn process_fork(ctx: RawTracePointContext) {
-    syscall::on_fork(&ByTid::of(ctx.arg(1)));
+    syscall::on_fork(&RawThread::of(ctx.arg(1)));
 }
 
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
 fn process_exec(ctx: RawTracePointContext) {
-    by_tid::on_exec(ctx.arg(1));
+    tid_hash::on_exec(ctx.arg(1));
 }
 
 #[raw_tracepoint(tracepoint = "signal_deliver")]
 fn signal_deliver(ctx: RawTracePointContext) {
-    interrupted::on_signal::<ByTid>(by_tid::handler_of(ctx.arg(2)));
+    interrupted::on_signal::<RawThread>(raw_thread::handler_of(ctx.arg(2)));
 }
 
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 fn process_exit(_ctx: RawTracePointContext) {
-    syscall::on_thread_exit::<ByTid, ByStore>();
+    syscall::on_thread_exit::<RawThread, ByStore>();
 }
 
 /// Some helpers are open to GPL-compatible programs only.

@@ -1,14 +1,14 @@
-//! The registers that the running thread came in with: handed over by the tracepoint, or not.
+//! The registers that the running thread entered the kernel with: handed over by the tracepoint, or not.
 
 use aya_ebpf::bindings::pt_regs;
 
-/// A way to come by the registers.
+/// A way to find the registers.
 pub(crate) trait Regs {
-    /// Whether it takes no call of the kernel. Where they lie then stands for the thread: on its kernel
-    /// stack, at the same place for as long as it lives.
+    /// Whether that takes no call of the kernel. Then their address stands for the thread: they are on its kernel stack, at
+    /// the same place for as long as it lives.
     const AT_HAND: bool;
 
-    /// Where they are.
+    /// Their address.
     fn get(&self) -> *const pt_regs;
 }
 

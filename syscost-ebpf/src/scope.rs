@@ -1,5 +1,5 @@
-//! Whose calls are measured. Asked at every event of every task on the host, so that each kind of
-//! scope is a branch that the verifier keeps alone.
+//! Whose calls are measured. This is asked at events of every task on the host. The kind of scope is a constant, so that
+//! the verifier keeps one branch only.
 
 use core::mem::size_of;
 
@@ -25,17 +25,17 @@ use crate::{
     constant::constant,
     maps::{MMAPABLE, OFFSETS, SCOPE},
     scope_of, this_cpu,
-    threads::Threads,
+    thread::Thread,
 };
 
-/// The processes, or the threads, that are measured. Key: tgid or tid; value: how a process came in, or
-/// a thread's tgid. Filled by user space before calls are seen; a followed child is added when it is forked, and
-/// what has died is removed. Full: counted in `TargetsFull`.
+/// The processes, or the threads, that are measured. Key: tgid or tid; value: how a process came in, or a thread's tgid.
+/// Filled by user space before calls are seen. A followed child is added when it is forked, and a process or thread that
+/// dies is removed. Full: counted in `TargetsFull`.
 #[btf_map]
 static TARGETS: HashMap<u32, u32, { MAX_TARGETS as usize }> = HashMap::new();
 
 /// The forks of processes that are no targets, on the whole host, while `NOTES_FORKS` is not 0: the parent may be the
-/// child of a target, and exit before user space finds it. Key: tgid of the child; value: that of the parent. Full:
+/// child of a target, and exit before user space finds it. Key: tgid of the child; value: tgid of the parent. Full:
 /// counted in `TargetsFull`.
 #[btf_map]
 static FORKS: HashMap<u32, u32, { MAX_FORKS as usize }> = HashMap::new();
@@ -44,12 +44,12 @@ static FORKS: HashMap<u32, u32, { MAX_FORKS as usize }> = HashMap::new();
 #[btf_map]
 static NOTES_FORKS: Array<u32, 1> = Array::new();
 
-/// What has become of them. Written where threads begin, exec and end; read by user space.
+/// What has become of the targets. Written where threads begin, exec and end; read by user space.
 #[btf_map]
 static TARGET_STATE: Array<TargetState, 1, MMAPABLE> = Array::new();
 
-/// Whether a task is in scope or not for as long as it lives. Of others a call belongs to the scope
-/// if its thread was in scope when it entered the call.
+/// Whether a task is either in scope or not, as long as it lives. In other scopes, a call belongs to the scope if its thread
+/// was in scope when it entered the call.
 #[inline(always)]
 pub(crate) fn is_constant() -> bool {
     matches!(constant!(SCOPE.mode), PROCESS | THREAD)
@@ -67,7 +67,7 @@ pub(crate) fn keeps_its_threads() -> bool {
     matches!(constant!(SCOPE.mode), PROCESS | PROCESSES | HOST)
 }
 
-/// Whether a thread that was not in scope never will be.
+/// Whether a thread that is not in scope never will be.
 #[inline(always)]
 pub(crate) fn keeps_others_out() -> bool {
     constant!(SCOPE.mode) == PROCESS
@@ -75,7 +75,7 @@ pub(crate) fn keeps_others_out() -> bool {
 
 /// Whether the running thread is in scope.
 #[inline(always)]
-pub(crate) fn contains<T: Threads>(current: &T) -> bool {
+pub(crate) fn contains<T: Thread>(current: &T) -> bool {
     match constant!(SCOPE.mode) {
         PROCESS => current.tgid() == constant!(SCOPE.id) && is_still_the_process(current),
         THREAD => is_the_thread(current),
@@ -97,7 +97,7 @@ pub(crate) fn contains<T: Threads>(current: &T) -> bool {
 
 /// Whether `child`, which the running thread has just forked, is in scope.
 #[inline(always)]
-pub(crate) fn contains_child<T: Threads>(child: &T) -> bool {
+pub(crate) fn contains_child<T: Thread>(child: &T) -> bool {
     match constant!(SCOPE.mode) {
         // Threads are chosen one by one.
         THREAD | THREADS => false,
@@ -115,9 +115,9 @@ pub(crate) fn contains_child<T: Threads>(child: &T) -> bool {
     }
 }
 
-/// Notes the process that `child` begins, if user space wants to know.
+/// Notes the process that `child` begins, if user space looks for children.
 #[inline(always)]
-fn note_fork<T: Threads>(child: &T) {
+fn note_fork<T: Thread>(child: &T) {
     let is_wanted = NOTES_FORKS.get(0).is_some_and(|wanted| *wanted != 0);
     let (parent, child) = (T::current().tgid(), child.tgid());
     if is_wanted && child != parent && FORKS.insert(&child, &parent, BPF_ANY.into()).is_err() {
@@ -125,9 +125,9 @@ fn note_fork<T: Threads>(child: &T) {
     }
 }
 
-/// Takes `child` into scope if its parent is.
+/// Takes `child` into scope if its parent is in scope.
 #[inline(always)]
-fn follow<T: Threads>(child: &T) -> bool {
+fn follow<T: Thread>(child: &T) -> bool {
     // SAFETY: the value is read at once, and never written in place.
     let parent = unsafe { TARGETS.get(&T::current().tgid()) };
     if !parent.is_some_and(|by| *by != CHECKED) {
@@ -147,20 +147,20 @@ fn follow<T: Threads>(child: &T) -> bool {
 
 /// Whether the running thread, which dies, may have been in scope.
 #[inline(always)]
-pub(crate) fn may_have_contained<T: Threads>(current: &T) -> bool {
+pub(crate) fn may_have_contained<T: Thread>(current: &T, has_state: impl FnOnce() -> bool) -> bool {
     match constant!(SCOPE.mode) {
-        // Also while the last threads of the process end, each after the process is said to have.
+        // Also for the last threads of the process, which end after the process counts as ended.
         PROCESS => current.tgid() == constant!(SCOPE.id),
         // An exec that fails too late to return has changed its tid.
-        THREAD => is_the_thread(current) || current.open_call().is_some(),
+        THREAD => is_the_thread(current) || has_state(),
         _ => true,
     }
 }
 
 /// The running thread dies, and may have been in scope.
 #[inline(always)]
-pub(crate) fn on_thread_exit<T: Threads>(current: &T) {
-    // Nothing to remove, mostly: almost all threads on a host are no targets.
+pub(crate) fn on_thread_exit<T: Thread>(current: &T) {
+    // Almost all threads on a host are no targets: nothing to remove.
     match constant!(SCOPE.mode) {
         PROCESS if !knows_process_death() => {
             if current.tid() == constant!(SCOPE.id) {
@@ -194,10 +194,10 @@ fn forget(tgid: u32) {
     }
 }
 
-/// The running thread `current` execs, and had the tid `old_tid` until now: a thread that does not lead
-/// its process takes over the leader's tid. A chosen thread stays chosen; the leader has ended.
+/// The running thread `current` execs, and had the tid `old_tid` until now: a thread that does not lead its process takes
+/// over the leader's tid. A measured thread stays measured; the leader has ended.
 #[inline(always)]
-pub(crate) fn on_exec<T: Threads>(current: &T, old_tid: u32) {
+pub(crate) fn on_exec<T: Thread>(current: &T, old_tid: u32) {
     let tid = current.tid();
     if tid == old_tid {
         return;
@@ -235,7 +235,7 @@ pub(crate) fn is_target(tgid: u32) -> bool {
 
 /// Whether `thread` is in the map of targets.
 #[inline(always)]
-pub(crate) fn is_target_thread<T: Threads>(thread: &T) -> bool {
+pub(crate) fn is_target_thread<T: Thread>(thread: &T) -> bool {
     holds(thread.tid(), thread.tgid())
 }
 
@@ -246,13 +246,13 @@ fn holds(id: u32, value: u32) -> bool {
     unsafe { TARGETS.get(&id) }.is_some_and(|held| *held == value)
 }
 
-/// Whether `thread` is the one that is measured. While it execs, its old tid is another one's already.
+/// Whether `thread` is the one that is measured. During its exec, its old tid may already belong to another thread.
 #[inline(always)]
-pub(crate) fn is_the_thread<T: Threads>(thread: &T) -> bool {
+pub(crate) fn is_the_thread<T: Thread>(thread: &T) -> bool {
     thread.tgid() == constant!(SCOPE.id) && id_now() == thread.tid().into()
 }
 
-/// Whether the process that is measured has not ended: afterwards its PID may be another one's.
+/// Whether the process that is measured has not ended. Afterwards, its PID may belong to another process.
 #[inline(always)]
 pub(crate) fn the_process_lives() -> bool {
     id_now() != 0
@@ -260,10 +260,10 @@ pub(crate) fn the_process_lives() -> bool {
 
 /// The same, asked by `current`, a thread with the PID of that process.
 #[inline(always)]
-fn is_still_the_process<T: Threads>(current: &T) -> bool {
+fn is_still_the_process<T: Thread>(current: &T) -> bool {
     if !knows_process_death() && current.tid() == current.tgid() && leader_has_ended() {
-        // A new leader without an exec: a new process, which makes its first call before it has
-        // other threads.
+        // There is a leader again without an exec, so this is a new process. Its first call comes before it has other
+        // threads.
         set(|state| &raw mut state.id, 0);
     }
     the_process_lives()
@@ -289,7 +289,7 @@ fn leader_has_ended() -> bool {
         .is_some_and(|state| unsafe { (&raw const (*state).leader_ended).read_volatile() != 0 })
 }
 
-/// Writes a field of what has become of the targets.
+/// Writes a field of the targets' state.
 #[inline(always)]
 pub(crate) fn set(field: impl FnOnce(&mut TargetState) -> *mut u64, value: u64) {
     if let Some(state) = TARGET_STATE.get_ptr_mut(0) {
@@ -306,7 +306,7 @@ fn add(field: impl FnOnce(&mut TargetState) -> *mut u64, by: u64) {
     }
 }
 
-/// Inside a PID namespace the host is what that namespace holds. Namespaces within it have others.
+/// Inside a PID namespace, the host is the tasks of that namespace, without those of namespaces below it.
 #[inline(always)]
 fn in_pid_namespace() -> bool {
     if constant!(SCOPE.pid_level) == 0 {

@@ -1,5 +1,5 @@
-//! Whether any task, not only the running one, is in scope: for iterators and for new children. Slower
-//! than the question about the running one (`scope`), which helpers of the kernel answer.
+//! Whether any task, not only the running one, is in scope: for iterators, new children and CPU time. It is slower than
+//! the test for the running one (`scope`), for which the kernel has helpers.
 
 use syscost_common::scope::{CGROUP, COMM, HOST, PROCESS, PROCESSES, THREAD, THREADS, USER};
 
@@ -7,20 +7,19 @@ use crate::{
     constant::constant,
     maps::SCOPE,
     scope::{is_target, is_target_thread, is_the_thread, the_process_lives},
-    threads::Threads,
+    thread::Thread,
 };
 
 /// Whether `thread` is in scope.
 #[inline(always)]
-pub(crate) fn contains<T: Threads>(thread: &T) -> bool {
+pub(crate) fn contains<T: Thread>(thread: &T) -> bool {
     match constant!(SCOPE.mode) {
         PROCESS => thread.tgid() == constant!(SCOPE.id) && the_process_lives(),
         THREAD => is_the_thread(thread),
         PROCESSES => is_target(thread.tgid()),
         THREADS => is_target_thread(thread),
         _ if thread.tgid() == constant!(SCOPE.not_tgid) => false,
-        // An iterator sees the reader's PID namespace and those in it, other hooks see all; only its own
-        // counts.
+        // An iterator sees the reader's PID namespace and those below it, other hooks see all. Only the reader's own counts.
         _ if constant!(SCOPE.pid_level) != 0 && !thread.is_in_shown_namespace() => false,
         COMM => thread.process_comm() == [constant!(SCOPE.comm[0]), constant!(SCOPE.comm[1])],
         CGROUP => {

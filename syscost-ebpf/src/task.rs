@@ -7,7 +7,7 @@ use aya_ebpf::{
 use syscost_common::{
     comm::{self, Comm},
     config::{UPID_BYTES, UPID_NAMESPACE},
-    open_call::ThreadIds,
+    in_flight::ThreadIds,
 };
 
 use crate::{
@@ -225,7 +225,7 @@ pub(crate) fn runs_on(task: *mut task_struct) -> Option<u32> {
     Some(read(task.cast(), cpu))
 }
 
-/// How long `task`, which is just losing the CPU, has had it, ns; `None` where the scheduler does not say.
+/// How long `task`, which is losing the CPU, has had it, ns; `None` where the scheduler does not say.
 #[inline(always)]
 pub(crate) fn slice_ns(task: *mut task_struct) -> Option<u64> {
     /// `MAX_RT_PRIO` (include/linux/sched/prio.h): below are real-time tasks, whose slices have no mark.
@@ -261,22 +261,23 @@ pub(crate) fn signal_stack(task: *mut task_struct) -> [u64; 2] {
     [word(constant!(OFFSETS.task_signal_stack)), word(constant!(OFFSETS.task_signal_stack_bytes))]
 }
 
-/// Whether the kernel may interrupt a call of `task`: a signal waits for it, or work that io_uring has for it
-/// (TWA_SIGNAL). True where that is not known.
+/// The `TIF_*` bits of `task`.
 #[inline(always)]
-pub(crate) fn may_be_interrupted(task: *mut task_struct) -> bool {
-    let flag = constant!(OFFSETS.signal_flag);
-    if flag == 0 || read(task.cast(), constant!(OFFSETS.task_thread_flags)) & flag != 0 {
-        return true;
-    }
+pub(crate) fn thread_flags(task: *mut task_struct) -> u32 {
+    read(task.cast(), constant!(OFFSETS.task_thread_flags))
+}
+
+/// Whether io_uring has work for `task`, as far as that can be told: it has a ring, and work of any kind is queued.
+#[inline(always)]
+pub(crate) fn has_io_uring_work(task: *mut task_struct) -> bool {
     let (works, io_uring) = (constant!(OFFSETS.task_works), constant!(OFFSETS.task_io_uring));
     io_uring != 0
         && !pointer(task.cast(), io_uring).is_null()
         && !pointer(task.cast(), works).is_null()
 }
 
-/// Whether any program keeps something with `task`. Spares most tasks a look-up; where the member is
-/// not known, all may.
+/// Whether any BPF program has storage in `task`. It saves most tasks a look-up. Where the member is not known, all may
+/// have.
 #[inline(always)]
 pub(crate) fn may_have_storage(task: *mut task_struct) -> bool {
     let at = constant!(OFFSETS.task_bpf_storage);

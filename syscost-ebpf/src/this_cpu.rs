@@ -1,4 +1,4 @@
-//! The CPU that the program runs on: its ledger, and the settings that stand beside the counts.
+//! The state of the CPU that the program runs on: its cache, its ledger, and the settings beside the counters.
 
 use core::ptr;
 
@@ -16,7 +16,7 @@ use crate::{
 pub(crate) struct ThisCpu {
     /// The CPU's number.
     pub(crate) number: u32,
-    /// What is kept for it.
+    /// The CPU's state.
     pub(crate) state: *mut CpuState,
 }
 
@@ -29,6 +29,13 @@ impl ThisCpu {
         Some(Self { number, state: CPUS.get_ptr_mut(number)? })
     }
 
+    /// Which detail is collected at this moment, see [`Settings::detail`].
+    #[inline(always)]
+    pub(crate) fn detail(self) -> u32 {
+        // SAFETY: the pointer is to a live map value of plain integers.
+        unsafe { (&raw const (*self.state).ledger.settings.detail).read_volatile() }
+    }
+
     /// The settings of this moment.
     #[inline(always)]
     pub(crate) fn settings(self) -> Settings {
@@ -36,8 +43,7 @@ impl ThisCpu {
         unsafe { (&raw const (*self.state).ledger.settings).read_volatile() }
     }
 
-    /// Whether the settings of this moment are still `settings`. Compares them as the word of eight bytes
-    /// that they are.
+    /// Whether the settings of this moment are still `settings`. It compares them as one word.
     #[inline(always)]
     pub(crate) fn still_has(self, settings: &Settings) -> bool {
         // SAFETY: the pointers are to live values of eight bytes, aligned to that.
@@ -47,7 +53,7 @@ impl ThisCpu {
         }
     }
 
-    /// Whether enters are seen yet. Exits are a moment before, so that no enter stays without its exit.
+    /// Whether enters are seen yet. Exits are seen a moment earlier, so that no enter lacks its exit.
     #[inline(always)]
     pub(crate) fn sees_enters(self) -> bool {
         // SAFETY: as above.
@@ -66,7 +72,7 @@ impl ThisCpu {
         self.add(counter, by.into());
     }
 
-    /// Takes `by` from `counter`: what it counted turned out to be something else.
+    /// Subtracts `by` from `counter`: the events turned out to be of another sort.
     #[inline(always)]
     pub(crate) fn uncount(self, counter: Counter, by: u32) {
         // Over all CPUs the sum is right, though this CPU's share of it may wrap below zero.
@@ -75,7 +81,7 @@ impl ThisCpu {
 
     #[inline(always)]
     fn add(self, counter: Counter, by: u64) {
-        // SAFETY: the place is a counter, which nothing but additions is done to.
+        // SAFETY: the place is a counter, which is only ever added to.
         unsafe {
             if PREEMPTED.load() != 0 {
                 atomic::add64(self.counter(counter), by);
@@ -85,7 +91,7 @@ impl ThisCpu {
         }
     }
 
-    /// Where `counter` is.
+    /// The place of `counter`.
     #[inline(always)]
     pub(crate) fn counter(self, counter: Counter) -> *mut u64 {
         // SAFETY: the pointer is to a live map value; the counter's index is below their number.
@@ -93,7 +99,7 @@ impl ThisCpu {
     }
 }
 
-/// Adds 1 to `counter`, where nothing else is asked of the ledger.
+/// Adds 1 to `counter`, where nothing else of this CPU's state is needed.
 #[inline(always)]
 pub(crate) fn count(counter: Counter) {
     if let Some(cpu) = ThisCpu::find() {
@@ -109,7 +115,7 @@ pub(crate) fn count_by(counter: Counter, by: u32) {
     }
 }
 
-/// Takes `by` from `counter`, see [`ThisCpu::uncount`].
+/// Subtracts `by` from `counter`, see [`ThisCpu::uncount`].
 #[inline(always)]
 pub(crate) fn uncount(counter: Counter, by: u32) {
     if let Some(cpu) = ThisCpu::find() {

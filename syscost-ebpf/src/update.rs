@@ -1,9 +1,8 @@
-//! Updates of what belongs to one CPU: cells and ledgers.
+//! Updates of memory that belongs to one CPU: cells and ledgers.
 //!
-//! Where no program is preempted, a plain addition is exact: only programs on that CPU write there,
-//! those at system calls run in threads and do not interrupt each other, and those at context switches
-//! and wake-ups write other counters than they do. Where programs are preempted (`PREEMPTED`), every
-//! update is atomic.
+//! Where programs are not preempted, a plain addition is exact. Only programs on that CPU write there. Those at system calls
+//! run in threads and do not interrupt each other; those at context switches and wake-ups write other counters. Where
+//! programs are preempted (`PREEMPTED`), every update is atomic.
 
 use core::marker::PhantomData;
 
@@ -33,7 +32,7 @@ pub(crate) trait Update {
     unsafe fn raise(place: *mut u64, value: u64);
 }
 
-/// Where it is known that nobody interrupts.
+/// Plain updates, for programs that are known not to be preempted.
 pub(crate) struct Plain;
 
 impl Update for Plain {
@@ -60,7 +59,8 @@ impl Update for Plain {
     }
 }
 
-/// As this kernel wants it; the verifier keeps one of the two. `R`: how it keeps a highest value.
+/// Plain updates or atomic ones, by whether this kernel preempts programs; the verifier keeps one of the two. `R`: the way to
+/// raise a maximum.
 pub(crate) struct PlainOrAtomic<R>(PhantomData<R>);
 
 impl<R: Raise> Update for PlainOrAtomic<R> {

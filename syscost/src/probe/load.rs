@@ -15,9 +15,9 @@ use syscost_common::{
     filter::{self, LEFT_OUT},
     group,
     kind::KINDS,
-    open_call::{ORIGIN_UNKNOWN, OpenCall},
     scope,
     settings::Settings,
+    thread_state::ThreadState,
 };
 
 use super::{Request, diagnostics::Diagnostics, groups, monotonic_ns, possible_cpus, scope::Entry};
@@ -49,7 +49,7 @@ unsafe impl Pod for Bytes<scope::Scope> {}
 // SAFETY: as above.
 unsafe impl Pod for Bytes<filter::Filter> {}
 // SAFETY: as above.
-unsafe impl Pod for Bytes<OpenCall> {}
+unsafe impl Pod for Bytes<ThreadState> {}
 // SAFETY: as above.
 unsafe impl Pod for Bytes<CpuState> {}
 // SAFETY: as above.
@@ -240,8 +240,10 @@ pub(super) fn set_settings(ebpf: &mut Ebpf, settings: Settings) -> Result<()> {
 
 /// Enters the threads of `tgid` that exist now: an exit they make first is of a call that was open.
 pub(super) fn enter_threads(ebpf: &mut Ebpf, tgid: u32) -> Result<()> {
-    let mut open: HashMap<_, u32, Bytes<OpenCall>> = HashMap::try_from(map(ebpf, "OPEN_BY_TID")?)?;
-    let known = OpenCall { origin: ORIGIN_UNKNOWN, ..OpenCall::default() };
+    let mut states: HashMap<_, u32, Bytes<ThreadState>> =
+        HashMap::try_from(map(ebpf, "STATE_BY_TID")?)?;
+    // All zero: whatever the thread exits first was open when it was entered here.
+    let known = ThreadState::default();
     let mut entered: BTreeSet<u32> = BTreeSet::new();
     // Until a round finds no new thread: they may be making more meanwhile.
     loop {
@@ -251,7 +253,7 @@ pub(super) fn enter_threads(ebpf: &mut Ebpf, tgid: u32) -> Result<()> {
                 && entered.insert(tid)
             {
                 // No room: the programs will find none either, and count it.
-                let _ = open.insert(tid, Bytes(known), 0);
+                let _ = states.insert(tid, Bytes(known), 0);
             }
         }
         if entered.len() == before {

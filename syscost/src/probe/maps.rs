@@ -21,8 +21,8 @@ use syscost_common::{
     interrupted::{InterruptedCalls, MAX_INTERRUPTED_BY_TID},
     kind::{self, KINDS},
     ledger::{COUNTERS, Counter},
-    open_call::{MAX_OPEN_BY_TID, OpenCall},
     scope::{MAX_TARGETS, TargetState},
+    thread_state::{MAX_THREADS_BY_TID, ThreadState},
 };
 
 use super::{cells::Cells, fold::Folded};
@@ -250,8 +250,8 @@ pub fn map_bytes_at_most(cpus: u32) -> u64 {
         // Of one entry where nothing is followed.
         hash(size_of::<u32>(), MAX_TARGETS.into()),
         array(size_of::<TargetState>(), 1),
-        // What only one kind of hooks has: open calls by tid, or groups, which take task storage.
-        (hash(size_of::<OpenCall>(), MAX_OPEN_BY_TID.into())
+        // What only one kind of hooks has: threads by tid, or groups, which take task storage.
+        (hash(size_of::<ThreadState>(), MAX_THREADS_BY_TID.into())
             + hash(size_of::<InterruptedCalls>(), MAX_INTERRUPTED_BY_TID.into())
             + array(size_of::<InterruptedCalls>(), 1)
             + 2 * HEADER)

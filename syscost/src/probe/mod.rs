@@ -43,10 +43,7 @@ use aya::{
     programs::{Iter, Program, ProgramFd},
 };
 use syscost_common::{
-    config::Offsets,
-    kind,
-    ledger::Counter,
-    open_call::{InFlight, RETURNED_LATE},
+    config::Offsets, in_flight::InFlight, kind, ledger::Counter, open_call::RETURNED_LATE,
 };
 
 use crate::{
@@ -724,7 +721,7 @@ fn give_back_memory() {
 
 #[cfg(test)]
 mod tests {
-    use syscost_common::open_call::ThreadIds;
+    use syscost_common::in_flight::ThreadIds;
 
     use super::*;
 

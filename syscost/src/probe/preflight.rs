@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::{Context, Result, bail};
-use syscost_common::{cell::PartOf, open_call::MAX_OPEN_BY_TID};
+use syscost_common::{cell::PartOf, thread_state::MAX_THREADS_BY_TID};
 
 use super::{
     Probe, kernel_btf, kernel_btf::KernelBtf, map_bytes_at_most, namespace::Namespace, preemption,
@@ -247,7 +247,7 @@ fn trial(choice: HookChoice) -> Vec<Finding> {
                 "hooks",
                 format!(
                     "raw tracepoints sys_enter, sys_exit; open calls in a hash by tid \
-                     (at most {MAX_OPEN_BY_TID} threads){abi} ({because})"
+                     (at most {MAX_THREADS_BY_TID} threads){abi} ({because})"
                 ),
             )
         }

@@ -228,7 +228,7 @@ fn combine(to: &mut Totals, with: &Totals, f: fn(u64, u64) -> u64) {
 
 #[cfg(test)]
 mod tests {
-    use syscost_common::{group::mark, open_call::ThreadIds};
+    use syscost_common::{group::mark, in_flight::ThreadIds};
 
     use super::*;
 

@@ -1,5 +1,5 @@
-//! A CPU keeps the open call of the thread that runs on it. Threads that go elsewhere in the middle of
-//! their calls keep them, whether or not anybody saw them go.
+//! Each CPU caches the open call of the thread that runs on it. A thread that changes CPUs in the middle of a call keeps the
+//! call, whether or not the switch was seen.
 
 use std::time::Instant;
 

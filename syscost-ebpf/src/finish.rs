@@ -1,0 +1,59 @@
+//! The end of a call: every finished call passes through here, and goes from here to the sinks.
+//!
+//! A sink is a module that keeps something of finished calls. Only this module names them. The cells are always on. Each
+//! other sink is on or off by a constant, so that the verifier removes the code of a sink that is off. To add one, write
+//! its module, with `is_on` and `add`, and add its name to the list below.
+
+use syscost_common::ledger::Counter;
+
+use crate::{
+    cells, filter, finished::Finished, storage::Storage, this_cpu::ThisCpu, totals, update::Update,
+};
+
+macro_rules! sinks {
+    ($($sink:ident),*) => {
+        /// Whether a finished call goes to the cells and nowhere else, whatever its result. Constant to the verifier.
+        #[inline(always)]
+        pub(crate) fn goes_to_cells_only() -> bool {
+            !filter::depends_on_result() $(&& !$sink::is_on())*
+        }
+
+        /// Adds a call to each sink that is on, the cells apart. `false`: one of them has no room.
+        #[inline(always)]
+        fn add_to_sinks<T: Storage>(thread: &T, finished: &Finished) -> bool {
+            $((!$sink::is_on() || $sink::add(thread, finished)))&&*
+        }
+    };
+}
+
+sinks!(totals);
+
+/// The running thread has finished a call. `cell`: finds the cell of its kind; it is asked only for calls that are
+/// recorded.
+#[inline(always)]
+pub(crate) fn call<U: Update, T: Storage>(
+    cpu: ThisCpu,
+    thread: &T,
+    finished: Finished,
+    cell: impl FnOnce() -> u32,
+) {
+    if !filter::wants(finished.errno) {
+        return cpu.count_by(Counter::Filtered, finished.weight);
+    }
+    if !add_to_sinks(thread, &finished) {
+        // As if it had never been entered: no sink has it, and it is counted as lost.
+        cpu.uncount(Counter::Enters, finished.weight);
+        return cpu.count_by(Counter::OpenCallsFull, finished.weight);
+    }
+    cells::add::<U>(cpu, cell(), &finished);
+}
+
+/// The same, where [`goes_to_cells_only`] is known to hold.
+#[inline(always)]
+pub(crate) fn call_to_cells_only<U: Update>(
+    cpu: ThisCpu,
+    finished: Finished,
+    cell: impl FnOnce() -> u32,
+) {
+    cells::add::<U>(cpu, cell(), &finished);
+}
