@@ -269,6 +269,9 @@ pub(super) struct StatArgs {
     /// Write to FILE instead of stdout
     #[arg(short, long, value_name = "FILE")]
     pub(super) output: Option<PathBuf>,
+    /// Say what file descriptors of calls in flight refer to, by a process that keeps CAP_SYS_PTRACE
+    #[arg(long)]
+    pub(super) names: bool,
     #[command(flatten)]
     pub(super) budget: BudgetArgs,
     #[command(flatten)]

@@ -119,6 +119,9 @@ pub struct StatPlan {
     pub top: Option<usize>,
     /// The file to write; `None` for stdout.
     pub output: Option<PathBuf>,
+    /// Whether to look up what file descriptors refer to. Only with a target that the process which does
+    /// that is no part of.
+    pub names: bool,
     /// What measuring may cost.
     pub budget: Option<MaxOverhead>,
     /// What goes for every command.
@@ -245,6 +248,9 @@ impl StatPlan {
             "no target: give a process with -p, all with -a, or a command after -- (for example \
              `syscost stat -p 1234`)",
         )?;
+        if args.names {
+            can_be_named(&target)?;
+        }
         let filter = filter(args.filter)?;
         let by = GroupBy::from_id(&args.by).ok_or_else(|| {
             format!("--by {}: no such grouping; use one of {}", args.by, groups())
@@ -287,9 +293,27 @@ impl StatPlan {
             top: top(args.top.as_deref())?,
             budget: budget(&args.budget)?,
             output: args.output.filter(|path| path.as_os_str() != "-"),
+            names: args.names,
             common,
         })
     }
+}
+
+/// Whether the calls of the process that looks up names are not among those that are measured.
+fn can_be_named(target: &TargetPlan) -> Result<(), String> {
+    let option = match target {
+        TargetPlan::Processes { .. }
+        | TargetPlan::Threads(_)
+        | TargetPlan::Command(_)
+        | TargetPlan::Comm(_) => return Ok(()),
+        TargetPlan::Cgroup(_) => "--cgroup",
+        TargetPlan::Container(_) => "--container",
+        TargetPlan::User(_) => "--uid",
+        TargetPlan::Host => "-a",
+    };
+    Err(format!(
+        "--names with {option}: the calls that look names up would be measured as well; use -p, -t, --comm or a command"
+    ))
 }
 
 fn filter(args: FilterArgs) -> Result<Filter, String> {

@@ -289,6 +289,8 @@ fn usage_errors_are_one_clear_line() {
         "syscost -p 1 --errno ENONET,ENOSUCH",
         "syscost -p 1 --errno -2",
         "syscost stat -p 1 --by luck",
+        "syscost stat -a --names",
+        "syscost stat --cgroup / --names",
         "syscost -p 1 --by process",
         "syscost -p 1 stat",
         "syscost -i 1s stat -p 1",

@@ -6,6 +6,8 @@
 mod names;
 mod table;
 
+use std::collections::BTreeMap;
+
 use names::{Flags, Names};
 use nix::sys::signal::Signal;
 
@@ -98,15 +100,40 @@ enum Kind {
 }
 
 /// The arguments of call `nr`, as `args` hold them. All six registers in hexadecimal where the call
-/// is not known.
-pub fn texts(abi: Abi, nr: u32, args: &[u64; 6]) -> Vec<String> {
-    let word = |register: u64| if is_32_bit(abi) { register & 0xffff_ffff } else { register };
-    let registers = args.map(word);
-    let Some(kinds) = kinds(abi, &syscall::name(abi, nr), &registers) else {
+/// is not known. What descriptors refer to follows them, `4</etc/passwd>`, where `names` has it.
+pub fn texts(abi: Abi, nr: u32, args: &[u64; 6], names: &BTreeMap<u32, String>) -> Vec<String> {
+    let registers = registers(abi, args);
+    let Some(values) = values(abi, nr, &registers) else {
         return registers.map(hex).into();
     };
+    let text = |(kind, value)| {
+        let text = write(kind, abi, value);
+        let name = descriptor(kind, value).and_then(|fd| names.get(&fd));
+        name.map_or(text.clone(), |name| format!("{text}<{name}>"))
+    };
+    values.into_iter().map(text).collect()
+}
+
+/// The file descriptors among the arguments of call `nr`, as `args` hold them.
+pub fn descriptors(abi: Abi, nr: u32, args: &[u64; 6]) -> Vec<u32> {
+    let values = values(abi, nr, &registers(abi, args)).unwrap_or_default();
+    values.into_iter().filter_map(|(kind, value)| descriptor(kind, value)).collect()
+}
+
+fn descriptor(kind: Kind, value: u64) -> Option<u32> {
+    let fd = u32::try_from(value as i32).ok()?;
+    matches!(kind, Kind::Fd | Kind::Dir).then_some(fd)
+}
+
+fn registers(abi: Abi, args: &[u64; 6]) -> [u64; 6] {
+    args.map(|register| if is_32_bit(abi) { register & 0xffff_ffff } else { register })
+}
+
+/// What the arguments of a call are, with their values; `None` where the call is not known.
+fn values(abi: Abi, nr: u32, registers: &[u64; 6]) -> Option<Vec<(Kind, u64)>> {
+    let kinds = kinds(abi, &syscall::name(abi, nr), registers)?;
     let mut at = 0;
-    let mut texts = Vec::new();
+    let mut values = Vec::new();
     for kind in kinds {
         let pair = match kind {
             Kind::Wide | Kind::Bits => is_32_bit(abi),
@@ -125,10 +152,10 @@ pub fn texts(abi: Abi, nr: u32, args: &[u64; 6]) -> Vec<String> {
         };
         at += if pair { 2 } else { 1 };
         if kind != Kind::Unused {
-            texts.push(write(kind, abi, value));
+            values.push((kind, value));
         }
     }
-    texts
+    Some(values)
 }
 
 /// How many arguments the call has, whatever the operation; `None` where it is not known.

@@ -15,7 +15,10 @@ use rustix::{
     fs::{Mode, OFlags, openat},
     io::{Errno, pread, retry_on_intr},
     net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair},
-    process::{PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid},
+    process::{
+        PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, pidfd_send_signal,
+        waitid,
+    },
 };
 use seccompiler::BpfProgram;
 
@@ -30,6 +33,9 @@ use crate::decode::printable::printable;
 
 /// How long to wait for the helper to be ready, seconds. It takes a millisecond.
 const PATIENCE_S: i64 = 5;
+
+/// How long to wait until it has ended. It takes a millisecond, unless the machine is very busy.
+const ENDS_WITHIN: Timespec = Timespec { tv_sec: 0, tv_nsec: 500_000_000 };
 
 /// The helper, seen from the main process. It ends when this is dropped.
 #[derive(Debug)]
@@ -132,36 +138,40 @@ impl Helper {
         retry_on_intr(|| send(&self.socket, packet, flags)).map(drop)
     }
 
-    /// How it has ended, to be put behind "it has ended": ` (killed by SIGSYS)`; empty where that is not known.
-    /// Ends it if it has not.
+    /// Ends it, if it has not ended, and tells how it has, to be put behind "it has ended": ` (killed by SIGSYS)`.
+    /// Empty where it does not end in time: in a call that cannot be interrupted.
     pub(super) fn ending(&self) -> String {
-        let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
-        // It closes its socket a moment before it can be waited for. In a call that cannot be interrupted it
-        // stays longer; that is not waited for.
-        for _ in 0..50 {
-            let ended = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-            match waitid(WaitId::PidFd(self.pidfd.as_fd()), ended) {
-                Ok(None) => std::thread::sleep(std::time::Duration::from_micros(100)),
-                Ok(Some(status)) => {
-                    return match (status.exit_status(), status.terminating_signal()) {
-                        (Some(code), _) => format!(" (exit code {code})"),
-                        (None, Some(signal)) => match nix::sys::signal::Signal::try_from(signal) {
-                            Ok(signal) => format!(" (killed by {signal})"),
-                            Err(_) => format!(" (killed by signal {signal})"),
-                        },
-                        (None, None) => String::new(),
-                    };
-                }
-                Err(_) => break,
-            }
+        self.kill();
+        // It closes its socket a moment before it can be waited for.
+        let mut ended = [PollFd::new(&self.pidfd, PollFlags::IN)];
+        let _ = retry_on_intr(|| poll(&mut ended, Some(&ENDS_WITHIN)));
+        let Some(status) = self.reap() else { return String::new() };
+        match (status.exit_status(), status.terminating_signal()) {
+            (Some(code), _) => format!(" (exit code {code})"),
+            (None, Some(signal)) => match nix::sys::signal::Signal::try_from(signal) {
+                Ok(signal) => format!(" (killed by {signal})"),
+                Err(_) => format!(" (killed by signal {signal})"),
+            },
+            (None, None) => String::new(),
         }
-        String::new()
+    }
+
+    fn kill(&self) {
+        let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
+    }
+
+    /// How it has ended; `None` where it has not, or that was asked before.
+    fn reap(&self) -> Option<WaitIdStatus> {
+        let ended = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        waitid(WaitId::PidFd(self.pidfd.as_fd()), ended).ok().flatten()
     }
 }
 
 impl Drop for Helper {
     fn drop(&mut self) {
-        self.ending();
+        self.kill();
+        // Nobody waits until it has ended. If it is not there yet, it is reaped when this process has ended.
+        self.reap();
     }
 }
 

@@ -1,6 +1,6 @@
 //! The calls that are open now: what each thread is stuck in, and for how long.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use crate::{
     decode::{
@@ -28,6 +28,9 @@ pub struct InFlight {
     /// Its arguments, as the registers hold them; `None` for a call that was open at the end of the measurement
     /// and returned before they were read.
     pub args: Option<[u64; 6]>,
+    /// What file descriptors among the arguments refer to, printable, as far as that was looked up. It is what
+    /// they referred to when it was looked up, not when the call was made.
+    pub descriptor_names: BTreeMap<u32, String>,
     /// Whether the thread waits, rather than works or wants to; `None` likewise.
     pub waiting: Option<bool>,
     /// Whether a signal interrupted it and its handler has not returned yet.
@@ -69,6 +72,7 @@ impl InFlight {
                 None => Reading::Partial(sample.attached_ns()),
             },
             args: call.args,
+            descriptor_names: BTreeMap::new(),
             waiting: call.runnable.map(|runnable| !runnable),
             interrupted: call.interrupted,
         }
@@ -86,7 +90,14 @@ impl InFlight {
 
     /// Its arguments as people write them, where they are known; see [`arguments::texts`].
     pub fn arguments(&self) -> Option<Vec<String>> {
-        self.args.as_ref().map(|args| arguments::texts(self.abi, self.nr, args))
+        let texts = |args| arguments::texts(self.abi, self.nr, args, &self.descriptor_names);
+        self.args.as_ref().map(texts)
+    }
+
+    /// The file descriptors among its arguments.
+    pub fn descriptors(&self) -> Vec<u32> {
+        let descriptors = |args| arguments::descriptors(self.abi, self.nr, args);
+        self.args.as_ref().map(descriptors).unwrap_or_default()
     }
 
     /// The name, with the ABI where it is not the machine's usual one.

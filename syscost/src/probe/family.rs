@@ -68,6 +68,10 @@ pub(super) fn adopt(
         Some(namespace) => namespace.root_id(pid).ok(),
     };
     for (child, parent) in parents {
+        // What this program has started is not measured, unless it is given.
+        if *parent == std::process::id() {
+            continue;
+        }
         if let (Some(child), Some(parent)) = (id(*child), id(*parent)) {
             search.parent_of.insert(child, parent);
         }

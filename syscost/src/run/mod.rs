@@ -7,6 +7,7 @@ mod driver;
 mod find;
 mod jobs;
 mod keeper;
+mod names;
 mod open_files;
 mod output_file;
 mod privileges;
@@ -25,7 +26,9 @@ use crate::{
     calibrate as calibration,
     cli::{Common, Plan},
     costs::{Calibrated, Costs, ProgramsCost},
-    demo, exit,
+    demo,
+    enrich::Helper,
+    exit,
     filter::Filter,
     group::GroupBy,
     message,
@@ -49,7 +52,11 @@ pub fn run(plan: Plan) -> Result<u8> {
     }
     let done = match plan {
         Plan::Top(plan) => runtime()?.block_on(top::run(&plan)),
-        Plan::Stat(plan) => runtime()?.block_on(stat::run(&plan)),
+        Plan::Stat(plan) => {
+            // First: it is a copy of this process, which has loaded nothing yet.
+            let helper = plan.names.then(Helper::start);
+            runtime()?.block_on(stat::run(&plan, helper))
+        }
         Plan::Check(plan) => check::run(&plan),
         Plan::Calibrate(plan) => calibrate::run(&plan),
         Plan::Demo(plan) => demo::run(plan.duration).map(|()| exit::OK),

@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    future::pending,
     io::{ErrorKind, Write},
     ops::ControlFlow,
     time::Duration,
@@ -16,6 +17,7 @@ use super::{
     child::Child,
     driver::{Around, End, Program, drive},
     find::{Found, find},
+    names::DescriptorNames,
     output_file::OutputFile,
     request,
     schedule::Pace,
@@ -25,6 +27,7 @@ use super::{
 use crate::{
     cli::{ColorChoice, Format, StatPlan},
     costs::Costs,
+    enrich::{Helper, NotStarted},
     exit, message,
     model::{Model, Subject},
     sample::{Sample, WhyEmpty},
@@ -37,7 +40,8 @@ use crate::{
     writer::Writer,
 };
 
-pub(super) async fn run(plan: &StatPlan) -> Result<u8> {
+/// `helper`: the one that looks names up, or why there is none, if names are wanted.
+pub(super) async fn run(plan: &StatPlan, helper: Option<Result<Helper, NotStarted>>) -> Result<u8> {
     // Before anything is attached: nobody wants to learn after an hour that it was for nothing.
     let sink = Destination::open(plan)?;
     let Found { target, command } = find(&plan.target, Stdio::Inherit)?;
@@ -57,10 +61,21 @@ pub(super) async fn run(plan: &StatPlan) -> Result<u8> {
     let until = if plan.duration.is_none() { "; Ctrl-C ends it" } else { "" };
     message::say(format_args!("attached to {} ({}){notes}{until}", subject.name, subject.detail));
     let mut child = Child::release(command, &mut session.source)?;
-    let mut printer =
-        Printer { output: &mut output, costs: session.costs, printed: None, merged: 0 };
+    if let Some(Err(why)) = &helper {
+        message::say(format_args!("file descriptors have no names: {why}"));
+    }
+    let mut printer = Printer {
+        output: &mut output,
+        costs: session.costs,
+        names: helper.map(DescriptorNames::new).transpose()?,
+        printed: None,
+        merged: 0,
+        last: None,
+    };
     let around = Around { pace, signals: &mut signals, child: &mut child };
     let ended = drive(session, &mut printer, around).await;
+    let printed = printer.print_last().await;
+    let ended = ended.and_then(|end| printed.map(|()| end));
     let merged = printer.merged;
     if merged > 0 {
         message::say(format_args!(
@@ -95,28 +110,65 @@ pub(super) async fn run(plan: &StatPlan) -> Result<u8> {
 struct Printer<'a> {
     output: &'a mut Output,
     costs: Costs,
+    /// Where names are wanted.
+    names: Option<DescriptorNames>,
     printed: Option<Sample>,
     /// How many intervals were not printed, but are part of later ones.
     merged: u64,
+    /// The last window, until it is printed.
+    last: Option<Model>,
+}
+
+impl Printer<'_> {
+    /// Prints the last window, if there is one.
+    async fn print_last(&mut self) -> Result<()> {
+        let Some(mut model) = self.last.take() else { return Ok(()) };
+        if let Some(names) = &mut self.names
+            && let Some(what) = names.settle(&mut model).await
+        {
+            message::say(what);
+        }
+        self.output.print(&model)
+    }
 }
 
 /// Nothing can be written any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Failed;
 
+/// What the program waits for.
+enum Happened {
+    /// Nothing can be written any more.
+    Failed,
+    /// Names are not looked up any more. What to say.
+    NamesEnded(String),
+}
+
 impl Program for Printer<'_> {
-    type Event = Failed;
+    type Event = Happened;
     type Next = Failed;
 
     const STAYS: bool = false;
 
-    async fn event(&mut self) -> Failed {
-        self.output.writer.failed().await;
-        Failed
+    async fn event(&mut self) -> Happened {
+        let ended = async {
+            match &mut self.names {
+                Some(names) => names.ended().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.output.writer.failed() => Happened::Failed,
+            what = ended => Happened::NamesEnded(what),
+        }
     }
 
-    fn on_event(&mut self, failed: Failed, _child: &mut Child) -> Result<ControlFlow<Failed>> {
-        Ok(ControlFlow::Break(failed))
+    fn on_event(&mut self, event: Happened, _child: &mut Child) -> Result<ControlFlow<Failed>> {
+        match event {
+            Happened::Failed => return Ok(ControlFlow::Break(Failed)),
+            Happened::NamesEnded(what) => message::say(what),
+        }
+        Ok(ControlFlow::Continue(()))
     }
 
     fn on_costs(&mut self, costs: Costs) {
@@ -134,13 +186,18 @@ impl Program for Printer<'_> {
             self.merged += 1;
             return Ok(());
         }
-        self.output.print(&window(&sample, self.printed.as_ref()).with(self.costs))?;
+        let mut model = window(&sample, self.printed.as_ref()).with(self.costs);
+        if let Some(names) = &mut self.names {
+            names.fill_in(&mut model);
+        }
+        self.output.print(&model)?;
         self.printed = Some(sample);
         Ok(())
     }
 
     fn on_end(&mut self, last: Sample) -> Result<()> {
-        self.output.print(&window(&last, self.printed.as_ref()).with(self.costs))
+        self.last = Some(window(&last, self.printed.as_ref()).with(self.costs));
+        Ok(())
     }
 
     fn on_events(&mut self, events: Vec<Event>) {

@@ -16,8 +16,11 @@ use nix::{
 use syscost::enrich::Process;
 
 use crate::{
-    harness::{Target, capabilities, run, skipped},
+    harness::{
+        Measured, Stat, Target, assert_nothing_left, capabilities, run, seeing_hooks, skipped,
+    },
     running::{Running, eventually},
+    threads::await_asleep_in,
     users::{CAP_BPF, CAP_PERFMON, Everybodys, become_user},
 };
 
@@ -344,4 +347,137 @@ fn check_tells_whether_names_can_be_had() {
     let report = run(everybodys.syscost(NOBODY, CAP_BPF | CAP_PERFMON).arg("check"));
     let line = names(&report.stdout);
     assert!(line.contains("note") && line.contains("needs CAP_SYS_PTRACE (try sudo)"), "{line}");
+}
+
+/// The arguments of the call `name` that a measurement found in flight.
+fn arguments(measured: &Measured, name: &str) -> String {
+    let calls = measured.0["in_flight"].as_array().expect("calls are listed");
+    let call = calls.iter().find(|call| call["name"] == name);
+    let call = call.unwrap_or_else(|| panic!("no {name} in {calls:?}"));
+    call["arguments"].as_str().expect("text").to_owned()
+}
+
+/// Whether calls in flight are listed: it takes task storage, and Linux 5.15.
+fn lists_calls() -> bool {
+    let version = procfs::sys::kernel::Version::current().expect("it has a version");
+    let lists = (version.major, version.minor) >= (5, 15) && !seeing_hooks().is_empty();
+    if !lists {
+        skipped("no calls in flight are listed");
+    }
+    lists
+}
+
+#[test]
+fn calls_in_flight_say_what_their_descriptors_are() {
+    if !lists_calls() {
+        return;
+    }
+    let everybodys = Everybodys::new();
+    // It waits for a line.
+    let target = everybodys.target(SOMEBODY, &["calls", "1", "1"]);
+    let pipe = fs::read_link(format!("/proc/{}/fd/0", target.pid())).unwrap();
+    await_asleep_in(target.pid(), target.pid(), libc::SYS_read);
+    let named = format!("0<{}>, 0x", pipe.to_str().unwrap());
+    let measured = Stat::attach(target.pid(), &["--names", "-d", "100ms"]).finish();
+    let text = arguments(&measured, "read");
+    assert!(text.starts_with(&named), "{text} without {named}");
+    let measured = Stat::attach(target.pid(), &["-d", "100ms"]).finish();
+    let text = arguments(&measured, "read");
+    assert!(text.starts_with("0, 0x"), "{text}");
+
+    // In intervals: from the second one on, at the latest.
+    let mut stat = Stat::attach(target.pid(), &["--names", "-i", "100ms"]);
+    assert_nothing_left(stat.pid());
+    eventually("it has the name", || arguments(&stat.interval(), "read").starts_with(&named));
+    kill(stat.pid(), Signal::SIGINT).unwrap();
+    assert!(stat.end().1.success());
+}
+
+#[test]
+fn measuring_goes_on_when_the_helper_is_killed() {
+    if !lists_calls() {
+        return;
+    }
+    let mut target = Target::start(&["calls", "4", "10000"]);
+    let pid = target.pid().to_string();
+    let mut stat = Running::start(
+        crate::harness::syscost()
+            .args(["stat", "--json", "--names", "-p", &pid])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped()),
+    );
+    let attached = stat.error_line("\"attached to\"").unwrap();
+    assert!(attached.contains("attached to"), "{attached}");
+    let children = format!("/proc/{0}/task/{0}/children", stat.pid());
+    let children = fs::read_to_string(children).unwrap();
+    let helper = Pid::from_raw(children.trim().parse().expect("it has one child"));
+    assert_eq!(fs::read_to_string(format!("/proc/{helper}/comm")).unwrap(), "syscost-names\n");
+    kill(helper, Signal::SIGKILL).unwrap();
+    let line = stat.error_line("that names have ended").unwrap();
+    let told = "syscost: names of files and addresses are not looked up any more: ";
+    assert!(line.starts_with(told) && line.ends_with("(killed by SIGKILL)"), "{line}");
+    target.work();
+    kill(Pid::from_raw(stat.pid() as i32), Signal::SIGINT).unwrap();
+    let measured = Measured::parse(&stat.rest());
+    assert!(stat.wait().success());
+    assert_eq!(stat.rest_of_errors(), "", "it is said once");
+    measured.assert_exact();
+    assert_eq!(measured.count("getppid"), 40_000);
+    // The target waits to be let go.
+    let text = arguments(&measured, "read");
+    assert!(text.starts_with("0, 0x"), "{text}");
+}
+
+#[test]
+fn when_syscost_is_killed_the_helper_is_gone() {
+    let target = Target::start(&["calls", "1", "1"]);
+    let stat = Stat::attach(target.pid(), &["--names"]);
+    let children = format!("/proc/{0}/task/{0}/children", stat.pid());
+    let children = fs::read_to_string(children).unwrap();
+    let helper = Pid::from_raw(children.trim().parse().expect("it has one child"));
+    stat.kill();
+    eventually("the helper has ended", || has_ended(helper));
+}
+
+#[test]
+fn a_family_does_not_take_the_helper_in() {
+    if !lists_calls() {
+        return;
+    }
+    // A shell that measures itself and its children.
+    let script = "exec 3>&1; \"$0\" stat --json --names -f -p $$ -d 300ms & wait";
+    let program = env!("CARGO_BIN_EXE_syscost");
+    let ended = run(Command::new("sh").args(["-c", script, program]));
+    assert!(ended.status.success(), "{}", ended.stderr);
+    let measured = Measured::parse(&ended.stdout);
+    // Of the shell alone: the helper would wait in recvfrom.
+    let calls = measured.0["in_flight"].as_array().unwrap();
+    assert!(!calls.is_empty() && calls.iter().all(|call| call["comm"] == "sh"), "{calls:?}");
+    assert_eq!(measured.count("pidfd_getfd"), 0);
+}
+
+#[test]
+fn without_the_capability_it_is_said_and_measured_all_the_same() {
+    let everybodys = Everybodys::new();
+    let mut target = everybodys.target(NOBODY, &["calls", "1", "100"]);
+    let mut command = everybodys.syscost(NOBODY, CAP_BPF | CAP_PERFMON);
+    let pid = target.pid().to_string();
+    let mut stat = Running::start(
+        command
+            .args(["stat", "--json", "--names", "-p", &pid])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped()),
+    );
+    let attached = stat.error_line("\"attached to\"").unwrap();
+    assert!(attached.contains("attached to"), "{attached}");
+    let line = stat.error_line("why there are no names").unwrap();
+    assert_eq!(line, "syscost: file descriptors have no names: needs CAP_SYS_PTRACE (try sudo)");
+    target.work();
+    target.end();
+    let measured = Measured::parse(&stat.rest());
+    assert!(stat.wait().success());
+    measured.assert_exact();
+    assert_eq!(measured.count("getppid"), 100);
 }

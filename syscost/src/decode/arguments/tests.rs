@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use super::*;
 
 /// The number of the call `name` in `abi`.
@@ -6,7 +8,7 @@ fn nr(abi: Abi, name: &str) -> u32 {
 }
 
 fn written(abi: Abi, name: &str, args: [u64; 6]) -> String {
-    texts(abi, nr(abi, name), &args).join(", ")
+    texts(abi, nr(abi, name), &args, &BTreeMap::new()).join(", ")
 }
 
 fn native(name: &str, args: [u64; 6]) -> String {
@@ -210,6 +212,26 @@ fn narrow_registers_have_their_own_sign_and_pairs() {
 
 #[test]
 fn unknown_calls_show_all_registers() {
-    let all = texts(Abi::X86_64, 999, &[3, 0x7ffd_1234_5678, 10, u64::MAX, 0, 0]);
+    let all = texts(Abi::X86_64, 999, &[3, 0x7ffd_1234_5678, 10, u64::MAX, 0, 0], &BTreeMap::new());
     assert_eq!(all, ["3", "0x7ffd12345678", "0xa", "0xffffffffffffffff", "0", "0"]);
+}
+
+#[test]
+fn descriptors_are_found_and_named() {
+    let names = BTreeMap::from([(3, "/etc".to_owned()), (4, "pipe:[7]".to_owned())]);
+    let cwd = libc::AT_FDCWD as u32 as u64;
+    for (name, args, found, text) in [
+        ("read", [4, 0, 10, 0, 0, 0], &[4][..], "4<pipe:[7]>, NULL, 10"),
+        ("read", [5, 0, 10, 0, 0, 0], &[5], "5, NULL, 10"),
+        ("close", [u64::MAX, 0, 0, 0, 0, 0], &[], "-1"),
+        ("unlinkat", [3, 0, 0, 0, 0, 0], &[3], "3</etc>, NULL, 0"),
+        ("unlinkat", [cwd, 0, 0, 0, 0, 0], &[], "AT_FDCWD, NULL, 0"),
+        ("dup2", [4, 3, 0, 0, 0, 0], &[4, 3], "4<pipe:[7]>, 3</etc>"),
+        ("getppid", [4, 3, 0, 0, 0, 0], &[], ""),
+    ] {
+        let nr = nr(Abi::X86_64, name);
+        assert_eq!(descriptors(Abi::X86_64, nr, &args), found, "{name}");
+        assert_eq!(texts(Abi::X86_64, nr, &args, &names).join(", "), text);
+    }
+    assert_eq!(descriptors(Abi::X86_64, 999, &[4; 6]), [0; 0]);
 }
