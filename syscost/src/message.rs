@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use nix::unistd::{Pid, tcgetpgrp};
 
 use crate::{decode::printable::printable, inherited::has_no_stdout, writer::Writer};
 
@@ -90,4 +91,17 @@ pub fn stdout_file() -> io::Result<File> {
 /// Whether stdout is a terminal.
 pub fn stdout_is_terminal() -> bool {
     stdout().is_terminal()
+}
+
+/// Whether stderr is a terminal.
+pub fn stderr_is_terminal() -> bool {
+    stderr().is_terminal()
+}
+
+/// The process group in the foreground of the terminal that stderr is.
+///
+/// # Errors
+/// When stderr is no terminal, or not the one that controls this process.
+pub fn foreground_of_stderr() -> nix::Result<Pid> {
+    tcgetpgrp(stderr())
 }

@@ -35,7 +35,10 @@ pub(crate) fn hash(root: &Path) -> Result<String> {
         entries.push((manifest.to_owned(), read(root, manifest)?));
     }
     let lock = String::from_utf8(read(root, "Cargo.lock")?).context("Cargo.lock is not UTF-8")?;
-    Ok(digest(entries, &locked_versions(&lock)))
+    let reaches_the_objects = |name: &str| {
+        name.starts_with("aya-ebpf") || name.starts_with("aya-log-ebpf") || name == "aya-log-common"
+    };
+    Ok(digest(entries, &locked_versions(&lock, reaches_the_objects)))
 }
 
 /// The kernel side's binaries; each becomes one object.
@@ -83,17 +86,14 @@ fn unix_lines(contents: &[u8]) -> Vec<u8> {
     kept.map(|(_, &byte)| byte).collect()
 }
 
-/// The `name version` lines of the crates whose code ends up in the objects.
-fn locked_versions(lock: &str) -> String {
+/// The `name version` lines of a `Cargo.lock`, for the crates that `counts` is true for.
+pub(crate) fn locked_versions(lock: &str, counts: impl Fn(&str) -> bool) -> String {
     let mut lines = Vec::new();
     for package in lock.split("[[package]]").skip(1) {
         let name = package.lines().find_map(|line| value_of(line, "name"));
         let version = package.lines().find_map(|line| value_of(line, "version"));
         let (Some(name), Some(version)) = (name, version) else { continue };
-        if name.starts_with("aya-ebpf")
-            || name.starts_with("aya-log-ebpf")
-            || name == "aya-log-common"
-        {
+        if counts(&name) {
             lines.push(format!("{name} {version}\n"));
         }
     }
@@ -107,14 +107,15 @@ fn value_of(line: &str, key: &str) -> Option<String> {
     Some(value.trim().trim_matches('"').to_owned())
 }
 
-/// Every `.rs` file under `folder`, by its path from `root`, sorted.
+/// Every `.rs` file under `folder`, by its path from `root`, sorted. An empty `folder` is `root` itself.
 pub(crate) fn rust_files(root: &Path, folder: &str) -> Result<Vec<String>> {
     let mut files = Vec::new();
     let listing =
         fs::read_dir(root.join(folder)).with_context(|| format!("cannot list {folder}"))?;
     for entry in listing {
         let entry = entry?;
-        let path = format!("{folder}/{}", entry.file_name().to_string_lossy());
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
         if entry.file_type()?.is_dir() {
             files.extend(rust_files(root, &path)?);
         } else if path.ends_with(".rs") {
@@ -123,6 +124,17 @@ pub(crate) fn rust_files(root: &Path, folder: &str) -> Result<Vec<String>> {
     }
     files.sort();
     Ok(files)
+}
+
+/// The module that a file is, as a path from the root module: `view/tui/mod.rs` is `view::tui`. `path` begins in
+/// the folder of the root module, which is the empty path.
+pub(crate) fn module(path: &str) -> Vec<String> {
+    let path = path.strip_suffix(".rs").unwrap_or(path);
+    let mut module: Vec<String> = path.split('/').map(str::to_owned).collect();
+    if module.last().is_some_and(|last| ["mod", "lib", "main"].contains(&last.as_str())) {
+        module.pop();
+    }
+    module
 }
 
 fn read(root: &Path, path: &str) -> Result<Vec<u8>> {
@@ -167,10 +179,13 @@ mod tests {
     }
 
     #[test]
-    fn only_crates_of_the_kernel_side_count() {
+    fn only_crates_that_are_asked_for_count() {
         let lock = "version = 4\n\n[[package]]\nname = \"aya\"\nversion = \"0.14.0\"\n\n\
                     [[package]]\nname = \"aya-log-common\"\nversion = \"0.2.0\"\n\n\
                     [[package]]\nname = \"aya-ebpf-cty\"\nversion = \"0.3.0\"\nsource = \"x\"\n";
-        assert_eq!(locked_versions(lock), "aya-ebpf-cty 0.3.0\naya-log-common 0.2.0\n");
+        assert_eq!(
+            locked_versions(lock, |name| name != "aya"),
+            "aya-ebpf-cty 0.3.0\naya-log-common 0.2.0\n"
+        );
     }
 }

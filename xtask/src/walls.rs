@@ -22,7 +22,30 @@ struct Wall {
     forbids: fn(&Named) -> bool,
 }
 
-static WALLS: [Wall; 8] = [
+/// The walls in the sources of one crate.
+struct Crate {
+    /// Its sources, from the repository's root.
+    folder: &'static str,
+    walls: &'static [Wall],
+}
+
+static CRATES: [Crate; 2] = [
+    Crate { folder: "syscost/src", walls: &WALLS },
+    Crate { folder: "syscost-ebpf/src", walls: &KERNEL_SIDE_WALLS },
+];
+
+/// What keeps something of finished calls (`syscost-ebpf/src/finish.rs`).
+const SINKS: [&str; 2] = ["crate::cells", "crate::totals"];
+
+static KERNEL_SIDE_WALLS: [Wall; 1] = [Wall {
+    rule: "`finish` only names what keeps finished calls",
+    why: "a call that ends in another way would be missing in some of them",
+    inside: &[],
+    except: &["finish", "cells", "totals"],
+    forbids: |path| starts_with_any(path, &SINKS),
+}];
+
+static WALLS: [Wall; 12] = [
     Wall {
         rule: "`aya` is used in `probe` only",
         why: "everything else works on what was read, and so on a recording as well",
@@ -55,11 +78,28 @@ static WALLS: [Wall; 8] = [
         forbids: |path| starts_with_any(path, &["std::fs", "std::net", "tokio"]),
     },
     Wall {
-        rule: "`view` and `model` use no `source`, `probe` or `enrich`",
+        rule: "`view` and `model` use no `source`, `probe`, `enrich` or `run`",
         why: "a view shows live and replayed data alike because it cannot tell them apart",
         inside: &["view", "model"],
         except: &[],
-        forbids: |path| starts_with_any(path, &["crate::source", "crate::probe", "crate::enrich"]),
+        forbids: |path| {
+            let others = ["crate::source", "crate::probe", "crate::enrich", "crate::run"];
+            starts_with_any(path, &others)
+        },
+    },
+    Wall {
+        rule: "`probe` uses no `model`",
+        why: "what was read does not depend on what becomes of it",
+        inside: &["probe"],
+        except: &[],
+        forbids: |path| starts_with_any(path, &["crate::model"]),
+    },
+    Wall {
+        rule: "`target` and `cli` use no `probe`",
+        why: "arguments and targets are checked before anything touches the kernel",
+        inside: &["target", "cli"],
+        except: &[],
+        forbids: |path| starts_with_any(path, &["crate::probe"]),
     },
     Wall {
         rule: "text from outside becomes text by `decode::printable` only",
@@ -72,20 +112,38 @@ static WALLS: [Wall; 8] = [
         },
     },
     Wall {
-        rule: "`sample` and `record` use no `model` or `view`",
+        rule: "`sample` uses no `model` or `view`",
         why: "a recording holds what was read, so that a newer model can read an older recording",
-        inside: &["sample", "record"],
+        inside: &["sample"],
         except: &[],
         forbids: |path| starts_with_any(path, &["crate::model", "crate::view"]),
     },
     Wall {
-        rule: "stdout and stderr are written to by `message` only",
-        why: "whatever becomes of their readers must neither end nor stop a measurement",
+        rule: "of this crate, `record` uses `sample` only",
+        why: "a recording can be read without a kernel, a target or a screen",
+        inside: &["record"],
+        except: &[],
+        forbids: |path| {
+            starts_with_any(path, &["crate"])
+                && !starts_with_any(path, &["crate::record", "crate::sample"])
+        },
+    },
+    Wall {
+        rule: "stdout is written to by `message` and `view::tui::term` only",
+        why: "a reader that goes away or does not read must neither end nor stop a measurement",
         inside: &[],
         except: &["message", "view::tui::term"],
         forbids: |path| {
-            // Whether it is a terminal may be asked anywhere.
             starts_with_any(path, &["std::io::stdout", "io::stdout", "std::io::Stdout"])
+        },
+    },
+    Wall {
+        rule: "stderr is written to by `message` only",
+        why: "a reader that goes away or does not read must neither end nor stop a measurement",
+        inside: &[],
+        except: &["message"],
+        forbids: |path| {
+            starts_with_any(path, &["std::io::stderr", "io::stderr", "std::io::Stderr"])
         },
     },
 ];
@@ -123,14 +181,18 @@ pub(crate) fn check() -> Result<()> {
         fs::read_to_string(root.join(path)).with_context(|| format!("cannot read {path}"))
     };
     let mut violations = Vec::new();
-    let files = sources::rust_files(&root, "syscost/src")?;
-    for file in &files {
-        violations.extend(in_source(file, &read(file)?));
+    let (mut files, mut walls) = (0, 1);
+    for part in &CRATES {
+        walls += part.walls.len();
+        for file in sources::rust_files(&root, part.folder)? {
+            files += 1;
+            violations.extend(in_source(part, &file, &read(&file)?)?);
+        }
     }
     let manifest = "syscost-common/Cargo.toml";
     violations.extend(in_common_manifest(manifest, &read(manifest)?));
     let library = "syscost-common/src/lib.rs";
-    violations.extend(in_common_library(library, &read(library)?));
+    violations.extend(in_common_library(library, &read(library)?)?);
 
     for violation in &violations {
         println!("{violation}");
@@ -138,17 +200,18 @@ pub(crate) fn check() -> Result<()> {
     if !violations.is_empty() {
         bail!("{} walls broken", violations.len());
     }
-    eprintln!("all {} walls hold in {} files", WALLS.len() + 1, files.len());
+    eprintln!("all {walls} walls hold in {files} files");
     Ok(())
 }
 
-fn in_source(file: &str, source: &str) -> Vec<Violation> {
-    let module = module_of(file);
+fn in_source(part: &'static Crate, file: &str, source: &str) -> Result<Vec<Violation>> {
+    let module =
+        sources::module(file.strip_prefix(part.folder).unwrap_or(file).trim_start_matches('/'));
     if module.iter().any(|name| name == "tests") {
         // The same exemption as for `#[cfg(test)]` items.
-        return Vec::new();
+        return Ok(Vec::new());
     }
-    let named = paths::find(source, &module);
+    let named = paths::find(source, &module).with_context(|| format!("cannot read {file}"))?;
     let at = module.join("::");
     let holds = |wall: &&Wall| {
         (wall.inside.is_empty() || wall.inside.iter().any(|part| lies_in(&at, part)))
@@ -163,7 +226,7 @@ fn in_source(file: &str, source: &str) -> Vec<Violation> {
             why: wall.why,
         })
     };
-    WALLS.iter().filter(holds).flat_map(broken).collect()
+    Ok(part.walls.iter().filter(holds).flat_map(broken).collect())
 }
 
 fn in_common_manifest(file: &str, manifest: &str) -> Vec<Violation> {
@@ -186,25 +249,14 @@ fn in_common_manifest(file: &str, manifest: &str) -> Vec<Violation> {
     violations
 }
 
-fn in_common_library(file: &str, source: &str) -> Vec<Violation> {
-    if paths::is_no_std(source) { Vec::new() } else { vec![common(file, 1, "no `#![no_std]`")] }
+fn in_common_library(file: &str, source: &str) -> Result<Option<Violation>> {
+    let is_no_std = paths::is_no_std(source)?;
+    Ok((!is_no_std).then(|| common(file, 1, "no `#![no_std]`")))
 }
 
 fn common(file: &str, line: usize, found: &str) -> Violation {
     let (file, found) = (file.to_owned(), found.to_owned());
     Violation { file, line, found, rule: COMMON_RULE, why: COMMON_WHY }
-}
-
-/// `syscost/src/view/tui/mod.rs` is `view::tui`; the crate's root is empty.
-fn module_of(file: &str) -> Vec<String> {
-    let path = file.split_once("src/").map_or(file, |(_, path)| path);
-    let path = path.strip_suffix(".rs").unwrap_or(path);
-    let mut module: Vec<String> = path.split('/').map(str::to_owned).collect();
-    let own_file = ["mod", "lib", "main"];
-    if module.last().is_some_and(|last| own_file.contains(&last.as_str())) {
-        module.pop();
-    }
-    module
 }
 
 fn lies_in(module: &str, part: &str) -> bool {
@@ -223,7 +275,11 @@ mod tests {
     use super::*;
 
     fn broken(file: &str, source: &str) -> Vec<String> {
-        let violations = in_source(&format!("syscost/src/{file}"), source);
+        broken_in(&CRATES[0], file, source)
+    }
+
+    fn broken_in(part: &'static Crate, file: &str, source: &str) -> Vec<String> {
+        let violations = in_source(part, &format!("{}/{file}", part.folder), source).unwrap();
         violations.iter().map(|v| format!("{} {}", v.line, v.found)).collect()
     }
 
@@ -268,22 +324,50 @@ mod tests {
         assert_eq!(broken("model/a.rs", "use crate::{sample, source};"), ["1 crate::source"]);
         assert_eq!(broken("model/a.rs", "use syscost::source;"), ["1 crate::source"]);
         assert_eq!(broken("view/csv.rs", "use super::source; // view::source"), [""; 0]);
+        assert_eq!(broken("view/csv.rs", "use crate::run::stat;"), ["1 crate::run::stat"]);
         assert_eq!(broken("view/csv.rs", "use crate::sources;"), [""; 0]);
         assert_eq!(broken("run.rs", "use crate::source::Live;"), [""; 0]);
+    }
+
+    #[test]
+    fn no_import_climbs() {
+        assert_eq!(broken("probe/cells.rs", "use crate::model::Row;"), ["1 crate::model::Row"]);
+        assert_eq!(broken("target/mod.rs", "use crate::probe::x;"), ["1 crate::probe::x"]);
+        assert_eq!(broken("cli/plan.rs", "crate::probe::Room"), ["1 crate::probe::Room"]);
+        assert_eq!(broken("source/live.rs", "use crate::probe::Probe;"), [""; 0]);
+        assert_eq!(broken("view/csv.rs", "use crate::model::Row;"), [""; 0]);
     }
 
     #[test]
     fn samples_and_recordings_hold_no_model() {
         assert_eq!(broken("sample.rs", "use crate::model::Row;"), ["1 crate::model::Row"]);
         assert_eq!(broken("record/reader.rs", "crate::view::x()"), ["1 crate::view::x"]);
-        assert_eq!(broken("record.rs", "use crate::sample::Sample;"), [""; 0]);
+        assert_eq!(broken("record/reader.rs", "use crate::decode;"), ["1 crate::decode"]);
+        assert_eq!(
+            broken("record.rs", "use std::fs; use crate::{record::frame, sample::Sample};"),
+            [""; 0]
+        );
     }
 
     #[test]
     fn the_outputs_have_one_door() {
         assert_eq!(broken("run/stat.rs", "use std::io::{self, stdout};"), ["1 std::io::stdout"]);
         assert_eq!(broken("demo.rs", "fn f() { std::io::stdout().lock() }"), ["1 std::io::stdout"]);
-        assert_eq!(broken("message.rs", "use std::io::stdout;"), [""; 0]);
+        assert_eq!(broken("run/stat.rs", "use std::io::stderr;"), ["1 std::io::stderr"]);
+        assert_eq!(broken("view/tui/term.rs", "use std::io::stdout;"), [""; 0]);
+        assert_eq!(broken("view/tui/term.rs", "use std::io::stderr;"), ["1 std::io::stderr"]);
+        assert_eq!(broken("message.rs", "use std::io::{stderr, stdout};"), [""; 0]);
+    }
+
+    #[test]
+    fn finished_calls_go_through_one_place() {
+        let broken = |file, source| broken_in(&CRATES[1], file, source);
+        assert_eq!(broken("syscall.rs", "use crate::{cells, maps};"), ["1 crate::cells"]);
+        assert_eq!(broken("sched.rs", "crate::totals::add(x)"), ["1 crate::totals::add"]);
+        assert_eq!(broken("finish.rs", "use crate::{cells, totals};"), [""; 0]);
+        assert_eq!(broken("cells.rs", "use super::cells::Cell;"), [""; 0]);
+        assert_eq!(broken("btf.rs", "mod cells;"), [""; 0]);
+        assert_eq!(broken("syscall.rs", "use crate::finish;"), [""; 0]);
     }
 
     #[test]
@@ -304,8 +388,8 @@ mod tests {
         assert_eq!(lines("[package]\nname = \"x\"\n[dependencies]\nlibc = \"1\"\n"), [4]);
         assert_eq!(lines("[dependencies.libc]\nversion = \"1\"\n"), [1, 2]);
         assert_eq!(lines("[target.'cfg(unix)'.dependencies]\nlibc = \"1\"\n"), [2]);
-        assert_eq!(in_common_library("lib.rs", "#![no_std]").len(), 0);
-        assert_eq!(in_common_library("lib.rs", "//! no_std").len(), 1);
+        assert!(in_common_library("lib.rs", "#![no_std]").unwrap().is_none());
+        assert!(in_common_library("lib.rs", "//! no_std").unwrap().is_some());
     }
 
     #[test]
@@ -321,7 +405,8 @@ mod tests {
 
     #[test]
     fn a_violation_names_place_rule_and_reason() {
-        let violation = &in_source("syscost/src/run.rs", "\nuse aya::Ebpf;")[0];
+        let violation =
+            &in_source(&CRATES[0], "syscost/src/run.rs", "\nuse aya::Ebpf;").unwrap()[0];
         let text = violation.to_string();
         assert!(text.starts_with("syscost/src/run.rs:2: aya::Ebpf\n"), "{text}");
         assert!(text.contains("`probe` only") && text.contains("recording"), "{text}");

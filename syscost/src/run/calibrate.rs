@@ -1,9 +1,6 @@
 //! `syscost calibrate`: measures this machine, prints what it found, and keeps it.
 
-use std::{
-    io::{IsTerminal, stderr},
-    path::PathBuf,
-};
+use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 
@@ -16,7 +13,7 @@ use crate::{
 };
 
 pub(super) fn run(plan: &CalibratePlan) -> Result<u8> {
-    let shows = stderr().is_terminal();
+    let shows = message::stderr_is_terminal();
     let measured = calibrate::calibrate(plan.common.hooks, |share| {
         if shows {
             message::raw(&format!("\rcalibrating: {:3.0} %", share * 100.0));

@@ -133,7 +133,7 @@ fn pass_on(command: &Command, signal: Signal) {
 /// Whether the terminal sends us what it sends to its foreground.
 fn in_foreground() -> bool {
     let stdin = std::io::stdin();
-    let stderr = std::io::stderr();
-    let group = if stdin.is_terminal() { tcgetpgrp(stdin) } else { tcgetpgrp(stderr) };
+    let group =
+        if stdin.is_terminal() { tcgetpgrp(stdin) } else { message::foreground_of_stderr() };
     group.is_ok_and(|group| group == getpgrp())
 }

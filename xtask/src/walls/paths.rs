@@ -1,179 +1,119 @@
-//! Finds every path a Rust source names, in `use` trees and in code.
+//! Finds every path that a Rust source names, in `use` trees and in code.
 //!
-//! Reads tokens, not syntax: enough to see `a::b`, `use a::{b, c as d}` and `super::x`, and never
-//! misled by comments, strings or `#[cfg(test)]` items. Does not follow re-exports.
+//! Works on tokens, not on syntax. So it finds `a::b`, `use a::{b, c as d}` and `super::x` also inside macros.
+//! Comments, literals and `#[cfg(test)]` items are left out. It does not follow re-exports.
 
-/// A path as it stands in a file.
+use anyhow::{Result, anyhow};
+use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
+
+/// A path that a file names.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Named {
-    /// `crate::…` for paths into this crate, as far as the file itself tells.
+    /// `crate::…` for paths into the file's own crate, as far as the file itself tells.
     pub(crate) segments: Vec<String>,
-    /// The line it stands on, from 1.
+    /// The line of the first segment, from 1.
     pub(crate) line: usize,
-    /// Named in a `use` or `extern crate`: a single word is an import there, any word elsewhere.
+    /// Named in a `use` or `extern crate`. There, a single word is an import; elsewhere it can be anything.
     pub(crate) import: bool,
 }
 
-/// The paths in a source text; `module` is where the file is, from the crate's root.
-pub(crate) fn find(source: &str, module: &[String]) -> Vec<Named> {
-    let tokens = lex(source);
-    let mut finder = Finder { tokens: &tokens, at: 0, found: Vec::new() };
-    finder.items(module);
-    finder.found
+/// The paths in a source text of the module `module`, given by its path from the crate's root.
+///
+/// # Errors
+/// When the text has unbalanced brackets or literals that do not end.
+pub(crate) fn find(source: &str, module: &[String]) -> Result<Vec<Named>> {
+    let mut finder = Finder::default();
+    finder.code(tokens(source)?, module);
+    Ok(finder.found)
 }
 
-/// Whether the file is declared `no_std`, on condition or not.
-pub(crate) fn is_no_std(source: &str) -> bool {
-    let tokens = lex(source);
-    let mut inside = tokens
-        .windows(3)
-        .enumerate()
-        .filter(|(_, w)| w.iter().map(|token| token.text.as_str()).eq(["#", "!", "["]));
-    inside.any(|(at, _)| {
-        tokens[at..].iter().take_while(|t| t.text != "]").any(|t| t.text == "no_std")
+/// Whether the source declares its crate `no_std`, always or under a condition.
+///
+/// # Errors
+/// As [`find`].
+pub(crate) fn is_no_std(source: &str) -> Result<bool> {
+    let trees: Vec<TokenTree> = tokens(source)?.into_iter().collect();
+    Ok(trees.windows(3).any(|trees| match trees {
+        [hash, bang, TokenTree::Group(attribute)] => {
+            is_sign(hash, '#') && is_sign(bang, '!') && has_word(attribute.stream(), "no_std")
+        }
+        _ => false,
+    }))
+}
+
+fn tokens(source: &str) -> Result<TokenStream> {
+    source.parse().map_err(|error: proc_macro2::LexError| {
+        anyhow!("line {}: this is not Rust: {error}", error.span().start().line)
     })
 }
 
-struct Token {
-    text: String,
-    line: usize,
-}
-
-impl Token {
-    fn is_word(&self) -> bool {
-        self.text.starts_with(|c: char| c.is_alphabetic() || c == '_')
-    }
-}
-
-struct Finder<'a> {
-    tokens: &'a [Token],
-    at: usize,
+#[derive(Default)]
+struct Finder {
     found: Vec<Named>,
 }
 
-impl Finder<'_> {
-    fn text(&self, ahead: usize) -> &str {
-        self.tokens.get(self.at + ahead).map_or("", |token| &token.text)
-    }
-
-    fn follows(&self, words: &[&str]) -> bool {
-        words.iter().enumerate().all(|(ahead, word)| self.text(ahead) == *word)
-    }
-
-    /// Reads up to the brace that closes the current block, or the end.
-    fn items(&mut self, module: &[String]) {
-        while self.at < self.tokens.len() {
-            if self.follows(&["#", "[", "cfg", "(", "test", ")", "]"]) {
-                // Tests may look behind every wall: they are not shipped.
-                self.at += 7;
-                self.skip_item();
-            } else if self.text(0) == "mod" && self.text(2) == "{" {
-                let inner = [module, &[self.text(1).to_owned()]].concat();
-                self.at += 3;
-                self.items(&inner);
-            } else if self.text(0) == "use" && self.text(1) != "<" {
-                self.at += 1;
-                self.use_tree(&[], module);
-            } else if self.follows(&["extern", "crate"]) {
-                self.at += 2;
-                self.import(&[], module);
-            } else if self.text(0) == "{" {
-                self.at += 1;
-                self.items(module);
-            } else if self.text(0) == "}" {
-                self.at += 1;
-                return;
-            } else if self.tokens[self.at].is_word() {
-                let line = self.tokens[self.at].line;
-                let segments = self.segments();
-                self.add(segments, line, module, false);
-            } else {
-                self.at += 1;
-            }
-        }
-    }
-
-    fn skip_item(&mut self) {
-        let mut depth = 0_usize;
-        while self.at < self.tokens.len() {
-            let text = self.text(0).to_owned();
-            self.at += 1;
-            match text.as_str() {
-                "(" | "[" | "{" => depth += 1,
-                ")" | "]" => depth = depth.saturating_sub(1),
-                "}" => {
-                    depth = depth.saturating_sub(1);
-                    if depth == 0 {
-                        return;
-                    }
+impl Finder {
+    /// Finds the paths in any code of `module`: items, statements, the arguments of macros.
+    fn code(&mut self, stream: TokenStream, module: &[String]) {
+        let trees: Vec<TokenTree> = stream.into_iter().collect();
+        let mut rest = trees.as_slice();
+        while let Some((first, after)) = rest.split_first() {
+            rest = match first {
+                // The name of a lifetime is no path.
+                quote if is_sign(quote, '\'') => after.get(1..).unwrap_or_default(),
+                // Tests are not shipped, so that no wall holds for them.
+                hash if is_sign(hash, '#') && after.first().is_some_and(is_cfg_test) => {
+                    after_item(after)
                 }
-                ";" if depth == 0 => return,
-                _ => {}
+                TokenTree::Group(group) => {
+                    self.code(group.stream(), module);
+                    after
+                }
+                TokenTree::Ident(word) => match (word.to_string().as_str(), after) {
+                    ("mod", [TokenTree::Ident(name), TokenTree::Group(items), after @ ..]) => {
+                        self.code(items.stream(), &[module, &[name.to_string()]].concat());
+                        after
+                    }
+                    ("use", [next, ..]) if !is_sign(next, '<') => self.use_tree(after, &[], module),
+                    ("extern", [TokenTree::Ident(next), after @ ..]) if next == "crate" => {
+                        self.use_tree(after, &[], module)
+                    }
+                    _ => {
+                        let (segments, after) = segments(rest);
+                        self.add(segments, line(first), module, false);
+                        after
+                    }
+                },
+                _ => after,
+            };
+        }
+    }
+
+    /// Finds the paths in one tree of a `use`; returns what follows its comma or semicolon.
+    fn use_tree<'a>(
+        &mut self,
+        trees: &'a [TokenTree],
+        prefix: &[String],
+        module: &[String],
+    ) -> &'a [TokenTree] {
+        let trees = after_separator(trees).unwrap_or(trees);
+        let (own, rest) = segments(trees);
+        let path = [prefix, &own].concat();
+        let rest = after_separator(rest).unwrap_or(rest);
+        if let Some(TokenTree::Group(branches)) = rest.first() {
+            let branches: Vec<TokenTree> = branches.stream().into_iter().collect();
+            let mut branches = branches.as_slice();
+            while !branches.is_empty() {
+                branches = self.use_tree(branches, &path, module);
             }
+        } else {
+            self.add(path, trees.first().map_or(0, line), module, true);
         }
+        let end = rest.iter().position(|tree| is_sign(tree, ',') || is_sign(tree, ';'));
+        end.map_or(&[], |end| &rest[end + 1..])
     }
 
-    /// Reads `a::b::c`, up to what is no further word.
-    fn segments(&mut self) -> Vec<String> {
-        let mut segments = Vec::new();
-        while self.tokens.get(self.at).is_some_and(Token::is_word) {
-            segments.push(self.text(0).to_owned());
-            self.at += 1;
-            let next_is_word = self.tokens.get(self.at + 1).is_some_and(Token::is_word);
-            if self.text(0) != "::" || !next_is_word {
-                break;
-            }
-            self.at += 1;
-        }
-        segments
-    }
-
-    fn use_tree(&mut self, prefix: &[String], module: &[String]) {
-        if self.text(0) == "::" {
-            self.at += 1;
-        }
-        let Some(first) = self.tokens.get(self.at) else { return };
-        if !first.is_word() {
-            self.branches(prefix, module);
-            return;
-        }
-        let line = first.line;
-        let path = [prefix, &self.segments()].concat();
-        if self.text(0) == "::" {
-            self.at += 1;
-            // What comes next is `{…}` or `*`.
-            if self.text(0) == "{" {
-                self.branches(&path, module);
-                return;
-            }
-        }
-        self.add(path, line, module, true);
-        if self.text(0) == "as" {
-            self.at += 2;
-        }
-    }
-
-    fn branches(&mut self, prefix: &[String], module: &[String]) {
-        if self.text(0) != "{" {
-            self.at += 1;
-            return;
-        }
-        self.at += 1;
-        while self.at < self.tokens.len() && self.text(0) != "}" {
-            self.use_tree(prefix, module);
-            if self.text(0) == "," {
-                self.at += 1;
-            }
-        }
-        self.at += 1;
-    }
-
-    fn import(&mut self, prefix: &[String], module: &[String]) {
-        let line = self.tokens.get(self.at).map_or(0, |token| token.line);
-        let path = [prefix, &self.segments()].concat();
-        self.add(path, line, module, true);
-    }
-
+    /// Notes a path. Relative ones are resolved against `module`.
     fn add(&mut self, mut path: Vec<String>, line: usize, module: &[String], import: bool) {
         if path.len() > 1 && path.last().is_some_and(|last| last == "self") {
             path.pop();
@@ -184,12 +124,8 @@ impl Finder<'_> {
             match (first.as_str(), &mut base) {
                 ("crate" | "syscost", None) => base = Some(Vec::new()),
                 ("self", None) => base = Some(module.to_vec()),
-                ("super", None) => {
-                    base = Some(module[..module.len().saturating_sub(1)].to_vec());
-                }
-                ("super", Some(base)) => {
-                    base.pop();
-                }
+                ("super", None) => base = Some(module[..module.len().saturating_sub(1)].to_vec()),
+                ("super", Some(base)) => drop(base.pop()),
                 _ => break,
             }
             rest = after;
@@ -204,110 +140,59 @@ impl Finder<'_> {
     }
 }
 
-/// Words, `::` and single signs; comments, literals and lifetimes are left out.
-fn lex(source: &str) -> Vec<Token> {
-    let chars: Vec<char> = source.chars().collect();
-    let (mut at, mut line, mut tokens) = (0, 1, Vec::new());
-    let get = |i: usize| chars.get(i).copied().unwrap_or('\0');
-    while at < chars.len() {
-        let start = at;
-        let c = chars[at];
-        if c == '/' && get(at + 1) == '/' {
-            while at < chars.len() && chars[at] != '\n' {
-                at += 1;
-            }
-        } else if c == '/' && get(at + 1) == '*' {
-            at = after_block_comment(&chars, at);
-        } else if c == '"' {
-            at = after_string(&chars, at);
-        } else if c == '\'' {
-            at = after_quote(&chars, at);
-        } else if c.is_alphanumeric() || c == '_' {
-            while get(at).is_alphanumeric() || get(at) == '_' {
-                at += 1;
-            }
-            let text: String = chars[start..at].iter().collect();
-            let hashes = chars[at..].iter().take_while(|&&c| c == '#').count();
-            let raw = matches!(text.as_str(), "r" | "br" | "cr");
-            if raw && get(at + hashes) == '"' {
-                at = after_raw_string(&chars, at + hashes + 1, hashes);
-            } else if matches!(text.as_str(), "b" | "c") && get(at) == '"' {
-                at = after_string(&chars, at);
-            } else if text == "b" && get(at) == '\'' {
-                at = after_quote(&chars, at);
-            } else if text == "r" && hashes == 1 {
-                // `r#word` is `word`.
-                at += 1;
-            } else {
-                tokens.push(Token { text, line });
-            }
-        } else if c == ':' && get(at + 1) == ':' {
-            tokens.push(Token { text: "::".to_owned(), line });
-            at += 2;
-        } else {
-            if !c.is_whitespace() {
-                tokens.push(Token { text: c.to_string(), line });
-            }
-            at += 1;
-        }
-        line += chars[start..at].iter().filter(|&&c| c == '\n').count();
-    }
-    tokens
-}
-
-fn after_block_comment(chars: &[char], mut at: usize) -> usize {
-    let mut depth = 0_usize;
-    while at < chars.len() {
-        match (chars[at], chars.get(at + 1)) {
-            ('/', Some('*')) => {
-                depth += 1;
-                at += 2;
-            }
-            ('*', Some('/')) => {
-                depth -= 1;
-                at += 2;
-                if depth == 0 {
-                    break;
-                }
-            }
-            _ => at += 1,
+/// Reads `a::b::c`, up to what is no further word; returns what follows.
+fn segments(mut trees: &[TokenTree]) -> (Vec<String>, &[TokenTree]) {
+    let mut segments = Vec::new();
+    while let Some((TokenTree::Ident(word), rest)) = trees.split_first() {
+        // `r#word` is `word`.
+        segments.push(word.to_string().trim_start_matches("r#").to_owned());
+        trees = rest;
+        match after_separator(rest) {
+            Some(next @ [TokenTree::Ident(_), ..]) => trees = next,
+            _ => break,
         }
     }
-    at.min(chars.len())
+    (segments, trees)
 }
 
-fn after_string(chars: &[char], quote: usize) -> usize {
-    let mut at = quote + 1;
-    while at < chars.len() && chars[at] != '"' {
-        at += if chars[at] == '\\' { 2 } else { 1 };
-    }
-    (at + 1).min(chars.len())
-}
-
-fn after_raw_string(chars: &[char], mut at: usize, hashes: usize) -> usize {
-    while at < chars.len() {
-        let closes =
-            chars[at] == '"' && chars[at + 1..].iter().take_while(|&&c| c == '#').count() >= hashes;
-        if closes {
-            return at + 1 + hashes;
+/// What follows a `::`, if these begin with one.
+fn after_separator(trees: &[TokenTree]) -> Option<&[TokenTree]> {
+    match trees {
+        [TokenTree::Punct(first), second, rest @ ..] => {
+            let is_separator = first.as_char() == ':' && first.spacing() == Spacing::Joint;
+            (is_separator && is_sign(second, ':')).then_some(rest)
         }
-        at += 1;
+        _ => None,
     }
-    at
 }
 
-/// After a character literal, or after the quote of a lifetime, whose name is then a word.
-fn after_quote(chars: &[char], quote: usize) -> usize {
-    if chars.get(quote + 1) == Some(&'\\') {
-        // The escaped sign itself may be a quote.
-        let close = chars.iter().skip(quote + 3).position(|&c| c == '\'');
-        return close.map_or(chars.len(), |offset| quote + 3 + offset + 1);
-    }
-    if chars.get(quote + 2) == Some(&'\'') {
-        return quote + 3;
-    }
-    let name = chars.iter().skip(quote + 1);
-    quote + 1 + name.take_while(|c| c.is_alphanumeric() || **c == '_').count()
+/// What follows the item that these begin with: it ends with a semicolon or with a block.
+fn after_item(trees: &[TokenTree]) -> &[TokenTree] {
+    let end = trees.iter().position(|tree| {
+        let is_block = matches!(tree, TokenTree::Group(g) if g.delimiter() == Delimiter::Brace);
+        is_block || is_sign(tree, ';')
+    });
+    end.map_or(&[], |end| &trees[end + 1..])
+}
+
+fn is_cfg_test(tree: &TokenTree) -> bool {
+    matches!(tree, TokenTree::Group(attribute) if attribute.to_string().replace(' ', "") == "[cfg(test)]")
+}
+
+fn is_sign(tree: &TokenTree, sign: char) -> bool {
+    matches!(tree, TokenTree::Punct(punct) if punct.as_char() == sign)
+}
+
+fn has_word(stream: TokenStream, word: &str) -> bool {
+    stream.into_iter().any(|tree| match tree {
+        TokenTree::Ident(found) => found == word,
+        TokenTree::Group(group) => has_word(group.stream(), word),
+        _ => false,
+    })
+}
+
+fn line(tree: &TokenTree) -> usize {
+    tree.span().start().line
 }
 
 #[cfg(test)]
@@ -316,7 +201,8 @@ mod tests {
 
     fn paths(source: &str) -> Vec<String> {
         let module = ["view".to_owned(), "table".to_owned()];
-        let named = find(source, &module).into_iter().filter(|n| n.import || n.segments.len() > 1);
+        let named =
+            find(source, &module).unwrap().into_iter().filter(|n| n.import || n.segments.len() > 1);
         named.map(|n| format!("{} {}", n.line, n.segments.join("::"))).collect()
     }
 
@@ -371,8 +257,8 @@ mod tests {
 
     #[test]
     fn no_std_counts_also_on_condition() {
-        assert!(is_no_std("//! x\n#![no_std]"));
-        assert!(is_no_std("#![cfg_attr(not(test), no_std)]"));
-        assert!(!is_no_std("// #![no_std]\n#![deny(x)]\nfn no_std() {}"));
+        assert!(is_no_std("//! x\n#![no_std]").unwrap());
+        assert!(is_no_std("#![cfg_attr(not(test), no_std)]").unwrap());
+        assert!(!is_no_std("// #![no_std]\n#![deny(x)]\nfn no_std() {}").unwrap());
     }
 }
