@@ -1,9 +1,12 @@
-//! Runs every test and counts them in the last line.
+//! Builds and runs tests, and counts them in the last line.
+
+mod suites;
 
 use std::{
     io::{BufRead, BufReader, Write},
     ops::AddAssign,
     process::{Command, ExitCode, Stdio},
+    thread,
 };
 
 use anyhow::{Context, Result};
@@ -12,9 +15,7 @@ use crate::{
     runner,
     sh::{self, Privilege},
 };
-
-const KERNEL_TARGET: [&str; 6] =
-    ["--package", "syscost", "--features", "kernel-tests", "--test", "kernel"];
+use suites::Suite;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -32,29 +33,46 @@ pub(crate) struct Args {
     filters: Vec<String>,
 }
 
-/// Runs the tests that are asked for. Fails also if kernel tests are among them and there is no root.
+/// Runs the tests that are asked for, and builds only the programs that have some. Fails also if kernel
+/// tests are among them and there is no root.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let &Args { kernel: only_kernel, no_kernel, list, ref filters } = args;
-    if list {
-        return print_names(only_kernel, no_kernel, filters);
+    let filters = &args.filters;
+    let mut suites = suites::all(&sh::metadata()?)?;
+    let is_named = |suite: &Suite| suite.selected(filters) > 0;
+    // A test that a macro names is not in the list. Then cargo has to find it.
+    if suites.iter().any(is_named) {
+        suites.retain(is_named);
     }
+    let (kernel, others): (Vec<_>, Vec<_>) = suites.into_iter().partition(|suite| suite.needs_root);
+    let others = if args.kernel { Vec::new() } else { others };
+    if args.list {
+        let kernel = if args.no_kernel { Vec::new() } else { kernel };
+        return print_names(&[others, kernel], filters);
+    }
+
     let mut counts = Counts::default();
-    if !only_kernel {
-        counts += count(test_command().arg("--").args(filters))?;
+    if !others.is_empty() {
+        counts += count(tests_of(&others).arg("--").args(filters))?;
     }
-    let privilege = if no_kernel { Privilege::None } else { acquire_root()? };
+    if !args.kernel && filters.is_empty() {
+        counts += count(sh::cargo().args(["test", "--doc"]).args(FEATURES))?;
+    }
     let mut kernel_missing = false;
-    if privilege == Privilege::None {
-        let skipped = list_kernel_tests(filters)?;
-        counts.skipped += skipped;
-        kernel_missing = !no_kernel && skipped > 0;
-        let why = if no_kernel { "as asked" } else { "they need root, and sudo gives none" };
-        println!("\n{skipped} kernel tests were not run: {why}");
-        if kernel_missing {
-            println!("run this as root, or leave them out with --no-kernel");
+    if !kernel.is_empty() {
+        let privilege = if args.no_kernel { Privilege::None } else { acquire_root()? };
+        if privilege == Privilege::None {
+            let left_out: usize = kernel.iter().map(|suite| suite.selected(filters)).sum();
+            counts.skipped += left_out as u64;
+            kernel_missing = !args.no_kernel;
+            let why =
+                if args.no_kernel { "as asked" } else { "they need root, and sudo gives none" };
+            println!("\n{left_out} kernel tests were not run: {why}");
+            if kernel_missing {
+                println!("run this as root, or leave them out with --no-kernel");
+            }
+        } else {
+            counts += run_kernel_tests(privilege, &kernel, filters)?;
         }
-    } else {
-        counts += run_kernel_tests(privilege, filters)?;
     }
 
     println!("\n{} passed, {} failed, {} skipped", counts.passed, counts.failed, counts.skipped);
@@ -62,6 +80,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Results of tests.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) passed: u64,
@@ -70,7 +89,7 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    /// A test that said so was skipped, which libtest counts as passed.
+    /// Moves a test from passed to skipped: libtest counts tests that return early as passed.
     pub(crate) fn skip_one(&mut self) {
         self.skipped += 1;
         self.passed = self.passed.saturating_sub(1);
@@ -102,24 +121,30 @@ pub(crate) fn parse_result(line: &str) -> Option<Counts> {
     Some(counts)
 }
 
-/// Whether a line is a test's word that it cannot run here (`tests/kernel/harness.rs`).
+/// Whether a test says in this line that it cannot run here (`skipped` in `tests/kernel/harness.rs`).
 pub(crate) fn skipped_here(line: &str) -> bool {
     line.starts_with("skipped here: ")
 }
 
-fn test_command() -> Command {
+/// The same features in each build: with another set, cargo compiles syscost a second time.
+const FEATURES: [&str; 2] = ["--features", "syscost/kernel-tests"];
+
+/// A cargo command that tests these suites. It names no package: cargo chooses the features of dependencies by
+/// the packages that are named, and would compile some a second time.
+fn tests_of(suites: &[Suite]) -> Command {
     let mut cargo = sh::cargo();
-    // Everything is to be counted, also after the first target that fails.
-    cargo.args(["test", "--no-fail-fast"]);
+    // All suites are to be counted, also after the first that fails.
+    cargo.args(["test", "--no-fail-fast"]).args(FEATURES);
+    cargo.args(suites.iter().flat_map(|suite| &suite.target));
     cargo
 }
 
-/// How the kernel tests get root; asks for a password if it takes one.
+/// Finds out how the kernel tests get root. Asks for a password if sudo needs one.
 fn acquire_root() -> Result<Privilege> {
     let privilege = sh::privilege();
     if privilege == Privilege::Sudo {
         println!("\nthe kernel tests need root: asking sudo");
-        // Asked here, as cargo would start the tests with the question in between their lines.
+        // Asked before cargo starts the tests, so that the question is not between their lines.
         if !sh::status(Command::new("sudo").arg("--validate"))?.success() {
             return Ok(Privilege::None);
         }
@@ -127,41 +152,30 @@ fn acquire_root() -> Result<Privilege> {
     Ok(privilege)
 }
 
-fn run_kernel_tests(privilege: Privilege, filters: &[String]) -> Result<Counts> {
-    let mut cargo = test_command();
+fn run_kernel_tests(privilege: Privilege, suites: &[Suite], filters: &[String]) -> Result<Counts> {
+    let mut cargo = tests_of(suites);
     if privilege == Privilege::Sudo {
         runner::install(&mut cargo)?;
     }
-    // One at a time: they count what the whole machine does.
-    count(cargo.args(KERNEL_TARGET).args(["--", "--test-threads=1"]).args(filters))
+    // The tests themselves see to it that some run alone (`tests/kernel/turn.rs`).
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(4);
+    count(cargo.arg("--").arg(format!("--test-threads={threads}")).args(filters))
 }
 
-fn list_kernel_tests(filters: &[String]) -> Result<u64> {
-    Ok(names(&KERNEL_TARGET, filters)?.len() as u64)
-}
-
-/// Prints which tests there are, and runs none.
-fn print_names(only_kernel: bool, no_kernel: bool, filters: &[String]) -> Result<ExitCode> {
-    let mut all = Vec::new();
-    if !only_kernel {
-        all.extend(names(&[], filters)?);
+/// Prints which tests these suites have, and runs none.
+fn print_names(runs: &[Vec<Suite>], filters: &[String]) -> Result<ExitCode> {
+    for suites in runs.iter().filter(|suites| !suites.is_empty()) {
+        let mut cargo = tests_of(suites);
+        cargo.args(["--", "--list", "--format=terse"]).args(filters);
+        let list = sh::capture(&mut cargo)?;
+        list.lines()
+            .filter_map(|line| line.strip_suffix(": test"))
+            .for_each(|name| println!("{name}"));
     }
-    if !no_kernel {
-        all.extend(names(&KERNEL_TARGET, filters)?);
-    }
-    all.iter().for_each(|name| println!("{name}"));
     Ok(ExitCode::SUCCESS)
 }
 
-/// The names of the tests of a target, or of all that need no root.
-fn names(target: &[&str], filters: &[String]) -> Result<Vec<String>> {
-    let mut cargo = test_command();
-    cargo.args(target).args(["--", "--list", "--format=terse"]).args(filters);
-    let list = sh::capture(&mut cargo)?;
-    Ok(list.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())
-}
-
-/// Runs a test command, showing its output as it comes, and sums up its results.
+/// Runs a test command, shows its output as it comes, and adds up its results.
 fn count(command: &mut Command) -> Result<Counts> {
     let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start `cargo test`")?;
     let stdout = child.stdout.take().context("`cargo test` has no output")?;
@@ -181,7 +195,7 @@ fn count(command: &mut Command) -> Result<Counts> {
     (0..skipped).for_each(|_| counts.skip_one());
     let status = child.wait()?;
     if !status.success() && counts.failed == 0 {
-        // It did not build, or a test process died before it could count.
+        // A program did not build, or ended before it could count.
         println!("\n`cargo test` failed outside the tests ({status}): counted as one failure");
         counts.failed = 1;
     }
