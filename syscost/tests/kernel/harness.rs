@@ -15,16 +15,18 @@ use nix::{
 use serde_json::Value;
 use syscost::request::HookChoice;
 
-use crate::running::Running;
 pub(crate) use crate::{
     programs::{await_unloaded, loaded, programs_of, programs_with},
     running::{Ended, comes_about, eventually, run},
 };
+use crate::{running::Running, turn};
 
 /// The ways to hook that this kernel must have; whatever is exact must be exact by each of them.
 /// Both, unless SYSCOST_TEST_HOOKS says otherwise, as `cargo xtask kernels` does for old kernels: it
 /// is said and not found out, so that none goes missing unseen.
 pub(crate) fn hooks() -> Vec<String> {
+    // Nearly every test begins with this.
+    turn::take();
     let said = std::env::var("SYSCOST_TEST_HOOKS").unwrap_or_else(|_| "btf,raw".to_owned());
     said.split(',').map(str::to_owned).collect()
 }
@@ -353,6 +355,7 @@ pub(crate) fn syscost() -> Command {
 
 /// The same, of a copy of the program.
 pub(crate) fn syscost_at(path: &Path) -> Command {
+    turn::take();
     let mut command = Command::new(path);
     command.env_remove("NO_COLOR").env(CALIBRATION.0, CALIBRATION.1);
     // SAFETY: only a system call between fork and exec.

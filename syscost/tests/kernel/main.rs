@@ -35,6 +35,7 @@ mod screen;
 mod takeover;
 mod targets;
 mod threads;
+mod turn;
 mod unseen;
 mod users;
 mod weather;

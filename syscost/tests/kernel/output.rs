@@ -2,9 +2,12 @@
 
 use std::{
     fs::File,
-    io::{BufRead, BufReader, Write},
-    os::{fd::AsRawFd, unix::process::CommandExt},
-    process::{Child, ExitStatus, Stdio},
+    io::{BufRead, BufReader},
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::process::CommandExt,
+    },
+    process::{ExitStatus, Stdio},
 };
 
 use nix::{
@@ -15,7 +18,7 @@ use nix::{
 
 use crate::{
     harness::{Measured, Stat, Target, await_unloaded, eventually, programs_of, run, syscost},
-    running::Running,
+    running::{Running, status},
 };
 
 #[test]
@@ -81,9 +84,14 @@ fn full() -> Stdio {
     File::options().write(true).open("/dev/full").unwrap().into()
 }
 
+/// A pipe that programs which other tests start at this moment do not inherit.
+fn pipe() -> (OwnedFd, OwnedFd) {
+    nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap()
+}
+
 /// A pipe that nobody reads from.
 fn closed() -> Stdio {
-    let (read, write) = nix::unistd::pipe().unwrap();
+    let (read, write) = pipe();
     drop(read);
     write.into()
 }
@@ -107,8 +115,8 @@ fn no_command_panics_where_nothing_can_be_written() {
     for args in commands {
         for sink in [full, closed] {
             let mut command = syscost();
-            let status = command.args(args).stdin(Stdio::null()).stdout(sink()).stderr(sink());
-            assert_documented(status.status().unwrap(), &args.join(" "));
+            let command = command.args(args).stdin(Stdio::null()).stdout(sink()).stderr(sink());
+            assert_documented(status(command), &args.join(" "));
         }
     }
 }
@@ -125,13 +133,14 @@ fn output_that_cannot_be_written_is_an_error_unless_its_reader_went_away() {
     for args in commands {
         for (sink, code) in [(full as fn() -> Stdio, 1), (closed, 0)] {
             let mut command = syscost();
-            let output = command.args(args).stdin(Stdio::null()).stdout(sink()).output().unwrap();
-            let stderr = String::from_utf8(output.stderr).unwrap();
-            assert_eq!(output.status.code(), Some(code), "{args:?}: {stderr}");
+            command.args(args).stdin(Stdio::null()).stdout(sink()).stderr(Stdio::piped());
+            let mut running = Running::start(&mut command);
+            let (status, stderr) = (running.wait(), running.rest_of_errors());
+            assert_eq!(status.code(), Some(code), "{args:?}: {stderr}");
             assert_eq!(stderr.contains("cannot write the output"), code == 1, "{stderr}");
         }
         let mut command = syscost();
-        command.args(args).stdin(Stdio::null()).stdout(Stdio::null());
+        command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         // SAFETY: only a system call between fork and exec.
         unsafe {
             command.pre_exec(|| {
@@ -139,9 +148,9 @@ fn output_that_cannot_be_written_is_an_error_unless_its_reader_went_away() {
                 Ok(())
             });
         }
-        let output = command.output().unwrap();
-        let stderr = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{args:?}: {stderr}");
+        let mut running = Running::start(&mut command);
+        let (status, stderr) = (running.wait(), running.rest_of_errors());
+        assert_eq!(status.code(), Some(1), "{args:?}: {stderr}");
         assert!(stderr.contains("cannot write the output: Bad file descriptor"), "{stderr}");
     }
 }
@@ -151,14 +160,14 @@ fn a_command_runs_and_its_status_is_passed_on_where_stderr_takes_nothing() {
     for sink in [full, closed] {
         let mut command = syscost();
         command.args(["stat", "--", "sh", "-c", "exit 7"]).stdin(Stdio::null());
-        let status = command.stdout(Stdio::null()).stderr(sink()).status().unwrap();
+        let status = status(command.stdout(Stdio::null()).stderr(sink()));
         assert_eq!(status.code(), Some(7));
     }
 }
 
 /// A measurement of the whole host whose output is not read.
 fn unread(args: &[&str]) -> (Running, File) {
-    let (read, write) = nix::unistd::pipe().unwrap();
+    let (read, write) = pipe();
     // A page, so that it is full soon, also on a slow machine.
     nix::fcntl::fcntl(&write, nix::fcntl::FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
     let mut command = syscost();
@@ -175,15 +184,6 @@ fn unread(args: &[&str]) -> (Running, File) {
         waiting >= 4_000
     });
     (running, read)
-}
-
-fn wait(child: &mut Child) -> ExitStatus {
-    let mut status = None;
-    eventually("it ends", || {
-        status = child.try_wait().unwrap();
-        status.is_some()
-    });
-    status.unwrap()
 }
 
 #[test]
@@ -242,18 +242,19 @@ fn a_file_that_becomes_too_large_is_told_at_once() {
 fn a_full_disk_is_told_while_the_command_runs() {
     let mut command = syscost();
     command.args(["stat", "-i", "10ms", "--", "sh", "-c", "read line; exit 7"]);
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(full()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut notes = BufReader::new(child.stderr.take().unwrap()).lines();
-    let said = notes.find(|line| line.as_ref().unwrap().contains("cannot write the output"));
-    assert!(said.unwrap().unwrap().contains("No space left"));
-    assert_eq!(child.try_wait().unwrap(), None, "the command runs");
-    child.stdin.take().unwrap().write_all(b"go on\n").unwrap();
-    assert_eq!(wait(&mut child).code(), Some(7), "the command's own");
+    command.stdin(Stdio::piped()).stdout(full()).stderr(Stdio::piped());
+    let mut running = Running::start(&mut command);
+    let awaited = "\"cannot write the output\"";
+    let notes = std::iter::from_fn(|| running.error_line(awaited));
+    let said = notes.into_iter().find(|line| line.contains("cannot write the output"));
+    assert!(said.expect(awaited).contains("No space left"));
+    assert!(!running.has_ended(), "the command runs");
+    running.write("go on\n");
+    assert_eq!(running.wait().code(), Some(7), "the command's own");
     // Where the command has nothing to say, that is.
     let mut command = syscost();
     command.args(["stat", "--", "true"]).stdin(Stdio::null()).stdout(full()).stderr(Stdio::null());
-    assert_eq!(command.status().unwrap().code(), Some(1));
+    assert_eq!(status(&mut command).code(), Some(1));
 }
 
 /// As the caller had it: what is ignored, and what is blocked.

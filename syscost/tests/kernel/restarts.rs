@@ -505,6 +505,8 @@ mod debugger {
 
     use std::{mem::MaybeUninit, ptr::null_mut};
 
+    use crate::harness::eventually;
+
     /// Lets the process `pid`, which has one thread, call `getppid` with its stack pointer moved down by
     /// `below` bytes, and go on with its own call. Before that, `signal` is handled there, by a handler that makes no
     /// call.
@@ -560,8 +562,13 @@ mod debugger {
         }
 
         fn wait(&self) {
-            // SAFETY: waits for a thread that this one traces.
-            assert_eq!(unsafe { libc::waitpid(self.0, null_mut(), libc::__WALL) }, self.0);
+            eventually("the traced thread stops", || {
+                // SAFETY: asks for the state of a thread that this one traces.
+                match unsafe { libc::waitpid(self.0, null_mut(), libc::__WALL | libc::WNOHANG) } {
+                    0 => false,
+                    stopped => stopped == self.0,
+                }
+            });
         }
 
         fn go_on(&self, how: libc::c_uint) {

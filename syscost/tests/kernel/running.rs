@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::turn;
+
 /// How long a test waits for something that must come about. How fast it does is not what is tested:
 /// on a busy machine, merely to start an emulated program may take twenty seconds.
 pub(crate) fn patience() -> Duration {
@@ -44,6 +46,7 @@ pub(crate) struct Running {
 impl Running {
     /// Starts a command. What it prints to a pipe is read, what it prints elsewhere is not.
     pub(crate) fn start(command: &mut Command) -> Self {
+        turn::take();
         let program = command.get_program().to_string_lossy().into_owned();
         let args: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy()).collect();
         let name = format!("{program} {}", args.join(" "));
@@ -208,6 +211,11 @@ pub(crate) struct Ended {
     pub status: ExitStatus,
     pub stdout: String,
     pub stderr: String,
+}
+
+/// Waits until a command that prints to no pipe has ended.
+pub(crate) fn status(command: &mut Command) -> ExitStatus {
+    Running::start(command).wait()
 }
 
 /// Runs a command to its end.

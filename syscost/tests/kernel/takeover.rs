@@ -12,6 +12,7 @@ use std::{
 use crate::{
     harness::{Stat, Target, assert_nothing_left, hooks, run, skipped},
     privileges::NOBODY,
+    running::{Running, status},
     users::{CAP_BPF, CAP_PERFMON, Everybodys},
 };
 
@@ -81,15 +82,14 @@ fn nothing_can_be_taken_while_it_starts() {
     let Some(everybodys) = privileged_copy() else { return };
     for _ in 0..5 {
         for mut syscost in ways(&everybodys) {
-            let mut child = syscost
+            syscost
                 .args(["stat", "-a", "-d", "50ms"])
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .expect("syscost starts");
-            let mut thief = thief(&everybodys, child.id());
-            let status = child.wait().expect("it can be waited for");
+                .stderr(Stdio::null());
+            let mut syscost = Running::start(&mut syscost);
+            let mut thief = thief(&everybodys, syscost.pid());
+            let status = syscost.wait();
             assert!(status.success(), "{status}");
             let mut said = thief.line();
             if said == "tried" {
@@ -108,11 +108,8 @@ fn what_it_needs_of_proc_is_there_for_every_user() {
         let out = fs::File::create(&path).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
         // A link into its own descriptors.
-        let status = syscost
-            .args(["stat", "-a", "-d", "10ms", "--json", "-o", "/dev/stdout"])
-            .stdout(out)
-            .status()
-            .expect("syscost starts");
+        syscost.args(["stat", "-a", "-d", "10ms", "--json", "-o", "/dev/stdout"]);
+        let status = status(syscost.stdout(out));
         assert!(status.success(), "{status}");
         let written = fs::read_to_string(&path).unwrap();
         assert!(written.starts_with("{\"schema\""), "{written}");
