@@ -1,4 +1,4 @@
-//! A small program to look at: threads that read, write, sleep, wait and fail in known ways.
+//! The demonstration workload: threads that read, write, sleep, wait and fail in known ways.
 //!
 //! It is busy enough to fill a screen and idle enough to be left running.
 
@@ -31,7 +31,7 @@ pub fn run(duration: Option<Duration>) -> Result<()> {
     set_nonblocking(&empty)?;
     let epoll = Epoll::new(EpollCreateFlags::empty()).context("cannot make an epoll instance")?;
 
-    // Small reads and a large one: two humps in one histogram.
+    // Small reads and a large one: two peaks in one histogram.
     spawn("reader", move || {
         let mut buffer = vec![0; 256 * 1024];
         for _ in 0..40 {
@@ -40,7 +40,7 @@ pub fn run(duration: Option<Duration>) -> Result<()> {
         let _ = zero.read(&mut buffer);
         thread::sleep(Duration::from_millis(2));
     })?;
-    // One byte at a time: the classic of what buffering would save.
+    // One byte at a time: calls that buffering would save.
     spawn("writer", move || {
         for _ in 0..60 {
             let _ = null.write(b".");

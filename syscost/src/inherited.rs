@@ -1,6 +1,6 @@
-//! Whether the process was started with a stdout; the signals that were ignored, or not, and the limits of its
-//! stack and its open files: a command that it runs gets the same, whatever Rust's runtime or this program has changed. And the capabilities that a
-//! thread gets from the one that starts it.
+//! What this process inherited: whether there was a stdout, which signals were ignored, and the limits of its stack and
+//! its open files. A command that it runs gets the same, although Rust's runtime and this program change some of it. And
+//! the capabilities that a thread inherits from the thread that starts it.
 
 use std::{
     mem::zeroed,
@@ -23,7 +23,7 @@ static FILE_SIZE: AtomicBool = AtomicBool::new(false);
 /// Whether stdout was closed. Rust's runtime opens `/dev/null` in its place.
 static NO_STDOUT: AtomicBool = AtomicBool::new(false);
 
-/// Called before Rust's runtime is there.
+/// Called before Rust's runtime starts.
 #[used]
 #[unsafe(link_section = ".init_array")]
 static BEFORE_MAIN: extern "C" fn() = before_main;
@@ -41,21 +41,21 @@ pub fn has_no_stdout() -> bool {
     NO_STDOUT.load(Relaxed)
 }
 
-/// Lets a write beyond the limit of a file's size fail rather than kill the process.
+/// Makes a write beyond the limit of a file's size fail, instead of ending the process.
 pub fn ignore_file_size_limit() {
     set(SIGXFSZ, SIG_IGN);
 }
 
-/// The soft and the hard limit of the stack (bytes) before the former was raised.
+/// The soft and the hard limit of the stack, bytes, before the soft one was raised.
 static STACK: OnceLock<(u64, u64)> = OnceLock::new();
 
-/// What the first thread takes at most, bytes: 192 KiB, and without optimization about four times as much.
+/// The most that the first thread needs, bytes: 192 KiB, and about four times as much without optimization.
 const STACK_NEEDED: u64 = 256 * 1024;
-/// The limit that is set where the hard limit allows it, bytes.
+/// The limit that is set if the hard limit permits it, bytes.
 const STACK_WANTED: u64 = 1024 * 1024;
 
-/// Raises the limit of the stack where the first thread might overflow it: the kernel asks for the limit when
-/// the stack grows.
+/// Raises the limit of the stack if the first thread might overflow it. The kernel checks the limit whenever the stack
+/// grows.
 ///
 /// # Errors
 /// When it cannot be raised.
@@ -75,10 +75,10 @@ pub fn raise_stack_limit() -> Result<()> {
     Ok(())
 }
 
-/// The soft and the hard limit of open files before the former was raised.
+/// The soft and the hard limit of open files before the soft one was raised.
 static FILES: OnceLock<(u64, u64)> = OnceLock::new();
 
-/// Raises the limit of open files to `needed`. `false`: that is not allowed.
+/// Raises the limit of open files to `needed`. `false`: this is not permitted.
 pub fn raise_open_files(needed: u64) -> bool {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return false };
     if hard < needed || setrlimit(Resource::RLIMIT_NOFILE, needed, hard).is_err() {
@@ -88,7 +88,7 @@ pub fn raise_open_files(needed: u64) -> bool {
     true
 }
 
-/// Ignores what was ignored before, and nothing else, and restores the limits. Makes system calls only: it is
+/// Ignores the signals that were ignored at the start and no others, and restores the limits. Only makes system calls,
 /// for a child between fork and exec.
 pub(crate) fn restore() {
     let limits = [(Resource::RLIMIT_STACK, &STACK), (Resource::RLIMIT_NOFILE, &FILES)];
@@ -119,8 +119,8 @@ fn set(signal: libc::c_int, to: libc::sighandler_t) {
     unsafe { libc::sigaction(signal, &raw const action, null_mut()) };
 }
 
-/// Gives up the capabilities of this thread: to be called first in a thread that needs none. Where a
-/// budget is kept or processes are listed, the thread that starts it has some permitted.
+/// Gives up the capabilities of this thread. Call it first in a thread that needs none: with `--max-overhead` or the list
+/// of processes, the thread that starts it still has some permitted.
 pub fn drop_capabilities() {
     for set in [caps::CapSet::Effective, caps::CapSet::Permitted] {
         let _ = caps::clear(None, set);

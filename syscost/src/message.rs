@@ -1,5 +1,5 @@
-//! What is said besides the numbers: lines on stderr, and text on stdout. The only place that writes
-//! to either by name. Nothing here panics or fails for want of a reader.
+//! Messages: lines on stderr, and text on stdout. The only place that writes to stderr or stdout by name. Nothing here
+//! panics or fails because a reader is gone.
 
 use std::{
     fmt::Display,
@@ -15,49 +15,49 @@ use nix::unistd::{Pid, tcgetpgrp};
 
 use crate::{decode::printable::printable, inherited::has_no_stdout, writer::Writer};
 
-/// How much may wait for a reader of stderr, bytes.
+/// How many bytes may wait for a reader of stderr.
 const ROOM: usize = 64 * 1024;
 
-/// How long to wait in the end for a reader that does not read.
+/// How long to wait at the end for a reader that does not read.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Writes to stderr, once [`in_background`] was called.
+/// The thread that writes to stderr, once [`in_background`] was called.
 static BACKGROUND: Mutex<Option<Writer>> = Mutex::new(None);
 
-/// Says `line` on stderr, after the program's name.
+/// Writes the program's name and `line` to stderr.
 pub fn say(line: impl Display) {
     let line = line.to_string();
     raw(&format!("syscost: {}\n", printable(&line)));
 }
 
-/// Writes `text` to stderr as it is.
+/// Writes `text` to stderr.
 pub fn raw(text: &str) {
     let background = BACKGROUND.lock().unwrap_or_else(PoisonError::into_inner);
     match &*background {
-        // A reader that does not read has no use for more.
+        // Too much is waiting: the reader does not read.
         Some(writer) if writer.pending() > ROOM => {}
         Some(writer) => writer.push(text.as_bytes().to_vec()),
-        // There is nobody else to be told that this fails.
+        // There is no other place to report an error.
         None => drop(stderr().write_all(text.as_bytes())),
     }
 }
 
-/// Writes to stderr in a thread of its own from now on: [`say`] no longer waits for a reader. To be
-/// called once privileges are given up.
+/// From now on a thread writes to stderr, and [`say`] no longer waits for a reader. Call this after privileges are given
+/// up.
 pub fn in_background() {
     let sink = stderr().as_fd().try_clone_to_owned().map(File::from);
     let writer = sink.and_then(Writer::start).ok();
     *BACKGROUND.lock().unwrap_or_else(PoisonError::into_inner) = writer;
 }
 
-/// Waits until everything said is written, but not for a reader that does not read.
+/// Waits until all messages are written, but only a moment for a reader that does not read.
 pub fn finish() {
     if let Some(writer) = &*BACKGROUND.lock().unwrap_or_else(PoisonError::into_inner) {
         writer.wait(PATIENCE);
     }
 }
 
-/// Writes `text` to stdout. A reader that went away has no use for the rest, which is not an error.
+/// Writes `text` to stdout. It is not an error if the reader is gone.
 ///
 /// # Errors
 /// When it cannot be written for another reason.
@@ -72,12 +72,12 @@ pub fn print(text: &str) -> Result<()> {
     }
 }
 
-/// As the kernel says it.
+/// The error in the kernel's words.
 fn no_stdout() -> io::Error {
     io::Error::from_raw_os_error(libc::EBADF)
 }
 
-/// Stdout, as a file of our own. If there is none, nothing can be written to it.
+/// A duplicate of stdout. If the process was started without one, writing to it fails.
 ///
 /// # Errors
 /// When there is no descriptor left.

@@ -1,5 +1,4 @@
-//! Writes to a file, a pipe or a terminal in a thread of its own, so that a reader that does not
-//! read stops nothing else.
+//! Writes to a file, a pipe or a terminal in a thread of its own, so that nothing else waits for a slow reader.
 
 use std::{
     collections::VecDeque,
@@ -28,11 +27,11 @@ pub struct Writer {
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
-    /// There is something to write, or nothing will be any more.
+    /// Signals that there is something to write, or never will be again.
     more: Condvar,
-    /// Something was written, or will never be.
+    /// Signals that something was written, or never will be again.
     progress: Condvar,
-    /// The same for tasks.
+    /// The same for asynchronous tasks.
     told: Notify,
 }
 
@@ -46,7 +45,7 @@ struct State {
 }
 
 impl Writer {
-    /// Starts the thread, which writes to `sink`. It has no privileges left then.
+    /// Starts the thread, which writes to `sink` and gives up its privileges first.
     ///
     /// # Errors
     /// When no thread can be started.
@@ -95,7 +94,7 @@ impl Writer {
 
     async fn until(&self, holds: impl Fn(&State) -> bool) {
         loop {
-            // Before looking: what is told from here on is not missed.
+            // Before looking, so that no signal from here on is missed.
             let told = self.shared.told.notified();
             if holds(&self.shared.lock()) {
                 return;
@@ -104,8 +103,8 @@ impl Writer {
         }
     }
 
-    /// Waits until everything is written, writing has failed, or nothing was written for
-    /// `patience`. Whether nothing is left to write.
+    /// Waits until everything is written, writing has failed, or nothing was written for `patience`. Returns whether
+    /// nothing is left to write.
     pub fn wait(&self, patience: Duration) -> bool {
         let mut state = self.shared.lock();
         while !state.is_idle() {
@@ -120,7 +119,7 @@ impl Writer {
         true
     }
 
-    /// Forgets what is not being written yet.
+    /// Drops the bytes that are not being written yet.
     pub fn discard(&self) {
         let mut state = self.shared.lock();
         let dropped: usize = state.queue.drain(..).map(|bytes| bytes.len()).sum();
@@ -128,11 +127,11 @@ impl Writer {
     }
 }
 
-/// How much is written at a time, bytes: that a reader reads shows when it has read as much. A pipe takes so much at
-/// once or not at all (PIPE_BUF).
+/// How much is written at a time, bytes. A pipe takes this much at once or nothing (PIPE_BUF). Each write shows that the
+/// reader goes on reading.
 const AT_ONCE: usize = 4096;
 
-/// The thread ends once it has written what it was given; nobody waits for that.
+/// The thread ends once it has written everything. Dropping does not wait for that.
 impl Drop for Writer {
     fn drop(&mut self) {
         self.shared.lock().closed = true;
@@ -186,7 +185,7 @@ impl Shared {
                     self.tell();
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // Whoever else has this pipe or terminal has switched it to that.
+                // Another process has set the pipe or terminal to non-blocking mode.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => await_room(sink.as_fd())?,
                 Err(error) => return Err(error),
             }

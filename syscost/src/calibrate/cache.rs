@@ -1,5 +1,5 @@
-//! The last calibration, kept until the machine is started anew: what it found may change with the
-//! kernel, its options, and the CPU that a virtual machine finds itself on.
+//! The last calibration, kept until the machine boots again: its results depend on the kernel, its options, and the CPU
+//! that a virtual machine runs on.
 
 use std::{env, fs, path::PathBuf};
 
@@ -11,10 +11,10 @@ use crate::{decode::printable, model::calibration::Calibration};
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
-/// Root's own file, which everybody may read.
+/// Root's file, which everybody may read.
 const OF_ROOT: &str = "/run/syscost/calibration.json";
 
-/// Names the file in the environment, instead of the usual ones.
+/// The environment variable that names another file.
 const PLACE: &str = "SYSCOST_CALIBRATION";
 
 #[derive(Serialize, Deserialize)]
@@ -24,7 +24,7 @@ struct Kept {
     calibration: Calibration,
 }
 
-/// The calibration of this boot, the user's own or else root's; `None` when there was none.
+/// The calibration of this boot: the user's own, or else root's. `None` if there is none.
 pub fn load() -> Option<Calibration> {
     let places = match named_place() {
         Some(place) => vec![place],
@@ -37,10 +37,10 @@ pub fn load() -> Option<Calibration> {
     })
 }
 
-/// Keeps `calibration`. Returns where.
+/// Stores `calibration`. Returns the path.
 ///
 /// # Errors
-/// When there is no place for it.
+/// When no file can be written.
 pub fn store(calibration: &Calibration) -> Result<PathBuf> {
     let place = named_place().or_else(own_place);
     let place = place.context("no folder to keep it in: XDG_RUNTIME_DIR is not set")?;
@@ -50,7 +50,7 @@ pub fn store(calibration: &Calibration) -> Result<PathBuf> {
         .with_context(|| format!("cannot create the folder {}", printable::path(folder)))?;
     let kept =
         Kept { boot_id: boot_id()?, version: VERSION.to_owned(), calibration: calibration.clone() };
-    // Whole or not at all, for a process that reads it meanwhile.
+    // Another process that reads it meanwhile finds a whole file or none.
     let mut new = tempfile::NamedTempFile::new_in(folder).with_context(cannot)?;
     serde_json::to_writer(&mut new, &kept).with_context(cannot)?;
     if geteuid().is_root() {

@@ -2,8 +2,7 @@
 
 use std::time::Instant;
 
-/// Now, in ticks of the CPU's counter. What stands before it in the program is done by then, and what
-/// stands after it is not begun.
+/// Now, in ticks of the CPU's counter. Instructions before this have ended by then, and later ones have not begun.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 pub(super) fn ticks() -> u64 {
@@ -30,14 +29,14 @@ pub(super) fn ticks() -> u64 {
     now
 }
 
-/// Tells how long a tick is, by the kernel's clock.
+/// Measures how long a tick is, by the kernel's clock.
 pub(super) struct Clock {
     ticks: u64,
     at: Instant,
 }
 
 impl Clock {
-    /// The longer it runs, the better it tells.
+    /// The longer it runs, the more precise the result.
     pub(super) fn start() -> Self {
         Self { ticks: ticks(), at: Instant::now() }
     }

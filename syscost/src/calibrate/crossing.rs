@@ -1,4 +1,4 @@
-//! Calls into the kernel, and how long they take by themselves.
+//! Calls into the kernel, and how long each takes.
 
 use std::{fs::File, io, io::Write, os::fd::AsRawFd, time::Instant};
 
@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use super::clock::ticks;
 
-/// What user work is done after: a call, or nothing.
+/// What comes before the user work: a call, or nothing.
 pub(super) struct Call {
     name: &'static str,
     what: What,
@@ -19,7 +19,7 @@ enum What {
 }
 
 impl Call {
-    /// From one that does next to nothing to one that moves as much as a first-level cache holds.
+    /// From a call that does next to nothing to one that copies as much as a first-level cache holds.
     pub(super) fn all() -> Result<Vec<Self>> {
         let reads =
             [("read of 64 B", 64), ("read of 4 KiB", 4 << 10), ("read of 64 KiB", 64 << 10)];
@@ -32,8 +32,7 @@ impl Call {
         std::iter::once(Ok(getppid)).chain(reads.into_iter().map(read)).collect()
     }
 
-    /// No call at all, but about the time of a short one, in user mode: what is measured after it is the
-    /// method's own error.
+    /// No call, but about the time of a short call in user mode. The result after this is the error of the method.
     pub(super) const fn nothing() -> Self {
         Self { name: "nothing", what: What::Nothing }
     }
@@ -42,7 +41,7 @@ impl Call {
         self.name
     }
 
-    /// Makes it. The file is in the page cache: nothing waits for a disk.
+    /// Makes the call. The file is in the page cache, so that nothing waits for a disk.
     #[inline(always)]
     pub(super) fn make(&mut self) {
         match &mut self.what {
@@ -65,7 +64,7 @@ impl Call {
 /// Readings of the counter that take about as long as a short call.
 const NOTHING: usize = 8;
 
-/// `getppid` by the instruction itself, without a library around it.
+/// `getppid` by the instruction, without a library function.
 #[inline(always)]
 fn null_syscall() {
     #[cfg(target_arch = "x86_64")]

@@ -1,4 +1,4 @@
-//! What the machine tells of itself: processor, hypervisor, clock source, mitigations.
+//! The machine: processor, hypervisor, clock source, mitigations.
 
 use std::{fs, thread};
 
@@ -31,7 +31,7 @@ fn processor(cpuinfo: &str) -> String {
         .unwrap_or_else(|| "unknown".to_owned())
 }
 
-/// Its name where it has one; on arm64 it need not show itself at all.
+/// The name of the hypervisor, if it has one. On arm64 a hypervisor need not be visible.
 fn hypervisor(cpuinfo: &str) -> Option<String> {
     let flags = field(cpuinfo, "flags").unwrap_or_default();
     let shown = flags.split(' ').any(|flag| flag == "hypervisor");
@@ -67,7 +67,7 @@ fn vendor() -> Option<String> {
     line_of("/proc/device-tree/hypervisor/compatible")
 }
 
-/// The flaws that this machine has, by name.
+/// The CPU vulnerabilities of this machine, by name.
 fn mitigations() -> Vec<Mitigation> {
     let files = fs::read_dir(FLAWS).into_iter().flatten().flatten();
     let mut mitigations: Vec<_> = files

@@ -1,7 +1,7 @@
-//! Measures what crossing into the kernel costs on this very machine.
+//! Measures what crossing into the kernel costs on this machine.
 //!
-//! Pinned to one CPU. Every figure is measured once in each round, so that a change of the
-//! machine's pace meets all of them alike; what is shown are medians over rounds, with quartiles.
+//! Pinned to one CPU. Every figure is measured once in each round, so that a change of the machine's speed affects all
+//! figures alike. The results are medians over rounds, with quartiles.
 //! `docs/calibration.md` explains the method.
 
 mod cache;
@@ -31,22 +31,22 @@ use counters::UserCounters;
 use crossing::Call;
 use work::Work;
 
-/// Rounds of everything but what attaches.
+/// Rounds of everything that does not attach.
 const ROUNDS: usize = 25;
 /// Rounds of attaching, which takes a tenth of a second each time.
 const TAX_ROUNDS: usize = 7;
 /// Calls per figure and round.
 const CALLS: u32 = 5_000;
-/// The sizes of the working sets: within a first-level cache, all of one, beyond it, beyond many a
-/// second level.
+/// The sizes of the working sets: half a first-level cache, a whole one, larger, and larger than many second-level
+/// caches.
 const WORKING_SETS: [usize; 4] = [8 << 10, 24 << 10, 128 << 10, 512 << 10];
 /// The working set whose instructions per cycle are counted.
 const COUNTED_SET: usize = 24 << 10;
 
-/// Measures all of it. `progress` is told what share is done, 0 to 1.
+/// Measures everything. `progress` is called with the share that is done, 0 to 1.
 ///
 /// # Errors
-/// When this thread cannot be pinned, or the machine tells nothing of itself.
+/// When this thread cannot be pinned, or the machine cannot be identified.
 pub fn calibrate(hooks: HookChoice, mut progress: impl FnMut(f64)) -> Result<Calibration> {
     let machine = machine::facts()?;
     let pin = Pin::new()?;
@@ -92,7 +92,7 @@ struct Pin {
 }
 
 impl Pin {
-    /// To the last CPU that it may run on: the first ones serve more interrupts.
+    /// Pins this thread to the last CPU that it may run on: the first ones serve more interrupts.
     fn new() -> Result<Self> {
         let this = Pid::from_raw(0);
         let before = sched_getaffinity(this).context("cannot tell which CPUs may be used")?;
@@ -114,8 +114,8 @@ impl Drop for Pin {
 /// The measurements with working sets of one size, in ticks: a value for each round.
 struct Series {
     bytes: usize,
-    /// A new one for each round, kept so that the next gets other memory: which pages a working set is
-    /// on decides how well the caches hold it, and the spread over rounds is to show that.
+    /// A new one for each round. Earlier ones are kept, so that the next gets other memory: how well caches hold a
+    /// working set depends on its pages, and the spread over rounds shows that.
     works: Vec<Work>,
     alone: Vec<f64>,
     /// For each call.
@@ -158,9 +158,9 @@ impl Series {
     }
 }
 
-/// What syscost itself adds to a `getppid`: of this process, once measured and once not.
+/// What syscost itself adds to a `getppid`: of this process, as a target and as a bystander.
 fn tax(hooks: HookChoice, mut progress: impl FnMut(usize)) -> Tax {
-    // Somebody else: our parent, or the first process where it is out of sight.
+    // Another process: our parent, or PID 1 if the parent is not visible.
     let other = parent_id().max(1);
     let added = |tgid: u32| -> Result<f64> {
         let before = crossing::null_syscall_ns(CALLS);

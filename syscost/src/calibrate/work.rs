@@ -4,13 +4,12 @@ use std::hint::black_box;
 
 use super::{clock::ticks, crossing::Call};
 
-/// Bytes of a cache line, on every processor that is supported; a longer one only makes the walk
-/// meet each of them more than once.
+/// Bytes of a cache line. On a processor with longer lines, the walk meets each line more than once.
 const LINE: usize = 64;
 
-/// How long a figure is measured, in lines: a small working set is gone over more often.
+/// How long a figure is measured, in lines: a small working set is walked more often.
 const LINES_PER_FIGURE: usize = 128 << 10;
-/// Readings of the counter before the work: some hundred nanoseconds in which no memory is asked for.
+/// Readings of the counter before the work: some hundred nanoseconds without memory accesses.
 const SETTLING: usize = 32;
 const MIN_TIMES: usize = 8;
 const MAX_TIMES: usize = 250;
@@ -24,12 +23,12 @@ pub(super) struct Work {
 #[repr(align(64))]
 struct Line {
     next: u32,
-    /// Which way the branch goes here: one in two, at random.
+    /// Which way the branch goes here: at random, one in two.
     turn: bool,
 }
 
 impl Work {
-    /// On `bytes` of data.
+    /// Work on `bytes` of data.
     pub(super) fn new(bytes: usize) -> Self {
         let count = bytes / LINE;
         let mut random = Random(0x9e37_79b9_7f4a_7c15);
@@ -61,9 +60,9 @@ impl Work {
 
     /// How long it takes alone, and how much longer right after `call`, in ticks.
     ///
-    /// Both are measured in turns, once around: alone, after the call, after the call, alone, and the
-    /// next time the other way round. A drift of the machine's pace adds as much to one as to the other.
-    /// Before each of them the work is done once, so that both find the caches as the work leaves them.
+    /// Both are measured in turns: alone, after the call, after the call, alone, and the next time in the other order.
+    /// So a drift of the machine's speed adds the same to both. Before each, the work is done once, so that both find
+    /// the caches as the work leaves them.
     pub(super) fn measure(&self, call: &mut Call) -> Measured {
         const TURNS: [bool; 4] = [false, true, true, false];
         let times = (LINES_PER_FIGURE / self.lines.len()).clamp(MIN_TIMES, MAX_TIMES);
@@ -81,14 +80,14 @@ impl Work {
         Measured { alone: mean_of_middle(&mut alone), added: mean_of_middle(&mut added) }
     }
 
-    /// The ticks that it takes, right after a call or not. The same instructions either way.
+    /// The ticks that the work takes, right after a call or not. The instructions are the same in both cases.
     #[inline(never)]
     fn ticks(&self, call: Option<&mut Call>) -> u64 {
         self.run();
         if let Some(call) = call {
             call.make();
         }
-        // What was under way in the memory system comes to an end, with a call in between or without.
+        // Pending memory accesses end, with or without a call in between.
         for _ in 0..SETTLING {
             ticks();
         }
@@ -98,14 +97,14 @@ impl Work {
     }
 }
 
-/// Without the fastest and the slowest quarter, in which interrupts and other guests' turns are.
+/// The mean without the fastest and the slowest quarter, which have interrupts and the turns of other guests.
 fn mean_of_middle(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = &values[values.len() / 4..values.len() - values.len() / 4];
     middle.iter().sum::<f64>() / middle.len() as f64
 }
 
-/// What one round finds out, in ticks.
+/// The result of one round, in ticks.
 pub(super) struct Measured {
     /// How long the work takes when nothing else is done.
     pub(super) alone: f64,

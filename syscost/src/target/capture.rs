@@ -1,4 +1,4 @@
-//! What a command writes while the screen is the terminal's: the last part of it, in memory.
+//! The end of a command's output, kept in memory while the live screen has the terminal.
 
 use std::{
     collections::VecDeque,
@@ -17,10 +17,10 @@ use crate::inherited;
 /// How much is kept, bytes.
 const KEPT: usize = 1024 * 1024;
 
-/// How long to wait in the end for what is still in the pipe.
+/// How long to wait at the end for what is still in the pipe.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The pipe that a command writes to, and what is kept of it. Read in a thread of its own, so that
+/// The pipe that a command writes to, and the end of what came through it. A thread of its own reads the pipe, so that
 /// the command does not wait for the screen.
 #[derive(Debug)]
 pub struct Capture {
@@ -39,20 +39,20 @@ struct Tail {
 /// What a command has written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output {
-    /// The end of it.
+    /// The last part of it.
     pub tail: Vec<u8>,
     /// All of it, bytes.
     pub written: u64,
 }
 
 impl Capture {
-    /// A pipe, and the end for the command to write to.
+    /// Makes a pipe. The second value is the end for the command.
     ///
     /// # Errors
-    /// When there can be no pipe.
+    /// When no pipe can be made.
     pub(super) fn new() -> io::Result<(Self, OwnedFd)> {
         let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
-        // Where that is not allowed, the command waits for the reading thread more often.
+        // With the usual size, the command would wait for the reading thread more often.
         let _ = nix::fcntl::fcntl(&read, nix::fcntl::FcntlArg::F_SETPIPE_SZ(KEPT as i32));
         Ok((Self { pipe: Arc::new(read.into()), tail: Arc::default() }, write))
     }
@@ -80,12 +80,13 @@ impl Capture {
         Ok(())
     }
 
-    /// What has been written by now. Processes that the command has left behind may go on.
+    /// What has been written so far. Processes that the command has left behind may write more.
     pub(super) fn output(&self) -> Output {
         let give_up = Instant::now() + PATIENCE;
         loop {
             let tail = lock(&self.tail);
-            // Asked under the lock: what was read before is in the tail, or its reader waits for us.
+            // Asked under the lock: bytes that were read before are in the tail, or the reading thread waits for
+            // the lock.
             if tail.ended || Instant::now() >= give_up {
                 return tail.output();
             }

@@ -1,5 +1,4 @@
-//! A cgroup of the unified hierarchy: from a path to the id and the depth that the kernel's
-//! programs know it by.
+//! A cgroup of the unified hierarchy: from a path to its id and depth, by which the kernel's programs know it.
 
 use std::{
     collections::BTreeMap,
@@ -20,12 +19,12 @@ pub struct Cgroup {
     pub path: String,
     /// Its id: the inode number of its directory.
     pub id: u64,
-    /// How deep it lies; 0 for the root.
+    /// Its depth; 0 for the root.
     pub level: u32,
 }
 
 impl Cgroup {
-    /// What the kernel accounts for it: its `cpu.stat`.
+    /// The path of its `cpu.stat`: what the kernel accounts for it.
     pub(super) fn cpu_stat(&self) -> Result<PathBuf> {
         Ok(self.directory()?.join("cpu.stat"))
     }
@@ -50,7 +49,7 @@ impl Cgroup {
     fn resolve_below(mount: &Path, path: &Path) -> Result<Self> {
         let shown = printable::path(path);
         let inside = mount.join(path.strip_prefix("/").unwrap_or(path));
-        // A directory wherever it is comes first; `/` is the root of cgroups, not of files.
+        // A path that is a directory comes first, except `/`: that is the root of cgroups, not of files.
         let directory = [path.to_owned(), inside]
             .into_iter()
             .filter_map(|path| path.canonicalize().ok())
@@ -95,7 +94,7 @@ pub(super) fn mount() -> Result<PathBuf> {
         "no unified cgroup hierarchy is mounted: mount -t cgroup2 none /sys/fs/cgroup, or measure \
          by PID",
     )?;
-    // In a cgroup namespace depths are not those of the host, which count.
+    // The programs compare depths of the host. A cgroup namespace shows others.
     if mount.root != "/" || !in_root_namespace() {
         bail!(
             "in a cgroup namespace the depth of cgroups cannot be told: run syscost outside the \
@@ -109,7 +108,7 @@ pub(super) fn mount() -> Result<PathBuf> {
 const ROOT_NAMESPACE: u64 = 0xEFFF_FFFB;
 
 fn in_root_namespace() -> bool {
-    // Kernels without the namespaces have only the root.
+    // Kernels without cgroup namespaces have no such file.
     fs::metadata("/proc/self/ns/cgroup").map_or(true, |own| own.ino() == ROOT_NAMESPACE)
 }
 
@@ -120,25 +119,25 @@ pub struct Cgroups {
 }
 
 impl Cgroups {
-    /// The path of the cgroup `id`; `None` where it is not known, or gone.
+    /// The path of the cgroup `id`; `None` if it is unknown or gone.
     pub fn path(&mut self, id: u64) -> Option<String> {
         if !self.paths.contains_key(&id)
             && let Ok(mount) = mount()
         {
-            // A new one: look through all of them again, and keep what was known of those gone.
+            // A new cgroup: list all of them again, and keep the paths of cgroups that are gone.
             visit(&mount, &mut |directory| {
                 if let Ok(cgroup) = Cgroup::at(&mount, directory) {
                     self.paths.insert(cgroup.id, cgroup.path);
                 }
             });
-            // Not to be looked for every second.
+            // Do not look for it again every second.
             self.paths.entry(id).or_default();
         }
         self.paths.get(&id).filter(|path| !path.is_empty()).cloned()
     }
 }
 
-/// Calls `found` with `directory` and all below it.
+/// Calls `found` with `directory` and every directory below it.
 pub(super) fn visit(directory: &Path, found: &mut impl FnMut(&Path)) {
     found(directory);
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {

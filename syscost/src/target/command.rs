@@ -1,8 +1,6 @@
-//! A command that is started to be measured: a child that waits just before its `execve` until it
-//! is let go.
+//! A command that is started to be measured: a child that waits just before its `execve` until it is released.
 //!
-//! All that a child has to prepare is done before it waits, so that the first system call after it
-//! was let go is the `execve` itself.
+//! The child prepares everything before it waits. So its first system call after the release is the `execve`.
 
 use std::{
     ffi::{CString, OsStr, OsString},
@@ -30,16 +28,16 @@ use crate::{decode::printable::external, exit, inherited};
 /// Where `execvp` looks when PATH is not set (glibc: `confstr(_CS_PATH)`).
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
-/// What the child finds as its standard input and output.
+/// The child's standard input and outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stdio {
-    /// Ours.
+    /// Those of this process.
     Inherit,
-    /// Nothing to read; the end of what it writes to either output is kept, see [`Command::output`].
+    /// No input. The end of what the child writes to either output is kept, see [`Command::output`].
     Captured,
 }
 
-/// Why a command cannot be run, as a shell tells it.
+/// Why a command cannot be run, in the same words as a shell.
 #[derive(Debug, thiserror::Error)]
 pub enum SpawnError {
     /// No folder of PATH has such a program.
@@ -48,10 +46,10 @@ pub enum SpawnError {
     /// There is no file at the path that was given.
     #[error("{0}: no such file; check the path of the command")]
     NoSuchFile(String),
-    /// There is one, which may not be executed.
+    /// The file may not be executed.
     #[error("{0}: not executable; is it a program, and may you run it?")]
     NotExecutable(String),
-    /// It is one with other files in it.
+    /// It is a folder.
     #[error("{0}: a directory; which program in it is to be run?")]
     Directory(String),
     /// The child could not be made.
@@ -84,9 +82,9 @@ pub fn exit_code(status: ExitStatus) -> u8 {
 #[derive(Debug)]
 pub struct Command {
     pid: Pid,
-    /// Writing to it lets the child go; closing it ends a child that still waits.
+    /// Writing to it releases the child; closing it ends a child that still waits.
     gate: Option<File>,
-    /// What it has written, if that is captured.
+    /// Its output, if that is captured.
     captured: Option<Capture>,
     status: Option<ExitStatus>,
 }
@@ -95,7 +93,7 @@ impl Command {
     /// Makes a child that waits to become `argv`. To be called while this process has one thread.
     ///
     /// # Errors
-    /// When there is no such program, or no child to be had.
+    /// When there is no such program, or no child can be made.
     ///
     /// # Panics
     /// When `argv` is empty.
@@ -126,7 +124,7 @@ impl Command {
         self.pid.as_raw() as u32
     }
 
-    /// Lets it go.
+    /// Releases it.
     ///
     /// # Errors
     /// When it was killed while it waited.
@@ -140,7 +138,7 @@ impl Command {
         Ok(())
     }
 
-    /// How it has ended, if it has.
+    /// Its exit status, if it has ended.
     pub fn try_wait(&mut self) -> Option<ExitStatus> {
         use std::os::unix::process::ExitStatusExt;
         if self.status.is_none() {
@@ -152,10 +150,10 @@ impl Command {
         self.status
     }
 
-    /// Sends it `signal`. It was not waited for, so that its PID is still its own.
+    /// Sends it `signal`. Its PID is still its own, because it was not waited for.
     ///
     /// # Errors
-    /// When it runs as another user now.
+    /// When it now runs as another user.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         if self.status.is_none() {
             kill(self.pid, signal)?;
@@ -163,13 +161,13 @@ impl Command {
         Ok(())
     }
 
-    /// What it has written so far; `None` where that was not captured.
+    /// What it has written so far; `None` if its output is not captured.
     pub fn output(&self) -> Option<Output> {
         self.captured.as_ref().map(Capture::output)
     }
 }
 
-/// A child that was never let go has run nothing of the user's, and ends.
+/// A child that was never released ends. It has run nothing of the user's.
 impl Drop for Command {
     fn drop(&mut self) {
         if self.gate.take().is_some() && self.try_wait().is_none() {
@@ -180,7 +178,7 @@ impl Drop for Command {
     }
 }
 
-/// Everything that `execve` wants, allocated before the fork.
+/// The arguments of `execve`, allocated before the fork.
 struct Exec {
     program: CString,
     /// The strings that the pointers point to.
@@ -194,7 +192,7 @@ impl Exec {
         let mut argv: Vec<OsString> = argv.to_vec();
         let mut path = program.to_owned();
         if !has_interpreter(program)? {
-            // As execvp does: what the kernel cannot execute is a script for the shell.
+            // As execvp does: a file that the kernel cannot execute is a script for the shell.
             argv.splice(..1, ["/bin/sh".into(), program.as_os_str().to_owned()]);
             path = "/bin/sh".into();
         }
@@ -220,9 +218,9 @@ impl Exec {
         })
     }
 
-    /// What the child does: nothing that allocates or takes a lock.
+    /// Runs in the child. Allocates nothing and takes no lock.
     fn child(&self, wait: OwnedFd, gate: OwnedFd, output: Option<&OwnedFd>, nothing: &File) -> ! {
-        // Else it would hold its own gate open.
+        // Otherwise the child would keep the pipe open on which it waits.
         drop(gate);
         if let Some(output) = output {
             let (nothing, output) = (nothing.as_raw_fd(), output.as_raw_fd());
@@ -236,7 +234,7 @@ impl Exec {
         // SAFETY: the kernel writes at most one byte to the place given.
         let read =
             unsafe { libc::read(wait.as_fd().as_raw_fd(), byte.as_mut_ptr().cast(), byte.len()) };
-        // The end of the file: nobody is there any more to measure it.
+        // End of file: the process that would measure it is gone.
         if read != 1 {
             // SAFETY: ends this process without running any cleanup.
             unsafe { libc::_exit(0) };
@@ -280,18 +278,18 @@ fn find(name: &OsStr) -> Result<PathBuf, SpawnError> {
 
 fn is_executable(path: &Path) -> bool {
     let bits = path.metadata().map(|file| file.is_file() && file.permissions().mode() & 0o111 != 0);
-    // Root may do what it wants, but even root executes nothing without such a bit.
+    // Even root cannot execute a file without an execute bit.
     bits.is_ok_and(|some| some) && nix::unistd::access(path, nix::unistd::AccessFlags::X_OK).is_ok()
 }
 
-/// Whether the kernel knows how to run this: it has a magic number or names its interpreter. Else
-/// it would answer ENOEXEC (fs/exec.c), which is not found out by trying, for a failed `execve`
-/// would count. Told as a shell tells it: a program has a zero in its first line, a script has none.
+/// Whether the kernel can execute this file: it has a magic number or names its interpreter. Otherwise `execve` fails
+/// with ENOEXEC (fs/exec.c). This is not tried, because a failed `execve` would be counted. As in a shell, a program
+/// has a zero in its first line and a script has none.
 fn has_interpreter(program: &Path) -> io::Result<bool> {
     let mut head = [0u8; 128];
     let mut file = match File::open(program) {
         Ok(file) => file,
-        // It may be executed and not read; then it is no script either.
+        // A file that may be executed and not read cannot be a script.
         Err(_) => return Ok(true),
     };
     let length = file.read(&mut head)?;

@@ -1,5 +1,5 @@
-//! A container: from an id or a name to its cgroup. No daemon is contacted; what runtimes call the
-//! cgroups of their containers, and the files in which they keep names, tell everything.
+//! A container: from an id or a name to its cgroup. Ids come from the names that runtimes give to cgroups, and names from
+//! the files of runtimes. No daemon is contacted.
 
 use std::{
     fs,
@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::cgroup::{self, Cgroup};
 use crate::decode::printable;
 
-/// The fewest digits of an id that are not taken for a name.
+/// With fewer digits than this, an argument is a name and not the begin of an id.
 const SHORTEST_PREFIX: usize = 4;
 
 /// How many containers an error lists.
@@ -23,9 +23,9 @@ const LISTED: usize = 5;
 pub struct Container {
     /// Its id: 64 hexadecimal digits; of a pod its uid; where runtimes use names only, the name.
     pub id: String,
-    /// Its name, where that is known.
+    /// Its name, if known.
     pub name: Option<String>,
-    /// What runs it.
+    /// The runtime.
     pub runtime: &'static str,
     /// Its cgroup.
     pub cgroup: Cgroup,
@@ -35,7 +35,7 @@ pub struct Container {
 #[derive(Clone, Debug)]
 struct Roots {
     cgroup: PathBuf,
-    /// Where runtimes keep what they know of a container, a folder for each below.
+    /// Folders of runtimes, each with a folder for every container.
     docker: PathBuf,
     podman: PathBuf,
     containerd: PathBuf,
@@ -66,7 +66,7 @@ impl Roots {
                 || wanted.len() >= SHORTEST_PREFIX && container.id.starts_with(wanted)
         };
         let found: Vec<&Container> = running.iter().filter(matches).collect();
-        // What is called exactly so is meant, whatever else begins so.
+        // An exact name or id wins over one that begins so.
         let exact = found.iter().copied().filter(|container| {
             container.id == wanted || container.name.as_deref() == Some(wanted)
         });

@@ -1,5 +1,4 @@
-//! How much CPU time what is measured has used, by the kernel's accounts: where the programs in the kernel
-//! see no context switches and cannot add it up themselves.
+//! CPU time of the target by the kernel's accounts: for raw hooks, which see no context switches.
 
 use std::{
     fs::File,
@@ -15,22 +14,22 @@ use nix::{
 use super::{Process, Target, container::Container, thread::Thread};
 use crate::{reading::Reading, sample::CpuSample};
 
-/// The CPU time of a target since this was started. Everything it takes is open from then on: what is
-/// asked later needs no privilege.
+/// The CPU time of a target since this was started. All files are opened then, so that reading later needs no
+/// privilege.
 #[derive(Debug)]
 pub struct CpuClock {
-    /// `None` where nobody adds it up: of all processes of a name, say.
+    /// `None` where the kernel has no account, for example of all processes of a name.
     parts: Option<Vec<Part>>,
-    /// How many of the targets were left when it was read last.
+    /// How many targets lived at the last reading.
     left: Option<u64>,
 }
 
-/// What has become of the targets since the clock was started.
+/// Which targets have ended since the clock was started.
 #[derive(Clone, Copy, Debug)]
 pub struct Ends {
-    /// How many of the processes or threads that were given live.
+    /// How many of the given processes or threads live.
     pub left: u64,
-    /// How often a first thread's tid has become another's.
+    /// How often another thread has got the tid of the first thread of its process.
     pub leaders_replaced: u64,
 }
 
@@ -39,14 +38,14 @@ struct Part {
     of: Of,
     began_ns: u64,
     last_ns: u64,
-    /// It could not be read any more: what it used after it was read last is not known.
+    /// It could not be read any more: the time after the last reading is unknown.
     gone: bool,
 }
 
 #[derive(Debug)]
 enum Of {
-    /// A process's clock, and something that becomes readable when the process has exited: then
-    /// another one may have its PID.
+    /// The clock of a process, and its pidfd, which becomes readable when the process has exited: then another process
+    /// may have the PID.
     Clock(ClockId, OwnedFd),
     /// A thread's `schedstat`. A thread's clock can be read by threads of the same process only.
     /// `is_first`: whether it is the first one of its process.
@@ -61,19 +60,19 @@ enum Of {
 const CPUCLOCK_SCHED: i32 = 2;
 
 impl CpuClock {
-    /// From now on, for `target`.
+    /// Starts the clock of `target`.
     pub fn start(target: &Target) -> Self {
         let parts = parts(target).and_then(|of| of.into_iter().map(Part::start).collect());
         let left = parts.as_ref().map(|parts: &Vec<Part>| parts.len() as u64);
         Self { parts, left }
     }
 
-    /// What has been used since then. `ends`: what has become of the targets, asked afterwards.
+    /// The CPU time since the start. `ends` is called after the clocks are read.
     pub fn sample(&mut self, ends: impl FnOnce() -> Ends) -> CpuSample {
         let Some(parts) = &mut self.parts else { return CpuSample::UNKNOWN };
         let now: Vec<_> = parts.iter_mut().map(|part| part.of.now_ns()).collect();
-        // The account of a first thread becomes that of the thread that execs in its place (de_thread,
-        // fs/exec.c), and nothing in it tells.
+        // When another thread execs, it takes the place of the first thread and its account (de_thread, fs/exec.c). The
+        // account does not show that.
         let Ends { left, leaders_replaced } = ends();
         // Its tid is another thread's a moment before the exec is over and told.
         let any_ended_lately = self.left.replace(left).is_some_and(|before| left < before);
@@ -109,7 +108,7 @@ fn parts(target: &Target) -> Option<Vec<Of>> {
         Some(Of::Thread { schedstat: File::open(path).ok()?, is_first })
     };
     match target {
-        // Of those that are followed, nobody adds it up once they are gone.
+        // The kernel has no account of followed children that are gone.
         Target::Processes { follow: true, .. } | Target::Command { .. } => None,
         Target::Processes { given, .. } => given.iter().map(clock).collect(),
         Target::Threads(threads) => threads.iter().map(thread).collect(),
@@ -127,7 +126,7 @@ impl Part {
         Some(Self { of, began_ns, last_ns: began_ns, gone: false })
     }
 
-    /// `now_ns`: what its account says; `None` if there is none any more.
+    /// `now_ns`: its account now; `None` if it is gone.
     fn advance(&mut self, now_ns: Option<u64>) {
         match now_ns {
             Some(now_ns) if !self.gone => self.last_ns = now_ns.max(self.last_ns),
@@ -141,7 +140,7 @@ impl Of {
         match self {
             Self::Clock(clock, pidfd) => {
                 let now = clock.now().ok()?;
-                // Asked afterwards: until then, the PID was not reused.
+                // Asked after the clock was read: until then, the PID was not reused.
                 let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
                 let alive = poll(&mut fds, PollTimeout::ZERO) == Ok(0);
                 alive.then(|| now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64)

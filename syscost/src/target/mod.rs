@@ -1,7 +1,7 @@
-//! What is meant: from what a user names to what can be measured.
+//! The target: from what a user names to what can be measured.
 //!
-//! Loads nothing and attaches nothing. A process is held as soon as it is found, so that nobody
-//! else is measured who gets its PID.
+//! Loads nothing and attaches nothing. A process is held by a pidfd as soon as it is found, so that no other process
+//! that gets its PID is measured.
 
 pub mod capture;
 pub mod cgroup;
@@ -37,9 +37,9 @@ use user::User;
 pub enum Target {
     /// Processes; never empty.
     Processes {
-        /// Those that were given.
+        /// The processes that the user named.
         given: Vec<Process>,
-        /// Whether their children are measured as well, those that exist and those to come.
+        /// Whether their children are measured as well, existing and later ones.
         follow: bool,
     },
     /// Threads; never empty.
@@ -103,7 +103,7 @@ impl Target {
         }
     }
 
-    /// The processes that are held: those whose end may be the end of the measurement.
+    /// The processes that are held. The measurement may end when they do.
     pub fn processes(&self) -> impl Iterator<Item = &Process> {
         let (given, command) = match self {
             Self::Processes { given, .. } => (given.as_slice(), None),
@@ -113,7 +113,7 @@ impl Target {
         given.iter().chain(command)
     }
 
-    /// Whether the process, or the thread, that was given by `id` still has it and has not begun to exit.
+    /// Whether the process, or thread, that the user named by `id` still has that id and has not begun to exit.
     pub fn is_there(&self, id: u32) -> bool {
         match self {
             Self::Threads(threads) => {
@@ -123,7 +123,7 @@ impl Target {
         }
     }
 
-    /// Whether one of the processes that were given holds a descriptor of a ring of io_uring's.
+    /// Whether one of the given processes has a descriptor of a ring of io_uring.
     pub fn has_ring(&self) -> bool {
         match self {
             Self::Threads(threads) => threads.iter().any(|thread| holds_ring(thread.process.pid)),
@@ -131,13 +131,12 @@ impl Target {
         }
     }
 
-    /// Whether there can be an end to it: others may always come again.
+    /// Whether it can end. Otherwise new processes may always begin.
     pub fn can_exit(&self) -> bool {
         matches!(self, Self::Processes { .. } | Self::Threads(_) | Self::Command { .. })
     }
 
-    /// Whether all processes that were given are gone, or those of the threads. Followed children are not
-    /// looked at.
+    /// Whether all given processes, or the processes of all given threads, are gone. Followed children do not count.
     pub fn has_exited(&self) -> bool {
         match self {
             Self::Threads(threads) => threads.iter().all(|thread| thread.process.has_exited()),

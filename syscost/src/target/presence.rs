@@ -6,7 +6,7 @@ use super::{Target, cgroup::Cgroup, container::Container};
 use crate::proc;
 
 impl Target {
-    /// Whether a process is there that is what was asked for; `true` where that cannot be told.
+    /// Whether there is a process to measure; `true` if that is unknown.
     pub fn is_present(&self) -> bool {
         match self {
             Self::Comm(name) => any(|pid| is_called(pid, name.as_bytes())),
@@ -14,12 +14,12 @@ impl Target {
             Self::Cgroup(cgroup) | Self::Container(Container { cgroup, .. }) => {
                 is_populated(cgroup).unwrap_or(true)
             }
-            // Their end is known otherwise.
+            // Their end is seen by other means.
             Self::Processes { .. } | Self::Threads(_) | Self::Command { .. } | Self::Host => true,
         }
     }
 
-    /// How many living children the given processes have, if those are not measured.
+    /// How many living children the given processes have; 0 if children are measured.
     pub fn unmeasured_children(&self) -> usize {
         match self {
             Self::Processes { given, follow: false } => {
@@ -31,7 +31,7 @@ impl Target {
     }
 }
 
-/// Whether any process but this one is like that; `true` where there is no list of them.
+/// Whether `is_like` holds for any process but this one; `true` if processes cannot be listed.
 fn any(is_one: impl Fn(u32) -> bool) -> bool {
     let own = std::process::id();
     let Ok(pids) = proc::pids() else { return true };

@@ -1,6 +1,6 @@
-//! A process: from the PID a user gives to one that can be measured.
+//! A process: from the PID that a user gives to a process that is held.
 //!
-//! Holds on to it by a pidfd, so that a reused PID is never mistaken for it.
+//! It is held by a pidfd, so that another process that gets the PID is not mistaken for it.
 
 use std::{
     fs::File,
@@ -16,7 +16,7 @@ use crate::{
     reading::Reading,
 };
 
-/// `PF_KTHREAD` (include/linux/sched.h): a thread of the kernel's own.
+/// `PF_KTHREAD` (include/linux/sched.h): a thread of the kernel.
 const PF_KTHREAD: u32 = 0x0020_0000;
 
 /// A process, held by its pidfd.
@@ -24,11 +24,11 @@ const PF_KTHREAD: u32 = 0x0020_0000;
 pub struct Process {
     /// Its tgid.
     pub pid: u32,
-    /// Its name when it was last looked at.
+    /// Its name at the last look.
     pub comm: String,
-    /// How many threads it had when it was last looked at.
+    /// How many threads it had at the last look.
     pub threads: Reading<u32>,
-    /// The thread that was asked for, when that is not the process itself.
+    /// The thread whose tid the user gave, if it is not the first one.
     pub asked_for_thread: Option<u32>,
     pidfd: OwnedFd,
     /// Its `/proc/PID/stat`: whether it may be seen (hidepid) is asked when it is opened only.
@@ -43,7 +43,7 @@ impl Process {
     pub fn resolve(pid: u32) -> Result<Self> {
         proc::require()?;
         let tgid = tgid_of(pid)?;
-        // Held before the rest is looked at, so that the rest is about the process held.
+        // Hold it first, so that everything read after that is about the held process.
         let pidfd = pidfd_open(tgid).map_err(|errno| match errno {
             Errno::ESRCH => no_such_process(pid),
             errno => anyhow!(errno).context(format!("cannot hold on to process {tgid}")),
@@ -58,7 +58,7 @@ impl Process {
         if stat.flags & PF_KTHREAD != 0 {
             bail!("{pid} ({comm}) is a kernel thread: it makes no system calls");
         }
-        // The first thread of a process may end before the others; then only it is a zombie.
+        // If the first thread ends before the others, it alone is a zombie.
         if stat.state == 'Z' && stat.num_threads <= 1 {
             bail!(
                 "{pid} ({comm}) is a zombie: it has exited, and its parent {} has not waited for it",
@@ -88,17 +88,16 @@ impl Process {
 
     /// Whether a thread of it has not begun to exit.
     pub fn is_there(&self) -> bool {
-        // What cannot be seen has not ended, as long as the process has not.
+        // If `/proc` does not show it, it lives as long as the process does.
         let lives = File::open(format!("/proc/{}", self.pid)).map_or(true, |folder| lives(&folder));
-        // Asked afterwards: while the process lives, its PID is not reused.
+        // Asked last: while the process lives, its PID is not reused.
         lives && !self.has_exited()
     }
 
-    /// Looks at what it is called now and how many threads it has. Once it is gone it keeps its
-    /// name, and has none.
+    /// Reads its current name and number of threads. Once it is gone, it keeps its name and has no threads.
     pub fn look(&mut self) {
         let stat = Stat::read(&self.stat).ok();
-        // Asked afterwards: while the process lives, its PID is not reused.
+        // Asked last: while the process lives, its PID is not reused.
         match stat.filter(|_| !self.has_exited()) {
             Some(stat) => {
                 self.threads = threads(&stat);
@@ -134,7 +133,7 @@ fn unreadable(pid: u32, error: io::Error) -> anyhow::Error {
     }
 }
 
-/// Whether there is such a process or thread, be it one that cannot be seen.
+/// Whether there is such a process or thread, even if `/proc` hides it.
 pub(super) fn exists(pid: u32) -> bool {
     let sent = i32::try_from(pid).map(|pid| kill(Pid::from_raw(pid), None));
     matches!(sent, Ok(Ok(()) | Err(Errno::EPERM)))

@@ -1,4 +1,4 @@
-//! A thread: from the tid a user gives to one that can be measured.
+//! A thread: from the tid that a user gives to a thread of a held process.
 
 use std::{fs::File, io::ErrorKind};
 
@@ -50,13 +50,13 @@ impl Thread {
         ThreadId { tid: self.tid, tgid: self.process.pid }
     }
 
-    /// Whether it is there, under the tid by which it was found, and has not begun to exit.
+    /// Whether it still has the tid by which it was found, and has not begun to exit.
     pub fn is_there(&self) -> bool {
         self.stat().is_some_and(|stat| stat.flags & PF_EXITING == 0)
     }
 
     fn stat(&self) -> Option<Stat> {
-        // The file is about this thread, also when another one has its tid.
+        // The open file is about this thread, even if another thread has got the tid.
         let stat = Stat::read(&self.stat).ok()?;
         // The first thread of a process stays a zombie while there are others.
         (!matches!(stat.state, 'X' | 'Z')).then_some(stat)
