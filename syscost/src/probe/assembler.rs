@@ -1,14 +1,14 @@
-//! The few instructions of BPF that the smallest programs are written in: those that try what the kernel does, and
-//! are loaded without an object.
+//! The BPF instructions that small programs are written in: programs that try what the kernel does, and are loaded
+//! without an object.
 
-// Registers of BPF: results, arguments, and the frame.
+// Registers: the result, arguments, and the frame pointer.
 pub(super) const R0: u8 = 0;
 pub(super) const R1: u8 = 1;
 pub(super) const R2: u8 = 2;
 pub(super) const R3: u8 = 3;
 pub(super) const FRAME: u8 = 10;
 
-// Instructions (Documentation/bpf/standardization/instruction-set.rst), by what they do.
+// Instructions (Documentation/bpf/standardization/instruction-set.rst), named by what they do.
 pub(super) const LOAD_CONSTANT: u8 = 0x18;
 pub(super) const LOAD_HALF: u8 = 0x69;
 pub(super) const LOAD_WORD: u8 = 0x61;
@@ -37,7 +37,7 @@ pub(super) const GET_CURRENT_TASK: i32 = 35;
 pub(super) const PROBE_READ_KERNEL: i32 = 113;
 pub(super) const THIS_CPU_PTR: i32 = 154;
 
-/// `struct bpf_insn` as the word that it is.
+/// A `struct bpf_insn` as a word.
 pub(super) fn instruction(code: u8, to: u8, from: u8, offset: i16, constant: i32) -> u64 {
     let low = u64::from(code) | u64::from(to | from << 4) << 8;
     low | u64::from(offset as u16) << 16 | u64::from(constant as u32) << 32

@@ -18,7 +18,7 @@ use crate::sample::SkippedRuns;
 /// How many times the kernel skipped a program.
 pub(super) fn recursion_misses(program: BorrowedFd<'_>) -> SkippedRuns {
     let Ok((info, known)) = program_info(program) else { return SkippedRuns::Unknown };
-    // The kernel says how much of the struct it has filled; before 5.12 it ends sooner.
+    // Before 5.12 the kernel's struct ends before this member.
     let end = offset_of!(bpf_prog_info, recursion_misses) + size_of::<u64>();
     if known < end {
         return SkippedRuns::NotCounted;
@@ -32,7 +32,7 @@ pub(super) fn run_time(program: BorrowedFd<'_>) -> Option<(u64, u64)> {
     Some((info.run_time_ns, info.run_cnt))
 }
 
-/// What the kernel tells of a program, and how many bytes of that it knows.
+/// The kernel's information on a program, and how many bytes of it the kernel has filled.
 fn program_info(program: BorrowedFd<'_>) -> io::Result<(bpf_prog_info, usize)> {
     // SAFETY: plain integers, for which zeroes are the documented "not given".
     let mut info: bpf_prog_info = unsafe { zeroed() };
@@ -50,14 +50,13 @@ fn program_info(program: BorrowedFd<'_>) -> io::Result<(bpf_prog_info, usize)> {
 /// Which tasks an iterator goes over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tasks {
-    /// All that the reader's PID namespace holds.
+    /// All tasks of the reader's PID namespace.
     All,
     /// The threads of a process, by its PID in that namespace.
     OfProcess(u32),
 }
 
-/// `union bpf_iter_link_info` (include/uapi/linux/bpf.h), as far as it is about tasks. What is not used
-/// must be zero.
+/// The part of `union bpf_iter_link_info` (include/uapi/linux/bpf.h) on tasks. Unused members must be zero.
 #[derive(Clone, Copy, Default)]
 #[repr(C)]
 struct TaskLinkInfo {
@@ -67,7 +66,7 @@ struct TaskLinkInfo {
     reserved: u32,
 }
 
-/// Attaches an iterator over `tasks`; before Linux 6.1, which cannot choose, over all of them.
+/// Attaches an iterator over `tasks`; before Linux 6.1, over all tasks.
 pub(super) fn link_task_iterator(program: BorrowedFd<'_>, tasks: Tasks) -> io::Result<OwnedFd> {
     let only = match tasks {
         Tasks::All => return link_iterator(program, None),
@@ -91,13 +90,13 @@ fn link_iterator(program: BorrowedFd<'_>, only: Option<&TaskLinkInfo>) -> io::Re
     unsafe { call(bpf_cmd::BPF_LINK_CREATE, &mut attr).map(|fd| OwnedFd::from_raw_fd(fd)) }
 }
 
-/// What an iterator's program writes, one after the other.
+/// What the program of an iterator writes for a task.
 ///
 /// # Safety
 /// Valid for any bytes.
 pub(super) unsafe trait Record: Copy {}
 
-/// Runs an attached iterator, and reads all that its program writes.
+/// Runs an attached iterator, and reads all records.
 pub(super) fn run_iterator<R: Record>(link: BorrowedFd<'_>) -> io::Result<Vec<R>> {
     let mut attr = nothing_given();
     attr.iter_create.link_fd = link.as_raw_fd() as u32;
@@ -112,7 +111,7 @@ pub(super) fn run_iterator<R: Record>(link: BorrowedFd<'_>) -> io::Result<Vec<R>
     Ok(records.map(read).collect())
 }
 
-/// Loads a program of few instructions for raw tracepoints.
+/// Loads a small program for raw tracepoints.
 pub(super) fn load_raw_tracepoint(instructions: &[u64]) -> io::Result<OwnedFd> {
     let license = c"Dual MIT/GPL";
     let mut attr = nothing_given();
@@ -140,7 +139,7 @@ pub(super) fn link_raw_tracepoint(program: &OwnedFd, tracepoint: &CStr) -> io::R
     unsafe { call(bpf_cmd::BPF_RAW_TRACEPOINT_OPEN, &mut attr).map(|fd| OwnedFd::from_raw_fd(fd)) }
 }
 
-/// An array of one word.
+/// Makes an array of one word.
 pub(super) fn create_word() -> io::Result<OwnedFd> {
     create_map(bpf_map_type::BPF_MAP_TYPE_ARRAY, size_of::<u64>() as u32, 0)
 }
@@ -156,7 +155,7 @@ pub(super) fn set_word(array: &OwnedFd, word: u64) -> io::Result<()> {
     element(bpf_cmd::BPF_MAP_UPDATE_ELEM, array, (&raw const word) as u64)
 }
 
-/// An array of one integer; or, of maps like `inner`, of one map.
+/// Makes an array of one integer; or, if `inner` is given, of one map like it.
 pub(super) fn create_array(inner: Option<&OwnedFd>) -> io::Result<OwnedFd> {
     let of_maps = bpf_map_type::BPF_MAP_TYPE_ARRAY_OF_MAPS;
     let kind = if inner.is_some() { of_maps } else { bpf_map_type::BPF_MAP_TYPE_ARRAY };
@@ -179,7 +178,7 @@ pub(super) fn set_inner(array: &OwnedFd, inner: RawFd) -> io::Result<()> {
     element(bpf_cmd::BPF_MAP_UPDATE_ELEM, array, (&raw const inner) as u64)
 }
 
-/// Reads or sets the only element of an array: what lies at `value` is as large as its values.
+/// Reads or sets the only element of an array. `value` points to memory of the size of its values.
 fn element(command: bpf_cmd, array: &OwnedFd, value: u64) -> io::Result<()> {
     let key = 0_u32;
     let mut attr = nothing_given();
@@ -239,7 +238,7 @@ pub(super) fn tracepoint_of_link(id: u32) -> Option<String> {
     String::from_utf8(name[..end].to_vec()).ok()
 }
 
-/// Fills in what the kernel tells of a link. What `info` points to must be live and as long as it says.
+/// Fills in the kernel's information on a link. Buffers that `info` points to must be live and of the given length.
 fn link_info(link: &OwnedFd, info: &mut [u64; 16]) -> Option<()> {
     let mut attr = nothing_given();
     attr.info.bpf_fd = link.as_raw_fd() as u32;
@@ -255,7 +254,7 @@ fn nothing_given() -> bpf_attr {
 }
 
 /// # Safety
-/// What `attr` points to must be as `command` wants it, and live.
+/// Memory that `attr` points to must be live, and laid out as `command` expects.
 unsafe fn call(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<i32> {
     // SAFETY: as the caller says; the kernel reads and writes `attr` within its size.
     let result = unsafe {

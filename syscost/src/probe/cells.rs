@@ -1,4 +1,4 @@
-//! Copies of cells while programs write to them: all of each call, or nothing of it.
+//! Copies cells while programs write to them, so that a copy has either all words of a call or none.
 
 use std::{
     mem::{offset_of, size_of},
@@ -13,10 +13,10 @@ use syscost_common::{
     hist::BUCKETS,
 };
 
-use super::maps::Mapped;
+use super::mapped::Mapped;
 
-/// How often to copy a cell again when a call was recorded meanwhile. A copy takes less than a microsecond,
-/// as does the time between two calls of a thread that does nothing else.
+/// How often to copy a cell again when a call was recorded meanwhile. A copy takes less than a microsecond, as does
+/// the time between two calls of a thread that does nothing else.
 const TRIES: u32 = 500;
 
 /// The cells of all CPUs.
@@ -27,24 +27,24 @@ pub(super) struct Cells {
 /// A cell as it was at one moment.
 pub(super) struct Copied {
     pub(super) cell: Cell,
-    /// How many calls may be in it in part, because they were being recorded all the time; nearly always 0.
+    /// How many calls may be in it in part, because every try found one being recorded; nearly always 0.
     pub(super) unfinished: u64,
 }
 
 impl Cells {
-    /// Those of a loaded object made for `cpus` possible CPUs.
+    /// The cells in the maps of `ebpf`, on a host with `cpus` possible CPUs.
     pub(super) fn open(ebpf: &Ebpf, cpus: u32) -> Result<Self> {
         Ok(Self { cells: Mapped::open(ebpf, "CELLS", cell::count(cpus))? })
     }
 
-    /// How many calls are recorded, or being recorded, in the cell of `cpu` and `slot`.
+    /// How many calls are recorded or being recorded in the cell of `cpu` and `slot`.
     pub(super) fn begun(&self, cpu: u32, slot: u32) -> u64 {
         let place = self.cells.place(cell::index(cpu, slot));
         // SAFETY: inside the mapping; an aligned word that the kernel writes at once.
         unsafe { (&raw const (*place).begun).read_volatile() }
     }
 
-    /// The cell of `cpu` and `slot`.
+    /// Copies the cell of `cpu` and `slot`.
     pub(super) fn read(&self, cpu: u32, slot: u32) -> Copied {
         let place = self.cells.place(cell::index(cpu, slot));
         let mut copied = copy(place);
@@ -59,7 +59,7 @@ impl Cells {
     }
 }
 
-/// Copies a cell in the order opposite to that of writing.
+/// Copies the words of a cell in reverse order of writing.
 fn copy(from: *const Cell) -> Copied {
     const BUCKETS_AT: usize = offset_of!(Cell, buckets);
     const BEHIND: usize = BUCKETS_AT + size_of::<[u32; BUCKETS]>();
@@ -67,7 +67,7 @@ fn copy(from: *const Cell) -> Copied {
     let to = (&raw mut cell).cast::<u8>();
     // SAFETY: `from` is a whole cell inside a mapping, whose values are laid out by the shared declaration,
     // and any bytes are a valid cell (integers only). The kernel writes concurrently, one aligned word at a
-    // time; a copy that mixes two states is told by `begun`.
+    // time; `begun` shows whether the copy mixes two states.
     unsafe {
         let bytes = from.cast::<u8>();
         let begun = (&raw const (*from).begun).read_volatile();

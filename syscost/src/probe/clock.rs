@@ -2,8 +2,8 @@
 
 use std::{fs, sync::OnceLock};
 
-/// Now, ns of CLOCK_MONOTONIC as the kernel has it: the clock of `bpf_ktime_get_ns`. In a time namespace, user
-/// space's own differs from it.
+/// The time, ns of the kernel's CLOCK_MONOTONIC: the clock of `bpf_ktime_get_ns`. In a time namespace, user space sees
+/// another CLOCK_MONOTONIC.
 pub(crate) fn monotonic_ns() -> u64 {
     static OFFSET: OnceLock<i64> = OnceLock::new();
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
@@ -13,10 +13,10 @@ pub(crate) fn monotonic_ns() -> u64 {
     u64::try_from(now.wrapping_sub(*OFFSET.get_or_init(own_offset_ns))).unwrap_or(0)
 }
 
-/// What this process's time namespace adds to the clock, ns; 0 where there are none.
+/// The offset of this process's time namespace, ns; 0 where there are no time namespaces.
 fn own_offset_ns() -> i64 {
     let namespace = |name: &str| fs::read_link(format!("/proc/self/ns/{name}")).ok();
-    // The offsets that are shown are those of children to come.
+    // The file shows the offsets for future children.
     if namespace("time") != namespace("time_for_children") {
         return 0;
     }

@@ -14,23 +14,22 @@ use aya::{
 
 use super::bpf;
 
-/// Switched on for everybody and for good, by whoever runs this machine.
+/// 1 if the administrator has switched the statistics on for good.
 const ALWAYS_ON: &str = "/proc/sys/kernel/bpf_stats_enabled";
 
-/// The kernel's statistics, switched on until this is dropped, and how they stood then.
+/// The kernel's statistics, switched on until this is dropped, and their values at the begin.
 pub struct CostMeasurement {
     _statistics: Option<OwnedFd>,
     began: Instant,
     before: (u64, u64),
 }
 
-/// What programs have cost in some stretch of time.
+/// What programs have cost over some time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ProgramCost {
-    /// How long they ran, over all CPUs, percent of one CPU. What it takes to call them is not
-    /// among it, nor what the statistics themselves cost.
+    /// How long they ran, over all CPUs, percent of one CPU. Without the cost of calling them, and of the statistics.
     pub run_pct: f64,
-    /// How long one run took on average, ns; `None` where none ran.
+    /// Mean time of one run, ns; `None` if there was none.
     pub run_ns: Option<f64>,
 }
 

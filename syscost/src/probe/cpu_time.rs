@@ -1,4 +1,4 @@
-//! The CPU time of what is measured, as the programs at context switches add it up.
+//! CPU time of the targets, which the programs at context switches add up.
 
 use std::{
     mem::offset_of,
@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use aya::{Btf, Ebpf, programs::Iter};
+use aya::{Ebpf, programs::Iter};
 use memmap2::{MmapOptions, MmapRaw};
 use syscost_common::{
     cpu_state::CpuState,
@@ -16,18 +16,18 @@ use syscost_common::{
 
 use super::{
     bpf::{self, Tasks},
+    clock::monotonic_ns,
     cpus::online_cpus,
-    interruption, load, maps, monotonic_ns,
+    mapped, object,
 };
 use crate::{reading::Reading, sample::CpuSample};
 
-/// How often to try to read a CPU's sums while its program writes them. A program takes far less time
-/// than a try.
+/// How often to try to read a CPU's sums while its program writes them. Writing takes far less time than a try.
 const TRIES: usize = 1_000;
 
 /// The sums of all CPUs.
 pub(super) struct CpuTimes {
-    /// `CPUS`, where the programs write.
+    /// The map `CPUS`, which the programs write.
     memory: MmapRaw,
     cpus: u32,
     /// What the sums held when the measurement began, ns.
@@ -36,16 +36,16 @@ pub(super) struct CpuTimes {
     paused_at: Option<u64>,
     /// How long, since attaching, some CPU time was not seen, ns.
     unseen_ns: u64,
-    /// When all of it was last known, or known not to be, ns of CLOCK_MONOTONIC.
+    /// When the last reading was, which has decided how much until then is unseen, ns of CLOCK_MONOTONIC.
     looked_at: u64,
-    /// What was read last, once nothing changes any more.
-    settled: Option<CpuSample>,
+    /// The last reading, once nothing changes any more.
+    last: Option<CpuSample>,
 }
 
 impl CpuTimes {
-    /// Of the programs of `ebpf`, made for `cpus` possible CPUs.
+    /// The sums in the maps of `ebpf`, on a host with `cpus` possible CPUs.
     pub(super) fn open(ebpf: &Ebpf, cpus: u32) -> Result<Self> {
-        let map = maps::array_data(ebpf.map("CPUS")).context("object has no map CPUS")?;
+        let map = mapped::array_data(ebpf.map("CPUS")).context("object has no map CPUS")?;
         let bytes = size_of::<CpuState>() * cpus as usize;
         let memory = MmapOptions::new().len(bytes).map_raw(&map.fd().as_fd());
         Ok(Self {
@@ -55,12 +55,12 @@ impl CpuTimes {
             paused_at: None,
             unseen_ns: 0,
             looked_at: monotonic_ns(),
-            settled: None,
+            last: None,
         })
     }
 
-    /// Notes what is running now, which no context switch has told of. Where the kernel cannot list it, a CPU's
-    /// time is known from its first context switch on.
+    /// Notes which tasks are running now: no context switch was seen for these. Where the kernel cannot list tasks, a
+    /// CPU's time is known from its first context switch on.
     pub(super) fn note_running(&mut self, ebpf: &mut Ebpf, tasks: Tasks) {
         if note_running(ebpf, tasks).is_ok() {
             for cpu in 0..self.cpus {
@@ -70,17 +70,17 @@ impl CpuTimes {
         }
     }
 
-    /// What is used from now on counts.
+    /// CPU time counts from now on.
     pub(super) fn begin(&mut self) {
         let now = monotonic_ns();
         self.began_ns = self.totals(now).0;
         self.looked_at = now;
     }
 
-    /// CPU time since the beginning. `missed`: how many slices of it the programs have missed.
+    /// CPU time since [`CpuTimes::begin`]. `missed`: how many slices the programs have missed.
     pub(super) fn read(&mut self, missed: u64) -> CpuSample {
-        if let Some(settled) = self.settled {
-            return settled;
+        if let Some(last) = self.last {
+            return last;
         }
         let now = monotonic_ns();
         let (totals, known) = self.totals(now);
@@ -100,10 +100,10 @@ impl CpuTimes {
         CpuSample { used_ns: since(THREADS), io_workers_ns: since(IO_WORKERS), unseen }
     }
 
-    /// Reads for the last time, while the programs are still there.
-    pub(super) fn settle(&mut self, missed: u64) {
-        if self.settled.is_none() {
-            self.settled = Some(self.read(missed));
+    /// Takes the last reading, while the programs are still attached.
+    pub(super) fn read_last(&mut self, missed: u64) {
+        if self.last.is_none() {
+            self.last = Some(self.read(missed));
         }
     }
 
@@ -120,11 +120,11 @@ impl CpuTimes {
         self.looked_at = now;
         let online = online_cpus();
         for cpu in 0..self.cpus {
-            // Nothing runs on a CPU that is offline, which no first context switch would tell.
+            // Nothing runs on an offline CPU. It has no context switch that would show that.
             let is_offline = !online.is_empty() && !online.iter().any(|range| range.contains(&cpu));
             let fresh = CpuTime { seeded: is_offline.into(), ..CpuTime::fresh(now) };
             let time = self.of(cpu);
-            // SAFETY: in a mapped value, which no program writes at the moment.
+            // SAFETY: in a mapped value; no program writes to it, because the hook is detached.
             unsafe {
                 let (totals, _) = time.read_volatile().totals_ns(paused_at);
                 let sums = totals.map(|ns| Slices(ns << 1));
@@ -133,7 +133,7 @@ impl CpuTimes {
         }
     }
 
-    /// The sums over all CPUs at `now`, ns, and whether all that runs is known.
+    /// The sums over all CPUs at `now`, ns, and whether the running task of each CPU is known.
     fn totals(&self, now: u64) -> ([u64; SUMS], bool) {
         let mut sums = [0; SUMS];
         let mut all_known = true;
@@ -173,23 +173,16 @@ impl CpuTimes {
     }
 }
 
-/// Loads the iterator that notes which task in scope is running where.
-pub(super) fn load_iterator(ebpf: &mut Ebpf, btf: &Btf) -> Result<()> {
-    let program: &mut Iter = load::typed(ebpf, "running_tasks")?;
-    interruption::retried(|| program.load("task", btf))
-        .context("cannot load the iterator over running tasks")
-}
-
-/// Runs that iterator, which is loaded, and unloads it.
+/// Runs the iterator that notes for each CPU which task in scope it runs. Then unloads the program.
 fn note_running(ebpf: &mut Ebpf, tasks: Tasks) -> Result<()> {
-    let program: &mut Iter = load::typed(ebpf, "running_tasks")?;
+    let program: &mut Iter = object::program(ebpf, "running_tasks")?;
     let link = bpf::link_task_iterator(program.fd()?.as_fd(), tasks);
     let run = link.and_then(|link| bpf::run_iterator::<Nothing>(link.as_fd()));
     program.unload()?;
     run.map(drop).context("cannot list the running tasks")
 }
 
-/// The iterator writes nothing for user space.
+/// The record of an iterator that writes nothing.
 #[derive(Clone, Copy)]
 struct Nothing {
     _byte: u8,

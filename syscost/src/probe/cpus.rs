@@ -1,14 +1,14 @@
-//! The machine's CPUs as the kernel numbers them.
+//! The numbers of the machine's CPUs.
 
 use std::{fs, ops::RangeInclusive};
 
 use anyhow::{Context, Result};
 
-/// Which CPUs may ever be online; the list changes only with the machine.
+/// The CPUs that may ever be online. The list does not change while the machine runs.
 const POSSIBLE: &str = "/sys/devices/system/cpu/possible";
 
-/// How many entries an array by CPU must have: the highest number of a CPU that may ever be online, and 1.
-/// There may be fewer such CPUs, for numbers can be left out.
+/// How many entries an array by CPU needs: the highest number of a possible CPU plus 1. There may be fewer CPUs, because
+/// numbers can have gaps.
 ///
 /// # Errors
 /// When the kernel's list cannot be read.
@@ -22,13 +22,13 @@ pub(super) fn possible_cpus() -> Result<u32> {
 /// Which CPUs are online now.
 const ONLINE: &str = "/sys/devices/system/cpu/online";
 
-/// The CPUs that are online now; none where that cannot be read.
+/// The CPUs that are online now; empty if the list cannot be read.
 pub(super) fn online_cpus() -> Vec<RangeInclusive<u32>> {
     let list = fs::read_to_string(ONLINE);
     list.ok().and_then(|list| ranges(&list)).unwrap_or_default()
 }
 
-/// The highest number in a list like `0-3,8-11`, and 1.
+/// The highest number in a list like `0-3,8-11`, plus 1.
 fn entries(list: &str) -> Option<u32> {
     ranges(list)?.iter().map(|range| *range.end()).max()?.checked_add(1)
 }

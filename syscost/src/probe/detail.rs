@@ -1,4 +1,4 @@
-//! How much detail is collected: which hooks are attached for it, and what the programs are told.
+//! How much detail is collected: attaches the hooks of a level, and sets the programs' settings.
 
 use std::{mem::offset_of, os::fd::AsFd};
 
@@ -10,14 +10,14 @@ use syscost_common::{
     settings::{self, STOPPED, SWITCHES, Settings, WAKEUPS},
 };
 
-use super::{hook::Attached, maps, monotonic_ns};
+use super::{clock::monotonic_ns, hooks::sees_switches, link::Link, mapped};
 use crate::sample::{Detail, DetailSample};
 
-/// What is set before anything is attached: everything. No setting has the number 0, by which the
-/// programs know hooks that can tell nothing.
+/// The settings before anything is attached: full detail. No setting has the number 0, which stands for hooks that
+/// cannot divide latencies.
 pub(super) const FIRST: Settings = settings_of(1, Detail::Full);
 
-/// The same for hooks that cannot tell what latencies consist of.
+/// The same for hooks that cannot divide latencies into parts.
 pub(super) const NO_PARTS: Settings = Settings { detail: 0, one_in: 1 };
 
 const fn settings_of(setting: u32, level: Detail) -> Settings {
@@ -30,38 +30,24 @@ const fn settings_of(setting: u32, level: Detail) -> Settings {
     Settings { detail: settings::detail(setting, seen), one_in }
 }
 
-/// The tracepoints whose hooks a level goes without.
-const fn goes_without(level: Detail) -> &'static [&'static str] {
-    match level {
-        Detail::Full => &[],
-        Detail::NoRunq => &["sched_wakeup"],
-        Detail::NoOnCpu | Detail::Sampling(_) => &["sched_wakeup", "sched_switch"],
-    }
-}
-
-/// Whether context switches are seen at `level`.
-pub(super) fn sees_switches(level: Detail) -> bool {
-    !goes_without(level).contains(&"sched_switch")
-}
-
 /// The setting in force.
 pub(super) struct DetailControl {
-    /// What is kept for each CPU, where the programs read it.
+    /// The map `CPUS`, from which the programs read their settings.
     memory: MmapRaw,
     cpus: u32,
-    /// Whether these hooks can tell what latencies consist of.
+    /// Whether these hooks can divide latencies into parts.
     parts: bool,
     setting: u32,
     level: Detail,
-    /// Since when wake-ups are not seen, ns of CLOCK_MONOTONIC, and how long they were not before.
+    /// Since when wake-ups are not seen, ns of CLOCK_MONOTONIC, and for how long they were not before that, ns.
     without_wakeups: (Option<u64>, u64),
 }
 
 impl DetailControl {
-    /// Of hooks just attached, and tells the programs that they are. `parts`: whether they can tell
-    /// what a latency consists of.
+    /// For hooks that have just been attached; tells their programs so. `parts`: whether the hooks can divide latencies
+    /// into parts.
     pub(super) fn new(ebpf: &Ebpf, cpus: u32, parts: bool) -> Result<Self> {
-        let map = maps::array_data(ebpf.map("CPUS")).context("object has no map CPUS")?;
+        let map = mapped::array_data(ebpf.map("CPUS")).context("object has no map CPUS")?;
         let bytes = size_of::<CpuState>() * cpus as usize;
         let mapped = MmapOptions::new().len(bytes).map_raw(&map.fd().as_fd());
         let memory = mapped.context("cannot map CPUS into memory")?;
@@ -89,31 +75,21 @@ impl DetailControl {
     }
 
     /// Collects as much as `level` says from now on.
-    pub(super) fn set(
-        &mut self,
-        level: Detail,
-        ebpf: &mut Ebpf,
-        attached: &mut [Attached],
-    ) -> Result<()> {
+    pub(super) fn set(&mut self, level: Detail, ebpf: &mut Ebpf, links: &mut [Link]) -> Result<()> {
         if !self.parts {
-            bail!("these hooks have no detail to go without");
+            bail!("these hooks have only one level of detail");
         }
         if level == self.level {
             return Ok(());
         }
-        // More than both levels need: a setting only holds while all of its hooks are there.
-        for hook in attached.iter_mut() {
-            if !goes_without(level).contains(&hook.tracepoint()) {
-                hook.attach(ebpf)?;
-            }
+        // Attach what the new level needs before switching, and detach what it does not need after: a setting only
+        // holds while all of its hooks are attached.
+        for link in links.iter_mut().filter(|link| link.hook().is_used_at(level)) {
+            link.reattach(ebpf)?;
         }
         self.setting += 1;
         self.tell(offset_of!(CpuState, ledger.settings), settings_of(self.setting, level));
-        for hook in attached.iter_mut() {
-            if goes_without(level).contains(&hook.tracepoint()) {
-                hook.detach();
-            }
-        }
+        links.iter_mut().filter(|link| !link.hook().is_used_at(level)).for_each(Link::detach);
         self.level = level;
         let (since, before) = &mut self.without_wakeups;
         match (level, *since) {
@@ -126,14 +102,14 @@ impl DetailControl {
         Ok(())
     }
 
-    /// Lets the programs record nothing from now on; for good.
+    /// Makes the programs record nothing from now on. This cannot be undone.
     pub(super) fn stop(&self) {
         let Settings { detail, .. } =
             if self.parts { settings_of(self.setting, self.level) } else { NO_PARTS };
         self.tell(offset_of!(CpuState, ledger.settings), Settings { detail, one_in: STOPPED });
     }
 
-    /// Writes a word of eight bytes to what is kept for each CPU, `at` bytes into it.
+    /// Writes a word of eight bytes to the entry of each CPU, `at` bytes into it.
     fn tell<T: Copy>(&self, at: usize, word: T) {
         const { assert!(size_of::<T>() == 8) };
         for cpu in 0..self.cpus as usize {

@@ -1,11 +1,10 @@
-//! The children that exist when a process is attached to, and theirs: found in `/proc`, and entered into
-//! the map of targets as if they had been followed.
+//! Descendants of the targets that exist when the hooks are attached. They are found in `/proc` and entered into the
+//! map of targets, as the fork hook enters later ones.
 //!
-//! The hooks at fork and exit are attached by now. A child of a target is either entered by the hook,
-//! because its parent was a target by then, or `/proc` has it. Its parent may exit before it is found there: which
-//! process is whose child is therefore also known from a look before the hooks were attached, and of younger ones
-//! from the hook, which notes all forks meanwhile. The search is over when a look at all processes, and at the
-//! forks that were noted until then, finds none to enter.
+//! The hooks at fork and exit are attached before this. A child is either entered by the fork hook, because its parent
+//! was a target by then, or `/proc` shows it. Its parent may exit before the child is found. So parents are also known
+//! from a look at `/proc` before the hooks were attached, and from the fork hook, which notes all forks meanwhile. The
+//! search ends when a look at all processes and at the noted forks finds no child to enter.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,29 +19,29 @@ use aya::{
 };
 use syscost_common::scope::{CHECKED, FOLLOWED};
 
-use super::{load, namespace::Namespace};
+use super::{namespace::Namespace, target_map};
 use crate::proc::{children_listed_by, is_own, lives, pids, stat::Stat, within};
 
 /// `BPF_NOEXIST` and `BPF_EXIST` (include/uapi/linux/bpf.h).
 const NOEXIST: u64 = 1;
 const EXIST: u64 = 2;
 
-/// More generations than that lie between no two processes.
+/// An upper limit of the generations between two processes.
 const MOST_GENERATIONS: usize = 1_000;
 
-/// What came of the search.
+/// The result of the search.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Adopted {
-    /// Children that were entered, and lived then.
+    /// Children that were entered and lived then.
     pub(super) children: u64,
-    /// Children without room in the map.
+    /// Children that were not entered because the map was full.
     pub(super) without_room: u64,
-    /// Children that `/proc` hides (hidepid). Theirs are not known.
+    /// Children that `/proc` hides (hidepid). Their own children are not known.
     pub(super) hidden: u64,
 }
 
-/// Enters the descendants of `given`, processes by what the root namespace calls them, into the map of targets.
-/// `parents`: what [`crate::proc::parents`] said before the hooks were attached.
+/// Enters the descendants of the processes `given` into the map of targets. These are ids in the root namespace.
+/// `parents`: what [`crate::proc::parents`] returned before the hooks were attached.
 ///
 /// # Errors
 /// When `/proc` cannot be read, or the map cannot be changed.
@@ -76,24 +75,25 @@ pub(super) fn adopt(
             search.parent_of.insert(child, parent);
         }
     }
+    // Before each look: a process keeps its id while it lives, and the look asks whether it does.
+    search.parent_of.extend(target_map::forks(ebpf)?);
     loop {
-        search.parent_of.extend(load::forks(ebpf)?);
-        // Before the look: an id stays its process's while that lives, which is asked afterwards.
         let mut found = false;
         for pid in pids()? {
             found |= search.look_at(pid, ebpf, namespace.as_deref_mut())?;
         }
-        if !found && !search.is_any_new(&load::forks(ebpf)?) {
+        let was_forked = search.is_any_new(&target_map::forks(ebpf)?);
+        if !found && !was_forked {
             search.adopted.hidden = search.hidden_children(namespace.as_deref())?;
             return Ok(search.adopted);
         }
     }
 }
 
-/// What the root namespace calls `pid`; `None` where there is no such process any more.
+/// The id of `pid` in the root namespace; `None` if the process is gone.
 fn root_id(pid: u32, namespace: Option<&mut Namespace>) -> Result<Option<u32>> {
     let Some(namespace) = namespace else { return Ok(Some(pid)) };
-    // The parent of what has its parent outside.
+    // Stands for a parent outside of this namespace.
     if pid == 0 {
         return Ok(None);
     }
@@ -104,29 +104,29 @@ fn root_id(pid: u32, namespace: Option<&mut Namespace>) -> Result<Option<u32>> {
     Ok(namespace.root_id(pid).ok())
 }
 
-/// Processes by what the root namespace calls them.
+/// The state of the search. Processes are known by their ids in the root namespace.
 struct Search {
-    /// The parent that a process had when it was seen last, or forked.
+    /// The parent of each process when it was seen last, or forked.
     parent_of: BTreeMap<u32, u32>,
-    /// Those that are targets, or have been.
+    /// Processes that are targets or have been.
     family: BTreeSet<u32>,
     refused: BTreeSet<u32>,
     adopted: Adopted,
 }
 
 impl Search {
-    /// Whether `pid` is a target that was not one before.
+    /// Enters `pid` if it descends from a target. Whether it was entered now.
     fn look_at(
         &mut self,
         pid: u32,
         ebpf: &mut Ebpf,
         mut namespace: Option<&mut Namespace>,
     ) -> Result<bool> {
-        // This program is not measured, also where the target has started it.
+        // This process is not measured, even if a target has started it.
         if pid == std::process::id() {
             return Ok(false);
         }
-        // Held open: what is read below it is about this process, or fails.
+        // While the folder is open, a path below it leads to this process or fails.
         let folder = match File::open(format!("/proc/{pid}")) {
             Ok(folder) => folder,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -136,10 +136,10 @@ impl Search {
         };
         let Some(stat) = Stat::at(&format!("{}/stat", within(&folder))) else { return Ok(false) };
         let Some(id) = root_id(pid, namespace.as_deref_mut())? else { return Ok(false) };
-        let mut targets = load::target_map(ebpf)?;
+        let mut targets = target_map::targets(ebpf)?;
         let is_in =
             |targets: &HashMap<&mut MapData, u32, u32>, id: &u32| targets.get(id, 0).is_ok();
-        // A target is taken out when it ends: while it is in, its PID is its own.
+        // A target is removed when it ends: until then, its PID cannot be another process's.
         let parent = root_id(stat.ppid, namespace)?;
         let is_child =
             parent.is_some_and(|parent| self.family.contains(&parent) && is_in(&targets, &parent));
@@ -147,13 +147,13 @@ impl Search {
             return Ok(false);
         }
         if is_in(&targets, &id) {
-            // Followed when it was forked, and so are its children: no other look is needed for them.
+            // The fork hook has entered it, and enters its children as well.
             self.family.insert(id);
             return Ok(false);
         }
         match targets.insert(id, CHECKED, NOEXIST).map_err(errno) {
             Ok(()) => {}
-            // The same, a moment later.
+            // The fork hook has entered it just now.
             Err(Some(libc::EEXIST)) => {
                 self.family.insert(id);
                 return Ok(false);
@@ -165,9 +165,9 @@ impl Search {
             }
             Err(_) => return Err(no_change()),
         }
-        // The hook at exit takes it out from here on. What began to exit before has no hook to come.
+        // From here on the exit hook removes it. If it began to exit before, that hook has already run.
         if !lives(&folder) {
-            // Whoever takes it out uncounts it.
+            // The exit hook, if it removed it first, has counted one child less.
             if targets.remove(&id).is_err() {
                 self.adopted.children += 1;
             }
@@ -175,7 +175,7 @@ impl Search {
         }
         self.adopted.children += 1;
         match targets.insert(id, FOLLOWED, EXIST).map_err(errno) {
-            // It may have ended this moment.
+            // It may have ended just now.
             Ok(()) | Err(Some(libc::ENOENT)) => {}
             Err(_) => return Err(no_change()),
         }
@@ -183,7 +183,7 @@ impl Search {
         Ok(true)
     }
 
-    /// Whether the process `id` descends from the family through parents that have exited, or are about to be found.
+    /// Whether the process `id` descends from the family, through parents that have exited or are yet to be found.
     fn descends(&self, mut id: u32) -> bool {
         for _ in 0..MOST_GENERATIONS {
             let Some(parent) = self.parent_of.get(&id) else { return false };
@@ -195,8 +195,8 @@ impl Search {
         false
     }
 
-    /// How many children of the family there are that `/proc` does not show as processes: it names them all the
-    /// same (CONFIG_PROC_CHILDREN).
+    /// How many children of the family `/proc` hides. It lists them among the children of their parents all the same
+    /// (CONFIG_PROC_CHILDREN).
     fn hidden_children(&self, namespace: Option<&Namespace>) -> Result<u64> {
         let is_family = |pid: &u32| match namespace {
             None => self.family.contains(pid),
@@ -211,14 +211,14 @@ impl Search {
         let mut hidden = children()?;
         hidden.retain(is_hidden);
         if !hidden.is_empty() {
-            // Or they have ended meanwhile.
+            // They may have ended meanwhile.
             let still = children()?;
             hidden.retain(|pid| still.contains(pid));
         }
         Ok(hidden.len() as u64)
     }
 
-    /// Whether one of `forks` made a descendant that may not have been there for the last look.
+    /// Notes `forks`, for the next look. Whether one of them made a descendant that the last look may have missed.
     fn is_any_new(&mut self, forks: &[(u32, u32)]) -> bool {
         let is_new = |fork: &&(u32, u32)| self.parent_of.get(&fork.0) != Some(&fork.1);
         let new: Vec<_> = forks.iter().filter(is_new).copied().collect();

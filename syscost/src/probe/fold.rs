@@ -1,4 +1,4 @@
-//! Folds the cells of all CPUs into one count per syscall kind. Pure arithmetic on what was read.
+//! Adds up the cells of all CPUs into one count per syscall kind. Pure arithmetic on what was read.
 
 use syscost_common::{
     cell::{Cell, ERRNOS, PARTS},
@@ -9,9 +9,9 @@ use crate::sample::{KindKey, KindSample};
 
 /// The counts of one slot, over all CPUs and since attach.
 ///
-/// The kernel's bucket counters have 32 bits and wrap. Their sum over all CPUs is taken modulo
-/// 2^32 as well, so that what was added since the last fold is the wrapping difference of two
-/// sums: exact as long as no bucket gains 2^32 calls between two folds.
+/// The kernel's bucket counters have 32 bits and wrap. Their sum over all CPUs is taken modulo 2^32, so the calls since
+/// the last fold are the wrapping difference of two sums. That is exact unless a bucket gains 2^32 calls between two
+/// folds.
 pub(super) struct Folded {
     buckets: [Counter; BUCKETS],
     errnos: [Counter; ERRNOS],
@@ -43,7 +43,7 @@ impl Default for Folded {
 }
 
 impl Folded {
-    /// Takes in the slot's cells as they are now, one per CPU, and returns the counts since attach.
+    /// Adds the slot's cells, one per CPU, and returns the counts since attach.
     pub(super) fn advance<'a>(
         &mut self,
         key: KindKey,
@@ -86,7 +86,7 @@ impl Folded {
     }
 }
 
-/// Adds the counters of one CPU to the sums over all, modulo 2^32 as they are themselves.
+/// Adds the counters of one CPU to the sums over all CPUs, modulo 2^32.
 fn add(sums: &mut [u32], counters: &[u32]) {
     for (sum, count) in sums.iter_mut().zip(counters) {
         *sum = sum.wrapping_add(*count);
@@ -115,7 +115,7 @@ mod tests {
             cell.errnos[errno] += 1;
         }
         if errno.is_multiple_of(5) {
-            // Nobody saw the switches.
+            // Context switches were not seen.
             cell.unparted_sum_ns += latency_ns;
             return;
         }

@@ -1,7 +1,7 @@
-//! Waits until no program is running any more that began before.
+//! Waits until the programs that are running have ended.
 //!
-//! Programs run inside RCU read-side sections, so that a grace period of RCU is what to wait for. User space
-//! has no call for just that; two have one as a side effect.
+//! Programs run inside RCU read-side sections, so they have ended after a grace period of RCU. No system call only waits
+//! for one, but two do so as a side effect.
 
 use std::{
     io,
@@ -12,14 +12,13 @@ use std::{
 
 use super::bpf;
 
-/// Long enough for any program that began before, unless its CPU is taken from it: the last resort.
+/// The last resort: sleep for so long. Any running program ends within this time, unless its virtual CPU is stopped.
 const LAST_RESORT: Duration = Duration::from_millis(100);
 
 /// A way to wait for a grace period.
 pub(super) struct GracePeriod {
-    /// In case membarrier(2) refuses, as it does where the tick may stop on busy CPUs (nohz_full), and
-    /// through some filters of system calls: a map of maps, and one to put into it. The update returns after
-    /// a grace period (`maybe_wait_bpf_programs`, kernel/bpf/syscall.c).
+    /// A map of maps, and a map to put into it: that update returns after a grace period (`maybe_wait_bpf_programs`,
+    /// kernel/bpf/syscall.c). For where membarrier(2) refuses: with nohz_full, and under some filters of system calls.
     maps: io::Result<(OwnedFd, OwnedFd)>,
 }
 
@@ -41,7 +40,7 @@ impl GracePeriod {
         }
     }
 
-    /// `false`: it did not come to wait.
+    /// `false`: it did not wait.
     fn update(&self) -> bool {
         let Ok((outer, inner)) = &self.maps else { return false };
         bpf::set_inner(outer, inner.as_raw_fd()).is_ok()

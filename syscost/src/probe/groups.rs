@@ -1,5 +1,4 @@
-//! The calls of each group: what its living threads have in their storage, and what its dead ones
-//! have left behind.
+//! The calls of each group: totals in the storage of living threads, and totals that dead threads have left.
 
 use std::{
     os::fd::{AsFd, OwnedFd},
@@ -11,17 +10,14 @@ use anyhow::{Context, Error, Result};
 use aya::{Ebpf, programs::Iter};
 use syscost_common::{
     cpu_state::CpuState,
-    group::{
-        BY_CGROUP, BY_COMM, BY_PROCESS, BY_THREAD, DEATHS, Death, Group, Key, NONE, OTHER,
-        OTHER_INDEX, ThreadTotals, Totals,
-    },
+    group::{DEATHS, Death, Group, Key, OTHER, OTHER_INDEX, ThreadTotals, Totals},
     ledger::Counter,
 };
 
 use super::{
-    bpf, load,
-    maps::Mapped,
-    scope,
+    bpf,
+    mapped::Mapped,
+    object, scope,
     tally::{Found, Sum, Tally},
 };
 use crate::{
@@ -29,24 +25,12 @@ use crate::{
     sample::{GroupKey, GroupSample, GroupsSample},
 };
 
-/// How often to list the threads again when more of them die meanwhile than are remembered.
+/// How often to list the threads again when more of them die meanwhile than the ring of deaths holds.
 const TRIES: u32 = 4;
 
-/// How long to wait for a moment when no dying thread's totals are on their way to its group. That takes a
-/// microsecond, unless the thread, or the machine's virtual CPU, is stopped meanwhile. After this long the
-/// groups stay as the reading before found them.
+/// How long to wait until no dying thread is moving its totals to its group. A move takes a microsecond, unless the
+/// machine's virtual CPU is stopped meanwhile. After this time the groups stay as the reading before found them.
 const PATIENCE: Duration = Duration::from_millis(100);
-
-/// What the programs are told about `by`.
-pub(super) fn constant(by: GroupBy) -> u32 {
-    match by {
-        GroupBy::Syscall => NONE,
-        GroupBy::Process => BY_PROCESS,
-        GroupBy::Thread => BY_THREAD,
-        GroupBy::Cgroup => BY_CGROUP,
-        GroupBy::Comm => BY_COMM,
-    }
-}
 
 /// The groups of attached programs.
 pub(super) struct Groups {
@@ -56,20 +40,20 @@ pub(super) struct Groups {
     deaths: Mapped<Death>,
     death_count: Mapped<u64>,
     threads: OwnedFd,
-    /// A copy of `groups`, as far as there are any.
+    /// A copy of `groups`, up to the last one in use.
     dead: Vec<Group>,
-    /// How many deaths are in that copy.
+    /// How many deaths that copy has.
     seen: u64,
-    /// Whether there were deaths, since the last reading, that nothing more is known of.
+    /// Whether the ring of deaths has overflowed since the last reading.
     forgot: bool,
     tally: Tally,
-    /// Once it was read for the last time: why that failed, if it did.
-    settled: Option<Result<(), String>>,
+    /// Set once the last reading was taken; the text says why it failed.
+    last: Option<Result<(), String>>,
 }
 
 impl Groups {
-    /// The groups `by` of a loaded object, which has room for `room` of them on `cpus` possible CPUs; the
-    /// iterator's program must be loaded. `tasks`: the threads that it has to list.
+    /// Groups in the maps of `ebpf`, which have room for `room` groups, on a host with `cpus` possible CPUs. The
+    /// program of the iterator must be loaded. `tasks`: the threads to list.
     pub(super) fn open(
         ebpf: &mut Ebpf,
         by: GroupBy,
@@ -77,8 +61,8 @@ impl Groups {
         cpus: u32,
         tasks: bpf::Tasks,
     ) -> Result<Self> {
-        load::fill_queue(ebpf, "FREE_GROUPS", OTHER_INDEX + 1..room)?;
-        let program: &mut Iter = load::typed(ebpf, "thread_totals")?;
+        object::fill_queue(ebpf, "FREE_GROUPS", OTHER_INDEX + 1..room)?;
+        let program: &mut Iter = object::program(ebpf, "thread_totals")?;
         let threads = bpf::link_task_iterator(program.fd()?.as_fd(), tasks)
             .context("cannot link the iterator over threads")?;
         Ok(Self {
@@ -92,16 +76,16 @@ impl Groups {
             seen: 0,
             forgot: false,
             tally: Tally::new(by, room),
-            settled: None,
+            last: None,
         })
     }
 
     /// The calls of each group so far.
     pub(super) fn read(&mut self) -> Result<GroupsSample> {
-        match &self.settled {
-            // If not, they stay as the reading before found them.
+        match &self.last {
+            // If it fails for lack of time, the groups stay as the reading before found them.
             None => drop(self.advance()?),
-            Some(settled) => settled.clone().map_err(Error::msg)?,
+            Some(last) => last.clone().map_err(Error::msg)?,
         }
         let sums = self.tally.sums().iter().filter(|(_, sum)| sum.totals.calls > 0);
         let groups = sums.map(|(key, sum)| self.sample(*key, sum)).collect();
@@ -109,19 +93,19 @@ impl Groups {
         Ok(GroupsSample { by: self.by, groups, recording })
     }
 
-    /// Reads for the last time: no call is recorded any more, and the iterator is about to go. If that
-    /// fails, [`Groups::read`] says so.
-    pub(super) fn settle(&mut self) {
+    /// Takes the last reading: no call is recorded any more, and the iterator is about to be closed. If it fails,
+    /// [`Groups::read`] returns the error.
+    pub(super) fn read_last(&mut self) {
         let advanced = self.advance().and_then(|all| {
             all.context(
                 "threads were dying faster than they can be listed: some calls are in no group",
             )
         });
-        self.settled = Some(advanced.map_err(|error| format!("{error:#}")));
+        self.last = Some(advanced.map_err(|error| format!("{error:#}")));
     }
 
-    /// Lists the threads, then finds out which of them have died since: those are in their group. `None`:
-    /// that could not be told.
+    /// Lists the threads, then reads which of them have died since: their calls are in the groups. `None`: too many
+    /// have died.
     fn advance(&mut self) -> Result<Option<()>> {
         for _ in 0..TRIES {
             let before = self.death_count.read(0);
@@ -129,7 +113,7 @@ impl Groups {
                 bpf::run_iterator(self.threads.as_fd()).context("cannot list the threads")?;
             if let Some(Deaths { deaths, all }) = self.read_deaths() {
                 self.forgot |= !all;
-                // Otherwise some that were listed have died, and the ring does not tell which.
+                // Otherwise the ring no longer tells which of the listed threads have died.
                 if self.seen - before < u64::from(DEATHS) {
                     self.tally.advance(&Found {
                         threads: &threads,
@@ -147,12 +131,12 @@ impl Groups {
         Ok(None)
     }
 
-    /// Brings `dead` up to date. `None`: there was no moment to do so.
+    /// Brings `dead` up to date. `None`: within [`PATIENCE`], threads were always moving their totals.
     fn read_deaths(&mut self) -> Option<Deaths> {
         let give_up = Instant::now() + PATIENCE;
         let mut rounds = 0_u32;
         loop {
-            // Moves done before, moves begun after: if they are as many, none was under way in between.
+            // If as many moves were done before as are begun after, none was going on in between.
             let done = self.count(Counter::GroupMovesDone);
             fence(Acquire);
             let (count, deaths) = self.deaths_since_seen();
@@ -176,7 +160,7 @@ impl Groups {
                 }
                 self.seen = count;
                 let all = deaths.is_some();
-                // Too many for the ring: the latest are still there.
+                // Too many for the ring, which still has the latest.
                 let deaths = deaths.unwrap_or_else(|| self.deaths_up_to(count));
                 return Some(Deaths { deaths, all });
             }
@@ -184,14 +168,14 @@ impl Groups {
                 return None;
             }
             rounds += 1;
-            // Somebody who is stopped in the middle may be waiting for this CPU.
+            // A thread that was preempted during its move may be waiting for this CPU.
             if rounds.is_multiple_of(64) {
                 std::thread::sleep(Duration::from_micros(100));
             }
         }
     }
 
-    /// How many deaths there were, and those since the last reading; `None` if they are too many.
+    /// How many deaths there were since attach, and the deaths since the last reading; `None` if these are too many.
     fn deaths_since_seen(&self) -> (u64, Option<Vec<Death>>) {
         let count = self.death_count.read(0);
         let few = count - self.seen < u64::from(DEATHS);
@@ -233,7 +217,7 @@ impl Groups {
 /// Threads that have died since the last reading.
 struct Deaths {
     deaths: Vec<Death>,
-    /// Whether these are all.
+    /// Whether no death is missing.
     all: bool,
 }
 

@@ -1,16 +1,15 @@
-//! What a signal does to a program that is being loaded: the verifier gives up when one is pending
-//! (`signal_pending` in `do_check`, kernel/bpf/verifier.c, since Linux 5.1), and the program is to be loaded again.
+//! Signals while a program is loaded: the verifier gives up when one is pending (`signal_pending` in `do_check`,
+//! kernel/bpf/verifier.c, since Linux 5.1), and the program must be loaded again.
 
 use std::io;
 
 use aya::programs::ProgramError;
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 
-/// How often to load a program again: as often as it may be stopped, or looked at by a tracer, while it is
-/// loaded.
+/// How often to load a program. Each time this process is stopped, or a debugger attaches to it, one load may fail.
 const TRIES: usize = 5;
 
-/// What `load` returns, called again where a signal may have interrupted it.
+/// Calls `load`, and again while a signal may have interrupted it.
 pub(super) fn retried(load: impl FnMut() -> Result<(), ProgramError>) -> Result<(), ProgramError> {
     retried_if(load, |error| match error {
         ProgramError::LoadError { io_error, .. } => may_be(io_error),
@@ -18,7 +17,7 @@ pub(super) fn retried(load: impl FnMut() -> Result<(), ProgramError>) -> Result<
     })
 }
 
-/// The same for any way to load one; `again` says whether to.
+/// The same for any way to load a program. `again`: whether an error may come from a signal.
 pub(super) fn retried_if<T, E>(
     mut load: impl FnMut() -> Result<T, E>,
     again: impl Fn(&E) -> bool,
@@ -32,22 +31,22 @@ pub(super) fn retried_if<T, E>(
     load()
 }
 
-/// The kernel says EAGAIN. The library tries once more, to get a log, which it is told not to want; what is left
-/// is the kernel's answer to that, EINVAL, as of any program that the verifier refuses.
+/// Whether a signal may have caused this error. The kernel returns EAGAIN. The library then tries once more to get a
+/// log, and reports the error of that try: EINVAL, as for any program that the verifier refuses.
 pub(super) fn may_be(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EINVAL))
 }
 
-/// While it lives, signals wait for this thread, and for those that it starts.
+/// Until this is dropped, signals to this thread, and to threads that it starts, stay pending.
 pub(super) struct BlockedSignals {
     before: SigSet,
 }
 
 impl BlockedSignals {
-    /// All that can be made to wait: not SIGSTOP.
+    /// Blocks all signals that can be blocked.
     pub(super) fn all() -> Self {
         let mut before = SigSet::empty();
-        // Fails for a wrong request only.
+        // Only a wrong request fails.
         let _ = pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), Some(&mut before));
         Self { before }
     }

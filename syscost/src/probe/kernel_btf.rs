@@ -7,7 +7,10 @@
 use std::fs;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use aya::Endianness;
 use syscost_common::config::Offsets;
+
+use super::memory;
 
 /// Where the kernel shows its BTF.
 pub(super) const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
@@ -39,7 +42,7 @@ pub(super) struct KernelBtf {
     /// Where it counts what keeps a task on its CPU.
     pub(super) counts: Result<Counts>,
     /// See [`attachable`].
-    pub(super) attachable: Result<Vec<u8>>,
+    attachable: Result<Vec<u8>>,
 }
 
 impl KernelBtf {
@@ -53,6 +56,18 @@ impl KernelBtf {
             Ok(Err(why)) => Self::without(&why),
             Err(why) => Self::without(why),
         }
+    }
+
+    /// BTF by which programs are loaded that the kernel attaches by id.
+    ///
+    /// # Errors
+    /// When there is no kernel BTF.
+    pub(super) fn attachable(&self) -> Result<aya::Btf> {
+        let bytes = self.attachable.as_ref().map_err(|why| anyhow!("{why:#}"));
+        let btf = bytes.and_then(|bytes| Ok(aya::Btf::parse(bytes, Endianness::default())?));
+        // The verifier is about to take some as well, which counts in a cgroup.
+        memory::give_back();
+        btf.context("cannot read the kernel's BTF")
     }
 
     fn without(why: &anyhow::Error) -> Self {

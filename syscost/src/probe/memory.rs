@@ -1,4 +1,4 @@
-//! How much memory the cgroups of this process leave it.
+//! The memory of this process: the limit that its cgroups set, and what the allocator keeps.
 
 use std::{fs, path::Path};
 
@@ -35,6 +35,16 @@ fn smallest(top: &Path, below: &str, file: &str) -> Option<u64> {
     let limit =
         |directory: &Path| fs::read_to_string(directory.join(file)).ok()?.trim().parse().ok();
     directories.filter_map(limit).min()
+}
+
+/// Gives free memory back to the kernel. Reading the kernel's BTF takes several MiB for a moment, which the
+/// allocator would keep.
+pub(super) fn give_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes an integer; may be called at any time.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 #[cfg(test)]

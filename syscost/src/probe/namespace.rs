@@ -1,5 +1,5 @@
-//! The PID namespace that this process lives in, where that is not the root one: the kernel's
-//! programs tell tasks by the ids that the root one gives them.
+//! The PID namespace of this process, if it is not the root one: the kernel's programs know tasks by their ids in the
+//! root namespace.
 
 use std::{
     collections::HashMap,
@@ -14,21 +14,21 @@ use anyhow::{Context, Result, anyhow};
 use aya::programs::Iter;
 use syscost_common::{config::Offsets, scope::TaskIds};
 
-use super::{bpf, interruption, kernel_btf::KernelBtf, load};
+use super::{bpf, interruption, kernel_btf::KernelBtf, object};
 use crate::proc::{OWN_PID_NAMESPACE, ROOT_PID_NAMESPACE};
 
 /// A PID namespace that is not the root one.
 #[derive(Debug)]
 pub(super) struct Namespace {
-    /// How deep it lies, at least 1.
+    /// Its depth; 1 for a child of the root namespace.
     pub(super) level: u32,
     /// The device of its inode, as the kernel encodes it.
     pub(super) dev: u64,
     /// Its inode number.
     pub(super) ino: u64,
-    /// What the root namespace calls each thread, by what this one calls it.
+    /// The id of each thread in the root namespace, by its id in this one.
     ids: HashMap<u32, u32>,
-    /// The iterator that lists them.
+    /// The iterator that lists these ids.
     list: OwnedFd,
 }
 
@@ -39,7 +39,7 @@ impl Namespace {
     /// The namespace of this process; `None` for the root one.
     ///
     /// # Errors
-    /// When the kernel cannot say which of its ids are whose here.
+    /// When the kernel cannot list the ids of tasks in both namespaces.
     pub(super) fn own(kernel: &KernelBtf) -> Result<Option<Self>> {
         let own = fs::metadata(OWN_PID_NAMESPACE)
             .with_context(|| format!("cannot look at {OWN_PID_NAMESPACE}"))?;
@@ -57,25 +57,25 @@ impl Namespace {
         )?;
         let level = tasks.first().context("this PID namespace seems empty")?.reader_level;
         let (major, minor) = (libc::major(own.dev()), libc::minor(own.dev()));
-        // As `MKDEV` (include/linux/kdev_t.h), where user space has an encoding of its own.
+        // As `MKDEV` (include/linux/kdev_t.h). User space encodes device numbers in another way.
         let dev = u64::from(major) << 20 | u64::from(minor);
         Ok(Some(Self { level, dev, ino: own.ino(), ids: by_shown_id(&tasks), list }))
     }
 
-    /// What the root namespace calls the thread that this one calls `id`.
+    /// The id in the root namespace of the thread `id` of this one.
     ///
     /// # Errors
-    /// When there is none by that id any more.
+    /// When the thread is gone.
     pub(super) fn root_id(&self, id: u32) -> Result<u32> {
         self.ids.get(&id).copied().ok_or_else(|| {
             anyhow!("no process {id}: it has exited, or the PID is wrong (ps -e lists them)")
         })
     }
 
-    /// Looks again which tasks there are.
+    /// Lists the tasks again.
     ///
     /// # Errors
-    /// When the kernel does not list them any more.
+    /// When the kernel does not list them.
     pub(super) fn refresh(&mut self) -> Result<()> {
         self.ids = by_shown_id(&bpf::run_iterator(self.list.as_fd())?);
         Ok(())
@@ -86,12 +86,12 @@ fn by_shown_id(tasks: &[TaskIds]) -> HashMap<u32, u32> {
     tasks.iter().map(|task| (task.shown_tid, task.tid)).collect()
 }
 
-/// The iterator over the tasks that this process can see. Its program is loaded for that alone, and
-/// unloaded with it.
+/// The iterator over the tasks of this namespace. Its program is loaded for this alone, and unloaded when the iterator
+/// is closed.
 fn list(offsets: Offsets, kernel: &KernelBtf) -> Result<OwnedFd> {
-    let mut ebpf = load::smallest(offsets)?;
-    let btf = super::attachable_btf(kernel)?;
-    let program: &mut Iter = load::typed(&mut ebpf, "task_ids")?;
+    let mut ebpf = object::smallest(offsets)?;
+    let btf = kernel.attachable()?;
+    let program: &mut Iter = object::program(&mut ebpf, "task_ids")?;
     interruption::retried(|| program.load("task", &btf))
         .context("cannot load the iterator over tasks")?;
     Ok(bpf::link_task_iterator(program.fd()?.as_fd(), bpf::Tasks::All)?)

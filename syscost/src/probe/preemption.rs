@@ -1,9 +1,9 @@
-//! What the running kernel does with programs, tried rather than looked up by version: distributions take
-//! changes of that kind back into older kernels.
+//! Whether the running kernel preempts threads inside programs. This is tried, not looked up by version, because
+//! distributions backport such changes.
 //!
-//! Where a thread can be preempted inside a program, another one's program may run on the same CPU before it
-//! goes on. Then additions must be atomic, and the kernel skips runs of a program that is already running
-//! there (`__bpf_trace_run`, kernel/trace/bpf_trace.c).
+//! While a thread is preempted inside a program, a program of another thread may run on the same CPU. So additions must
+//! be atomic. The kernel also skips a run of a program that is running on the same CPU already (`__bpf_trace_run`,
+//! kernel/trace/bpf_trace.c).
 
 use std::{
     ffi::CStr,
@@ -30,12 +30,12 @@ pub(super) struct Programs {
     pub(super) preempted: bool,
     /// Whether programs may compare and exchange (Linux 5.12, and the JIT of some machines later).
     pub(super) exchange: bool,
-    /// Why `preempted` could not be tried, in which case it is taken to be so unless the kernel is too
-    /// old or says that it preempts nothing; `None` where it was.
+    /// Why `preempted` could not be tried; `None` if it was tried. Without a trial it is assumed to be true, unless
+    /// the kernel is too old or was built without preemption.
     pub(super) untried: Option<String>,
 }
 
-/// How this kernel runs programs. Tries it at the first call that may; a later one remembers.
+/// How this kernel runs programs. Tried once, at the first call with the privileges for it.
 pub(super) fn programs() -> Programs {
     TRIED.get().cloned().unwrap_or_else(|| try_out(&KernelBtf::read()))
 }
@@ -51,17 +51,17 @@ fn try_out(kernel: &KernelBtf) -> Programs {
     let exchange = bpf::load_raw_tracepoint(&exchanging());
     let counts = kernel.counts.as_ref().map_err(|why| anyhow!("{why:#}"));
     let preempted = counts.and_then(|counts| is_preempted(*counts));
-    // What could not be asked now, for want of privileges, memory or descriptors, may be later.
+    // A trial that failed for lack of privileges, memory or descriptors may succeed later.
     let refused = [libc::EINVAL, ENOTSUPP, libc::EOPNOTSUPP];
     let is_refused =
         |why: &std::io::Error| why.raw_os_error().is_some_and(|errno| refused.contains(&errno));
     let may_ask = exchange.as_ref().err().is_none_or(is_refused);
-    // Where it turns out not to be so, loading the programs says so.
+    // If the assumption is wrong, loading the programs fails.
     let exchange = exchange.is_ok() || !may_ask;
     let programs = match preempted {
         Ok(preempted) => Programs { preempted, exchange, untried: None },
         Err(why) => Programs {
-            // Tracepoints kept preemption off for years after compare-exchange came.
+            // Kernels without compare-exchange are years older than those with preemption inside programs.
             preempted: exchange && may_preempt(),
             exchange,
             untried: Some(format!("{why:#}")),
@@ -73,7 +73,7 @@ fn try_out(kernel: &KernelBtf) -> Programs {
     programs
 }
 
-/// What the kernel says for what the JIT cannot do (include/linux/errno.h).
+/// The error for an instruction that the JIT does not support (include/linux/errno.h).
 const ENOTSUPP: i32 = 524;
 
 /// Whether the kernel was built to preempt itself, as its version says (init/Makefile).
@@ -82,12 +82,12 @@ fn may_preempt() -> bool {
     version.map_or(true, |version| version.contains("PREEMPT"))
 }
 
-/// Whether programs at tracepoints run with preemption on. Asks some at a tracepoint of system calls, and at
-/// one of another kind.
+/// Whether programs at tracepoints run with preemption on. Asks programs at a tracepoint of system calls, and at
+/// another one.
 ///
-/// A program must stay on its CPU. Either preemption is off for that, or the task is kept from leaving
-/// the CPU, which is then counted in the task. In the latter case preemption may be off as well: its own count
-/// tells, but is not everywhere to be found.
+/// A program must stay on its CPU. For that the kernel turns off either preemption or migration, and counts the latter in
+/// the task. Where migration is off, preemption may be off as well. Its own count shows that, but BTF does not always
+/// tell where it is.
 fn is_preempted(counts: Counts) -> Result<bool> {
     let migration =
         counts.migration.context("this kernel does not count what keeps a task on its CPU")?;
@@ -101,13 +101,13 @@ fn is_preempted(counts: Counts) -> Result<bool> {
     if preemption.counts()?.iter().all(|count| *count != 0) {
         return Ok(false);
     }
-    // Kernels that are never preempted need not count. While a thread is switched out, preemption is off
-    // everywhere: if that is not counted either, nothing is.
+    // A kernel without preemption need not count it. Preemption is always off while a thread is switched out: a count
+    // of 0 there means that this kernel does not count.
     let pause = || thread::sleep(Duration::from_millis(1));
     Ok(Count::attach(place, c"sched_switch")?.when(pause)? != 0)
 }
 
-/// A count of the kernel's, as a program at a tracepoint finds it.
+/// A count of the kernel's, read by a program at a tracepoint.
 struct Count {
     map: OwnedFd,
     tracepoint: &'static CStr,
@@ -124,7 +124,7 @@ impl Count {
         Ok(Self { map, tracepoint, _link: link })
     }
 
-    /// What it is when something is let happen at the tracepoint.
+    /// The count when `happen` makes the tracepoint occur.
     fn when(&self, happen: impl FnOnce()) -> Result<u32> {
         bpf::set_word(&self.map, 0)?;
         happen();
@@ -161,7 +161,7 @@ fn make_a_call() {
     unsafe { libc::syscall(libc::SYS_getppid) };
 }
 
-/// Meets the tracepoint `sched_process_wait`: this process is no child of its own.
+/// Makes the tracepoint `sched_process_wait` occur. Returns at once: this process is no child of its own.
 fn wait_for_nobody() {
     let id = std::process::id();
     // SAFETY: nothing is written where the pointer is null.
@@ -171,7 +171,7 @@ fn wait_for_nobody() {
     };
 }
 
-/// The bits of a count; on x86 the one above them, in that of preemption, says that a switch is not due.
+/// The bits of a count. On x86 the bit above them, in the count of preemption, says that no switch is due.
 const COUNT: u32 = 0x7fff_ffff;
 
 /// A program that compares and exchanges.
@@ -186,7 +186,7 @@ fn exchanging() -> Vec<u64> {
     ]
 }
 
-/// A program that puts what lies at `place`, with bit 32 set, into the map.
+/// A program that puts the count at `place` into the map, with bit 32 set.
 fn reading(place: Place, map: i32) -> Vec<u64> {
     let load = |size| if size == 2 { LOAD_HALF } else { LOAD_WORD };
     let mut program = match place {

@@ -1,12 +1,18 @@
-//! Preflight: will tracing work here, with which hooks, and what will be missing?
+//! Preflight: whether tracing works here, with which hooks, and what will be missing.
 
 use std::fs;
 
-use anyhow::{Context, Result, bail};
 use syscost_common::{cell::PartOf, thread_state::MAX_THREADS_BY_TID};
 
 use super::{
-    Probe, kernel_btf, kernel_btf::KernelBtf, map_bytes_at_most, namespace::Namespace, preemption,
+    attached::Probe,
+    cpus::possible_cpus,
+    kernel_btf::{self, KernelBtf},
+    map_memory::map_bytes_at_most,
+    namespace::Namespace,
+    preemption,
+    privileges::{self as own, CAP_SYS_ADMIN, CAP_SYS_PTRACE, CAP_SYS_RESOURCE, OF_USER_NAMESPACE},
+    reader::Snapshot,
 };
 use crate::{
     preflight::{Finding, Report, Verdict},
@@ -15,14 +21,7 @@ use crate::{
     sample::{KindKey, KindSample, SkippedRuns},
 };
 
-/// Some of include/uapi/linux/capability.h.
-const CAP_SYS_PTRACE: u32 = 19;
-const CAP_SYS_ADMIN: u32 = 21;
-const CAP_SYS_RESOURCE: u32 = 24;
-const CAP_PERFMON: u32 = 38;
-const CAP_BPF: u32 = 39;
-
-/// Looks at everything tracing depends on; at the end, traces this process for a moment.
+/// Checks everything that tracing depends on. At the end, traces this process for a moment.
 pub fn check(choice: HookChoice) -> Report {
     let mut findings = vec![kernel(), btf(), jit(), privileges(), other_users()];
     findings.extend(memory_limit());
@@ -36,40 +35,6 @@ pub fn check(choice: HookChoice) -> Report {
     Report { findings }
 }
 
-/// # Errors
-/// When this process may not load tracing programs.
-pub(super) fn require_privileges() -> Result<()> {
-    if !has_privileges(effective_capabilities()?) {
-        bail!("cannot load BPF programs: needs CAP_BPF and CAP_PERFMON (try sudo)");
-    }
-    if in_user_namespace() {
-        bail!("cannot load BPF programs: {OF_USER_NAMESPACE}");
-    }
-    Ok(())
-}
-
-/// The inode of the root user namespace (PROC_USER_INIT_INO, include/linux/proc_ns.h).
-const ROOT_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
-
-const OF_USER_NAMESPACE: &str = "the capabilities of this process hold in a user namespace only; run syscost as root \
-                                 of the host, outside the container";
-
-fn in_user_namespace() -> bool {
-    use std::os::unix::fs::MetadataExt;
-    // Kernels without the namespaces have only the root.
-    fs::metadata("/proc/self/ns/user").is_ok_and(|own| own.ino() != ROOT_USER_NAMESPACE)
-}
-
-fn has_privileges(capabilities: u64) -> bool {
-    let has = |capability: u32| capabilities & (1 << capability) != 0;
-    has(CAP_SYS_ADMIN) || has(CAP_BPF) && has(CAP_PERFMON)
-}
-
-fn effective_capabilities() -> Result<u64> {
-    let status = procfs::process::Process::myself().and_then(|process| process.status());
-    Ok(status.context("cannot read /proc/self/status")?.capeff)
-}
-
 /// Whether attaching to perf's tracepoints, on a kernel where that is to be done, takes CAP_SYS_ADMIN
 /// instead of CAP_PERFMON. The kernel itself knows levels up to 2 of `kernel.perf_event_paranoid`, and
 /// CAP_PERFMON overrides them all (Documentation/admin-guide/sysctl/kernel.rst). Distributions have
@@ -78,12 +43,6 @@ pub fn perf_takes_admin() -> bool {
     let level = fs::read_to_string("/proc/sys/kernel/perf_event_paranoid").ok();
     let level = level.and_then(|level| level.trim().parse::<i32>().ok());
     level.is_some_and(|level| level > 2) && preemption::programs().preempted
-}
-
-/// Whether the running kernel is `major.minor` or newer.
-pub(super) fn kernel_is_at_least(major: u8, minor: u8) -> bool {
-    procfs::sys::kernel::Version::current()
-        .is_ok_and(|version| (version.major, version.minor) >= (major, minor))
 }
 
 fn kernel() -> Finding {
@@ -124,15 +83,15 @@ fn jit() -> Finding {
 
 fn privileges() -> Finding {
     let subject = "privileges";
-    match effective_capabilities() {
+    match own::capabilities() {
         Err(error) => Finding::bad(subject, format!("{error:#}")),
-        Ok(capabilities) if has_privileges(capabilities) && in_user_namespace() => {
+        Ok(capabilities) if own::may_trace(capabilities) && own::in_user_namespace() => {
             Finding::bad(subject, OF_USER_NAMESPACE.to_owned())
         }
-        Ok(capabilities) if capabilities & (1 << CAP_SYS_ADMIN) != 0 => {
+        Ok(capabilities) if own::has(capabilities, CAP_SYS_ADMIN) => {
             Finding::good(subject, "CAP_SYS_ADMIN".to_owned())
         }
-        Ok(capabilities) if has_privileges(capabilities) => {
+        Ok(capabilities) if own::may_trace(capabilities) => {
             Finding::good(subject, "CAP_BPF and CAP_PERFMON".to_owned())
         }
         Ok(_) => {
@@ -141,25 +100,25 @@ fn privileges() -> Finding {
     }
 }
 
-/// Whose processes can be measured: syscost needs to see them in /proc.
+/// Whether processes of other users can be measured: syscost must see them in /proc.
 fn other_users() -> Finding {
     let subject = "other users";
-    let (Ok(mounts), Ok(capabilities)) = (procfs::mounts(), effective_capabilities()) else {
+    let (Ok(mounts), Ok(capabilities)) = (procfs::mounts(), own::capabilities()) else {
         return Finding::limited(subject, "cannot tell whether /proc shows them".to_owned());
     };
-    // Of several mounts on top of each other the last one is seen.
+    // Of several mounts at one place, the last one is visible.
     let mount = mounts.iter().rfind(|mount| mount.fs_file == "/proc");
     let option = |name: &str| mount.and_then(|mount| mount.fs_mntops.get(name)?.as_deref());
     let Some(hidepid) = option("hidepid").filter(|value| !["0", "off"].contains(value)) else {
         return Finding::good(subject, "/proc shows their processes".to_owned());
     };
     let hidepid = format!("hidepid={hidepid}");
-    // The group that may see everything, root's by default; it does not help against "ptraceable".
+    // A group that may see all processes, by default root's. It does not help against "ptraceable".
     let group = option("gid").and_then(|gid| gid.parse().ok()).unwrap_or(0);
     let of_group = nix::unistd::getegid().as_raw() == group
         || nix::unistd::getgroups()
             .is_ok_and(|groups| groups.iter().any(|member| member.as_raw() == group));
-    if capabilities & (1 << CAP_SYS_PTRACE) != 0 {
+    if own::has(capabilities, CAP_SYS_PTRACE) {
         Finding::good(subject, format!("/proc shows their processes ({hidepid}, CAP_SYS_PTRACE)"))
     } else if of_group && !["hidepid=4", "hidepid=ptraceable"].contains(&hidepid.as_str()) {
         Finding::good(subject, format!("/proc shows their processes ({hidepid}, group {group})"))
@@ -175,17 +134,17 @@ fn other_users() -> Finding {
     }
 }
 
-/// Kernels before 5.11 charge BPF memory to a limit, which not everybody can lift.
+/// Kernels before 5.11 charge BPF memory to a limit. Lifting it takes CAP_SYS_RESOURCE.
 fn memory_limit() -> Option<Finding> {
     use nix::sys::resource::{Resource, getrlimit};
     let version = procfs::sys::kernel::Version::current().ok()?;
     if (version.major, version.minor) >= (5, 11)
-        || effective_capabilities().ok()? & (1 << CAP_SYS_RESOURCE) != 0
+        || own::has(own::capabilities().ok()?, CAP_SYS_RESOURCE)
     {
         return None;
     }
     let (limit, _) = getrlimit(Resource::RLIMIT_MEMLOCK).ok()?;
-    let needed = map_bytes_at_most(super::possible_cpus().ok()?);
+    let needed = map_bytes_at_most(possible_cpus().ok()?);
     (limit < needed).then(|| {
         Finding::limited(
             "memory limit",
@@ -214,7 +173,7 @@ fn pid_namespace() -> Finding {
     }
 }
 
-/// Attaches to this very process, makes calls, and looks whether they were counted.
+/// Attaches to this process, makes calls, and checks whether they were counted.
 fn trial(choice: HookChoice) -> Vec<Finding> {
     const CALLS: u64 = 100;
     let mut probe =
@@ -256,7 +215,7 @@ fn trial(choice: HookChoice) -> Vec<Finding> {
         // SAFETY: takes nothing and touches no memory.
         unsafe { libc::syscall(libc::SYS_getppid) };
     }
-    let (_, kinds, ledger) = probe.snapshot();
+    let Snapshot { kinds, ledger } = probe.snapshot();
     let getppid = kinds.iter().find(
         |kind| matches!(kind.key, KindKey::Call { nr, .. } if i64::from(nr) == libc::SYS_getppid),
     );
@@ -309,7 +268,7 @@ fn trial(choice: HookChoice) -> Vec<Finding> {
             "the kernel does not tell: no number is exact".to_owned(),
         ),
     };
-    // Where it was tried, it shows in the hooks.
+    // If it was tried, the finding on hooks shows the result.
     let preemption::Programs { preempted, untried, .. } = preemption::programs();
     let untried = untried.map(|why| {
         let taken = if preempted { "they are assumed to be" } else { "none was at its time" };
@@ -321,7 +280,7 @@ fn trial(choice: HookChoice) -> Vec<Finding> {
     [hooks, counting, parts, misses].into_iter().chain(untried).collect()
 }
 
-/// What no tracer on these hooks can see.
+/// What no tracer with these hooks can see.
 fn blind_spots() -> Finding {
     Finding {
         subject: "not visible",

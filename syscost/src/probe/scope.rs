@@ -1,4 +1,4 @@
-//! A [`Scope`] as the kernel's programs are told of it: in ids of the root PID namespace.
+//! A [`Scope`] in the form that the kernel's programs take: constants and ids of the root PID namespace.
 
 use anyhow::{Result, bail};
 use syscost_common::scope;
@@ -6,11 +6,11 @@ use syscost_common::scope;
 use super::namespace::Namespace;
 use crate::{decode::printable::external, scope::Scope};
 
-/// A scope in the root namespace's ids.
+/// A scope in ids of the root PID namespace.
 pub(super) struct Resolved {
-    /// What the programs are told as constants.
+    /// The constants of the programs.
     pub(super) scope: scope::Scope,
-    /// What the map of targets is filled with.
+    /// The entries of the map of targets.
     pub(super) targets: Vec<Entry>,
     /// [`scope::TargetState::id`].
     pub(super) id: u64,
@@ -21,31 +21,31 @@ pub(super) struct Resolved {
 pub(super) struct Entry {
     /// Its tgid, or tid, in this process's PID namespace.
     pub(super) named: u32,
-    /// The same in the root one: the key.
+    /// The same in the root PID namespace: the key.
     pub(super) id: u32,
     /// The value.
     pub(super) value: u32,
 }
 
 impl Scope {
-    /// What the programs are told, and the targets to enter into their map.
+    /// The constants of the programs, and the entries of the map of targets.
     ///
     /// # Errors
-    /// When a process is gone already.
+    /// When a process is gone, or the name is too long.
     pub(super) fn resolve(&self, namespace: Option<&Namespace>) -> Result<Resolved> {
         let root_id = |id: u32| match namespace {
             None => Ok(id),
             Some(namespace) => namespace.root_id(id),
         };
-        let mut told = scope::Scope::default();
+        let mut constants = scope::Scope::default();
         if let Some(namespace) = namespace {
-            told.pid_level = namespace.level;
-            told.pid_ns_dev = namespace.dev;
-            told.pid_ns_ino = namespace.ino;
+            constants.pid_level = namespace.level;
+            constants.pid_ns_dev = namespace.dev;
+            constants.pid_ns_ino = namespace.ino;
         }
         let (mut targets, mut id) = (Vec::new(), 0);
-        // Nobody looks for the tracer among all the others.
-        told.not_tgid = match self {
+        // Where processes are not named one by one, this process itself is left out.
+        constants.not_tgid = match self {
             Self::Comm(_) | Self::Cgroup { .. } | Self::User(_) | Self::Host => {
                 root_id(std::process::id())?
             }
@@ -53,11 +53,11 @@ impl Scope {
         };
         match self {
             Self::Process(tgid) => {
-                (told.mode, told.id) = (scope::PROCESS, root_id(*tgid)?);
-                id = told.id;
+                (constants.mode, constants.id) = (scope::PROCESS, root_id(*tgid)?);
+                id = constants.id;
             }
             Self::Thread(thread) => {
-                (told.mode, told.id) = (scope::THREAD, root_id(thread.tgid)?);
+                (constants.mode, constants.id) = (scope::THREAD, root_id(thread.tgid)?);
                 id = root_id(thread.tid)?;
             }
             Self::Processes { tgids, follow } => {
@@ -65,31 +65,32 @@ impl Scope {
                     let id = root_id(*tgid)?;
                     targets.push(Entry { named: *tgid, id, value: scope::GIVEN });
                 }
-                (told.mode, told.follow) = (scope::PROCESSES, (*follow).into());
+                (constants.mode, constants.follow) = (scope::PROCESSES, (*follow).into());
             }
             Self::Threads(threads) => {
                 for thread in threads {
                     let (id, value) = (root_id(thread.tid)?, root_id(thread.tgid)?);
                     targets.push(Entry { named: thread.tid, id, value });
                 }
-                told.mode = scope::THREADS;
+                constants.mode = scope::THREADS;
             }
-            Self::Comm(name) => (told.mode, told.comm) = (scope::COMM, comm(name)?),
+            Self::Comm(name) => (constants.mode, constants.comm) = (scope::COMM, comm(name)?),
             Self::Cgroup { id, level } => {
-                (told.mode, told.cgroup_id, told.cgroup_level) = (scope::CGROUP, *id, *level);
+                (constants.mode, constants.cgroup_id, constants.cgroup_level) =
+                    (scope::CGROUP, *id, *level);
             }
-            Self::User(uid) => (told.mode, told.id) = (scope::USER, *uid),
-            Self::Host => told.mode = scope::HOST,
+            Self::User(uid) => (constants.mode, constants.id) = (scope::USER, *uid),
+            Self::Host => constants.mode = scope::HOST,
         }
-        Ok(Resolved { scope: told, targets, id: id.into() })
+        Ok(Resolved { scope: constants, targets, id: id.into() })
     }
 }
 
-/// A name as the kernel keeps it: 16 bytes, the rest of them zero.
+/// A name in the kernel's form: 16 bytes, padded with zeroes.
 fn comm(name: &str) -> Result<[u64; 2]> {
     let mut bytes = [0u8; 16];
     match bytes.get_mut(..name.len()) {
-        // The last byte is always zero.
+        // The kernel always sets the last byte to zero.
         Some(place) if name.len() < 16 => place.copy_from_slice(name.as_bytes()),
         _ => bail!("{name}: the kernel keeps names of at most 15 bytes"),
     }
@@ -102,7 +103,7 @@ fn words(bytes: [u8; 16]) -> [u64; 2] {
     [word(low), word(high)]
 }
 
-/// The name in words that the kernel wrote, printable.
+/// The printable form of a name that the kernel wrote.
 pub(super) fn name(words: [u64; 2]) -> String {
     let bytes: Vec<u8> = words.into_iter().flat_map(u64::to_ne_bytes).collect();
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());

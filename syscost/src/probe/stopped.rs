@@ -7,9 +7,9 @@ use crate::{
     scope::{Scope, ThreadId},
 };
 
-/// Which threads of `scope` may be stopped in a call. The kernel makes that call anew when they go on,
-/// which cannot be told from one of the program's own, unless the iterator over threads notes it. Of a cgroup,
-/// those of the whole host. None when `/proc` cannot be read.
+/// The tids of threads of `scope` that may be stopped in a call. When such a thread goes on, the kernel makes the call
+/// again, and that looks like a new call, unless the iterator over open calls has noted it. For a cgroup, the threads
+/// of the whole host. Empty if `/proc` cannot be read.
 pub(super) fn in_calls(scope: &Scope) -> HashSet<u32> {
     let threads = match scope {
         Scope::Process(pid) => threads_of(*pid),
@@ -46,13 +46,13 @@ fn is_stopped_in_call(ThreadId { tid, tgid }: ThreadId) -> bool {
     is_stopped && may_be_in_call(&fs::read(format!("{thread}/syscall")).unwrap_or_default())
 }
 
-/// x86 tells -1 outside calls. arm64 also does of an interrupted call, see `do_signal` of
-/// arch/arm64/kernel/signal.c.
+/// x86 shows -1 outside of calls. arm64 shows it for an interrupted call as well (`do_signal` of
+/// arch/arm64/kernel/signal.c).
 fn may_be_in_call(syscall: &[u8]) -> bool {
     !(cfg!(target_arch = "x86_64") && syscall.starts_with(b"-1"))
 }
 
-/// Whether the process `tgid` is in `scope`, as far as `/proc` tells.
+/// Whether the process `tgid` may be in `scope`, as far as `/proc` shows.
 fn may_contain(scope: &Scope, tgid: u32) -> bool {
     match scope {
         Scope::Processes { tgids, follow: true } => descends_from(tgids, tgid),
@@ -64,7 +64,7 @@ fn may_contain(scope: &Scope, tgid: u32) -> bool {
     }
 }
 
-/// Whether the process is one of `ancestors`, or a child of theirs to any depth.
+/// Whether the process is one of `ancestors`, or descends from one.
 fn descends_from(ancestors: &[u32], mut tgid: u32) -> bool {
     while tgid != 0 && !ancestors.contains(&tgid) {
         let Some(stat) = Stat::at(&format!("/proc/{tgid}/stat")) else { return false };

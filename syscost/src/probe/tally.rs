@@ -1,8 +1,8 @@
-//! Whose calls they are: living threads and groups of dead ones, added up from one reading to the next.
-//! Pure arithmetic on what was read.
+//! Adds up the calls of each group from one reading to the next: those of living threads, and those that dead
+//! threads have left to their group. Pure arithmetic on what was read.
 //!
-//! A thread takes its totals along when it changes its group: its name, its cgroup. What an earlier reading
-//! found stays with the group it was found in; only later calls count in the new one.
+//! When a thread changes its group (a new name, another cgroup), its totals in the kernel go on counting. The calls
+//! that earlier readings found stay with the old group; only later calls count in the new one.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -15,39 +15,39 @@ use crate::group::GroupBy;
 
 /// What one reading found.
 pub(super) struct Found<'a> {
-    /// The threads listed, some of which may have died since.
+    /// The threads that were listed. Some may have died since.
     pub(super) threads: &'a [ThreadTotals],
     /// The groups of dead threads, by index; read after the threads.
     pub(super) dead: &'a [Group],
-    /// Who has died since the last reading, up to the moment when `dead` was read, in order.
+    /// The deaths since the last reading and before `dead` was read, in order.
     pub(super) deaths: &'a [Death],
     /// Whether `deaths` has all of them.
     pub(super) all_deaths: bool,
 }
 
-/// The sums of all groups, and what it takes to carry them on.
+/// The sums of all groups, and what the next reading needs to continue them.
 pub(super) struct Tally {
     by: GroupBy,
-    /// How many groups there may be of which no thread is left, beside those in the kernel.
+    /// How many groups without threads there may be, besides those in the kernel.
     room: usize,
     sums: BTreeMap<Key, Sum>,
     /// The threads of the last reading. Key: tid.
     known: HashMap<u32, Known>,
-    /// What threads that have left a group since had in it; taken from the group they are in now.
+    /// What threads counted in a group before they left it. It is subtracted from the group that they are in now.
     left: BTreeMap<Key, Left>,
 }
 
-/// What is known of a group.
+/// The sums of a group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sum {
     pub(super) totals: Totals,
-    /// The name of its process, or its thread.
+    /// The name of its process or thread.
     pub(super) comm: Comm,
     /// Whether any of its threads lives.
     pub(super) alive: bool,
-    /// How many threads these calls are of, those alive among them.
+    /// How many threads have made these calls, living ones included.
     pub(super) threads: u64,
-    /// How many calls of these may lack their time.
+    /// How many of these calls may lack their time.
     pub(super) unfinished: u64,
 }
 
@@ -83,7 +83,7 @@ impl Tally {
         &self.sums
     }
 
-    /// Takes in a reading.
+    /// Adds a reading.
     pub(super) fn advance(&mut self, found: &Found<'_>) {
         let Found { threads, dead, deaths, all_deaths } = *found;
         let mut sums = BTreeMap::new();
@@ -118,18 +118,18 @@ impl Tally {
             living.insert(marked_tid(mark), known);
         }
         if all_deaths {
-            // Alive and not listed: the thread's tid has changed under way, by an exec.
+            // Not listed, and not dead: an exec has changed the thread's tid during the listing.
             for (tid, known) in self.known.drain() {
                 add_living(&mut sums, &known, 0);
                 living.entry(tid).or_insert(known);
             }
         }
         self.known = living;
-        self.settle(moves, &mut sums);
+        self.keep_in_old_groups(moves, &mut sums);
         self.sums = sums;
     }
 
-    /// Takes in the marks of a listing that led to no reading.
+    /// Notes the marks of a listing that led to no reading.
     pub(super) fn pass_over(&mut self, threads: &[ThreadTotals]) {
         for thread in threads {
             if let Some(known) = self.take(thread.previous) {
@@ -139,22 +139,22 @@ impl Tally {
         }
     }
 
-    /// What was known of the thread that had this mark; no longer known then.
+    /// Removes the thread that had this mark at the last reading, and returns it.
     fn take(&mut self, mark: u64) -> Option<Known> {
         let tid = marked_tid(mark);
-        // A listing may have left a mark without having written what it saw.
+        // A listing that ended early may have left a newer mark than the last reading knows.
         self.known.get(&tid).filter(|known| known.mark <= mark)?;
         self.known.remove(&tid)
     }
 
-    /// Lets groups keep what threads had in them when they were last seen there.
-    fn settle(&mut self, moves: Vec<(Known, Key)>, sums: &mut BTreeMap<Key, Sum>) {
+    /// Leaves with their old groups the calls of threads that have moved to another group.
+    fn keep_in_old_groups(&mut self, moves: Vec<(Known, Key)>, sums: &mut BTreeMap<Key, Sum>) {
         for (Known { key, totals, comm, .. }, to) in moves {
             if key == to {
                 continue;
             }
             if to == OTHER && !sums.contains_key(&key) {
-                // Merged as a whole.
+                // The whole group was merged.
                 self.merge(&key);
                 continue;
             }
@@ -175,14 +175,14 @@ impl Tally {
         }
     }
 
-    /// Adds what is left of a group without threads to the group of all others.
+    /// Adds what is left of a group without threads to the group "(other)".
     fn merge(&mut self, key: &Key) {
         if let Some(left) = self.left.remove(key) {
             add(&mut self.left.entry(OTHER).or_default().totals, &left.totals);
         }
     }
 
-    /// The group that the kernel's programs would put a dying thread's calls in.
+    /// The group to which the kernel's programs would add the thread's calls if it died now.
     fn key_of(&self, thread: &ThreadTotals) -> Key {
         match self.by {
             GroupBy::Process => [thread.ids.tgid.into(), thread.process_started_at],
@@ -232,7 +232,7 @@ mod tests {
 
     use super::*;
 
-    /// A thread, or a dead thread's group: what the kernel holds.
+    /// What the kernel holds: groups of dead threads, and deaths.
     #[derive(Default)]
     struct Kernel {
         groups: Vec<Group>,

@@ -1,5 +1,5 @@
-//! The targets between the moment they were named and the first call that is seen: what has ended by then
-//! is taken out, and children that exist are taken in. Later, what has become of them.
+//! The targets: looked at again while the hooks are attached, because some may have ended and others may have
+//! children. Later, how many of them live.
 
 use anyhow::Result;
 use aya::Ebpf;
@@ -7,83 +7,71 @@ use syscost_common::scope::{PROCESS, THREAD, TargetState};
 
 use super::{
     family::{self, Adopted},
-    load::{self, Told},
-    maps::Mapped,
+    load::LoadPlan,
+    mapped::Mapped,
     namespace::Namespace,
+    scope::Resolved,
+    target_map,
 };
 use crate::proc::leader_has_ended;
 
 /// Whether the process, or the thread, that was given by an id still has it, and has not begun to exit.
 pub type IsThere<'a> = &'a dyn Fn(u32) -> bool;
 
-/// What has become of the targets.
+/// The targets of attached programs.
 pub(super) struct Targets {
     state: Mapped<TargetState>,
-    /// Whether one is measured, which [`TargetState::id`] tells of.
+    /// Whether there is only one, whose state [`TargetState::id`] shows.
     is_one: bool,
-    /// Entries of the map of targets that were given.
+    /// How many were given and lived when the hooks were attached; only where there may be several.
     given: u64,
     adopted: Adopted,
 }
 
-/// Tells the programs whether the first thread of the process has ended already: without kernel BTF
-/// they know another process with its PID by that.
-fn settle_leader(ebpf: &mut Ebpf, told: &Told<'_>) -> Result<()> {
-    let mut has_ended = false;
-    // What the programs have noted meanwhile may be overwritten, so that it must be the same afterwards.
-    while leader_has_ended(told.scope.id) != has_ended {
-        has_ended = !has_ended;
-        let leader_ended = has_ended.into();
-        load::set_target_state(
-            ebpf,
-            TargetState { id: told.id, leader_ended, ..TargetState::default() },
-        )?;
-    }
-    Ok(())
-}
-
 impl Targets {
-    /// Looks at the targets again. From now on the programs see them fork, exec and end, so that
-    /// what is true now does not change unseen. `parents`: see [`family::adopt`].
+    /// Looks at the targets again, once the hooks see them fork, exec and end: from then on nothing changes unseen.
+    /// Removes those that have ended, and enters children that exist where children are followed. `parents`: see
+    /// [`family::adopt`].
     ///
     /// # Errors
     /// When a map cannot be changed, or `/proc` cannot be read.
-    pub(super) fn settle(
+    pub(super) fn check(
         ebpf: &mut Ebpf,
-        told: &Told<'_>,
+        plan: &LoadPlan<'_>,
         parents: &[(u32, u32)],
         namespace: Option<&mut Namespace>,
         is_there: IsThere<'_>,
     ) -> Result<Self> {
-        if told.request.scope.only().is_some_and(|id| !is_there(id)) {
-            load::set_target_state(ebpf, TargetState::default())?;
-        } else if told.offsets.is_none() {
-            settle_leader(ebpf, told)?;
+        let Resolved { scope, targets, .. } = plan.resolved;
+        if plan.request.scope.only().is_some_and(|id| !is_there(id)) {
+            target_map::set_state(ebpf, TargetState::default())?;
+        } else if plan.offsets.is_none() {
+            check_leader(ebpf, plan.resolved)?;
         }
-        let mut map = load::target_map(ebpf)?;
+        let mut map = target_map::targets(ebpf)?;
         let mut ended_before = 0;
-        for entry in &told.targets {
+        for entry in targets {
             if !is_there(entry.named) && map.remove(&entry.id).is_ok() {
                 ended_before += 1;
             }
         }
-        let adopted = if told.scope.follow == 0 {
+        let adopted = if scope.follow == 0 {
             Adopted::default()
         } else {
-            let given: Vec<_> = told.targets.iter().map(|entry| entry.id).collect();
+            let given: Vec<_> = targets.iter().map(|entry| entry.id).collect();
             let adopted = family::adopt(ebpf, &given, parents, namespace)?;
-            load::note_forks(ebpf, false)?;
+            target_map::note_forks(ebpf, false)?;
             adopted
         };
         Ok(Self {
             state: Mapped::open(ebpf, "TARGET_STATE", 1)?,
-            is_one: matches!(told.scope.mode, PROCESS | THREAD),
-            given: told.targets.len() as u64 - ended_before,
+            is_one: matches!(scope.mode, PROCESS | THREAD),
+            given: targets.len() as u64 - ended_before,
             adopted,
         })
     }
 
-    /// How many of those that were given live.
+    /// How many of the given processes, or threads, live.
     pub(super) fn left(&self) -> u64 {
         let state = self.state.read(0);
         if self.is_one {
@@ -93,23 +81,38 @@ impl Targets {
         }
     }
 
-    /// Whether one of them held a ring of io_uring's at attach; `false` where tasks cannot be listed.
+    /// Whether a target held a ring of io_uring at attach; `false` where tasks cannot be listed.
     pub(super) fn held_ring(&self) -> bool {
         self.state.read(0).holds_ring != 0
     }
 
-    /// How often a first thread's tid has become another's, on the whole host.
+    /// How often, on the whole host, another thread has got the tid of the first thread of its process, by an exec.
     pub(super) fn leaders_replaced(&self) -> u64 {
         self.state.read(0).leaders_replaced
     }
 
-    /// How many followed children live. One counter for all CPUs: never 0 in between.
+    /// How many followed children live. The programs count in one word for all CPUs, so that it is not 0 while one
+    /// child ends on one CPU and another begins on another CPU.
     pub(super) fn children(&self) -> u64 {
         self.state.read(0).children.wrapping_add(self.adopted.children)
     }
 
-    /// How many children that existed were not taken in, for want of room or because `/proc` hides them.
+    /// How many existing children are not measured: the map is full, or `/proc` hides them.
     pub(super) fn without_room(&self) -> u64 {
         self.adopted.without_room + self.adopted.hidden
     }
+}
+
+/// Tells the programs whether the first thread of the process has ended already. Without kernel BTF they
+/// recognise by that another process that gets the PID.
+fn check_leader(ebpf: &mut Ebpf, resolved: &Resolved) -> Result<()> {
+    let mut has_ended = false;
+    // Writing the state may overwrite what the programs have noted meanwhile. So look again afterwards.
+    while leader_has_ended(resolved.scope.id) != has_ended {
+        has_ended = !has_ended;
+        let leader_ended = has_ended.into();
+        let state = TargetState { id: resolved.id, leader_ended, ..TargetState::default() };
+        target_map::set_state(ebpf, state)?;
+    }
+    Ok(())
 }

@@ -11,7 +11,7 @@ use tokio::{
 use super::{Event, Last, RunCost, Source, Tune, emptiness::Emptiness};
 use crate::{
     filter::Selection,
-    probe::{CostMeasurement, Probe, ProgramCost},
+    probe::{CostMeasurement, Probe, ProgramCost, Read, Snapshot},
     reading::Reading,
     request::{Hooks, Request},
     sample::{CpuSample, Detail, Format, GroupKey, GroupsSample, OpenCallSample, Sample},
@@ -81,43 +81,47 @@ impl Live {
         self.began_at_ns = crate::probe::monotonic_ns();
     }
 
-    /// Reads what is not in `before`. `exited`: whether the target has. `is_last`: nothing is measured any more.
-    fn read(&mut self, before: ReadBefore, exited: bool, is_last: bool) -> Sample {
-        let ReadBefore { begin_ns, open_calls, groups } = before;
-        let (_, kinds, ledger) = self.probe.snapshot();
-        let cpu = self.cpu_time();
-        let end_ns = crate::probe::monotonic_ns();
+    /// Makes a sample of a reading and of the CPU time `cpu`. `is_last`: nothing is measured any more. Without the
+    /// groups if they could not be read.
+    fn sample_of(&mut self, read: Read, cpu: CpuSample, is_last: bool) -> Last {
+        let Read { at_ns, read_ns, open_calls, groups, calls, detail, .. } = read;
+        let Snapshot { kinds, ledger } = calls;
+        let (groups, error) = match groups {
+            Ok(groups) => (groups, None),
+            Err(error) => (None, Some(error)),
+        };
+        let exited = is_last && self.is_over();
         let mut subject = self.target.subject(self.selection.clone(), exited);
         if let Target::Threads(_) = self.target {
             let left = u32::try_from(self.probe.targets_left());
             subject.threads = left.map_or(Reading::NotCollected, Reading::Exact);
         }
         let any_open = open_calls.as_ref().is_some_and(|calls| !calls.is_empty());
-        subject.why_empty = self.emptiness.why(&self.target, &ledger, any_open, begin_ns, is_last);
-        Sample {
+        subject.why_empty = self.emptiness.why(&self.target, &ledger, any_open, at_ns, is_last);
+        let sample = Sample {
             format: Format,
             attached_at_ns: self.began_at_ns,
-            begin_ns,
-            end_ns,
+            begin_ns: at_ns,
+            end_ns: at_ns + read_ns,
             subject,
             kinds,
             open_calls: open_calls.map(in_order),
             groups: groups.map(|groups| self.complete(groups)),
             ledger,
-            detail: self.probe.detail(),
+            detail,
             cpu,
             ring_at_attach: self.ring_at_attach,
             other_tracers: self.probe.other_tracers(),
-        }
+        };
+        Last { sample, error }
     }
 
-    fn cpu_time(&mut self) -> CpuSample {
-        let cpu_time = self.probe.cpu_time();
-        let ends = || Ends {
+    /// CPU time by the kernel's accounts, for hooks that do not see context switches.
+    fn cpu_by_clock(&mut self) -> CpuSample {
+        self.cpu.sample(|| Ends {
             left: self.probe.targets_left(),
             leaders_replaced: self.probe.leaders_replaced(),
-        };
-        cpu_time.unwrap_or_else(|| self.cpu.sample(ends))
+        })
     }
 
     /// Brings groups into order, and adds the paths of cgroups, which the programs in the kernel do not know.
@@ -142,14 +146,6 @@ impl Live {
     }
 }
 
-/// What is read before the syscalls. The syscalls have all calls that are in here.
-struct ReadBefore {
-    /// When this was begun, ns of CLOCK_MONOTONIC.
-    begin_ns: u64,
-    open_calls: Option<Vec<OpenCallSample>>,
-    groups: Option<GroupsSample>,
-}
-
 /// Open calls in the order that a sample has them in.
 fn in_order(mut calls: Vec<OpenCallSample>) -> Vec<OpenCallSample> {
     calls.sort_by_key(|call| (call.thread.tid, call.thread.pid));
@@ -168,11 +164,10 @@ impl Source for Live {
         match &self.finished {
             Some(sample) => Ok(sample.clone()),
             None => {
-                // Before the open calls are listed: the model leaves out those that were entered after this.
-                let begin_ns = crate::probe::monotonic_ns();
-                let open_calls = self.probe.open_calls();
-                let groups = self.probe.groups()?;
-                Ok(self.read(ReadBefore { begin_ns, open_calls, groups }, false, false))
+                let read = self.probe.read();
+                let cpu = read.cpu.unwrap_or_else(|| self.cpu_by_clock());
+                let Last { sample, error } = self.sample_of(read, cpu, false);
+                error.map_or(Ok(sample), Err)
             }
         }
     }
@@ -199,26 +194,15 @@ impl Source for Live {
             return Ok(Last { sample: sample.clone(), error: None });
         }
         // The window ends here. What follows takes up to 100 ms.
-        let stopped_at_ns = self.probe.stop();
-        // Open calls can be listed only while the programs are attached. Right after that the programs are detached,
-        // because every process on the host pays for them.
-        let open_calls = self.probe.open_calls();
-        let cpu = self.cpu_time();
-        let detail = self.probe.detail();
+        self.probe.stop();
+        let cpu = self.probe.cpu_time().unwrap_or_else(|| self.cpu_by_clock());
         self.cost = None;
+        // At once, because every process on the host pays for attached programs.
         self.probe.detach();
-        let open_calls = open_calls.map(|listed| self.probe.open_at_end(listed, stopped_at_ns));
-        let exited = self.is_over();
-        let (groups, error) = match self.probe.groups() {
-            Ok(groups) => (groups, None),
-            Err(error) => (None, Some(error)),
-        };
-        let before = ReadBefore { begin_ns: stopped_at_ns, open_calls, groups };
-        // Nothing was counted after the programs stopped.
-        let sample =
-            Sample { end_ns: stopped_at_ns, cpu, detail, ..self.read(before, exited, true) };
-        self.finished = Some(sample.clone());
-        Ok(Last { sample, error })
+        let read = self.probe.read();
+        let last = self.sample_of(read, cpu, true);
+        self.finished = Some(last.sample.clone());
+        Ok(last)
     }
 }
 

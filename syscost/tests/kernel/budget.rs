@@ -220,7 +220,7 @@ fn a_call_that_is_sampled_out_counts_nowhere_when_it_goes_on() {
 }
 
 fn counter(probe: &mut Probe, which: Counter) -> u64 {
-    probe.snapshot().2.counters[which as usize]
+    probe.snapshot().ledger.counters[which as usize]
 }
 
 #[test]

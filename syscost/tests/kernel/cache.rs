@@ -8,7 +8,7 @@ use nix::{
     unistd::Pid,
 };
 use syscost::{
-    probe::Probe,
+    probe::{Probe, Snapshot},
     request::Request,
     sample::{Detail, KindKey, KindSample, OpenCallSample},
 };
@@ -120,7 +120,7 @@ fn is_found(target: &mut Target, probe: &mut Probe, to: usize) -> bool {
     target.begin();
     assert_eq!(target.line(), "done");
     eventually("it is over", || open_call(probe).is_none());
-    let (_, kinds, ledger) = probe.snapshot();
+    let Snapshot { kinds, ledger } = probe.snapshot();
     let (long, getppid) = (of(&kinds, libc::SYS_readv), of(&kinds, libc::SYS_getppid));
     assert_eq!(long.calls(), 1);
     assert_eq!(long.parts[PartOf::OnCpu as usize].sum_ns, 0, "nobody knows");

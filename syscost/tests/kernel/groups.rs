@@ -9,7 +9,7 @@ use serde_json::Value;
 use syscost::{
     filter::Filter,
     group::GroupBy,
-    probe::Probe,
+    probe::{Probe, Snapshot},
     request::Request,
     sample::{GroupKey, GroupSample, KindSample},
 };
@@ -354,14 +354,14 @@ fn readings_while_threads_die_lose_and_double_nothing() {
                 readings += 1;
                 // All that was in the groups is in the syscalls, which are read later. Each CPU may be in
                 // the middle of a call, which is added to its thread first.
-                let (_, kinds, _) = probe.snapshot();
+                let Snapshot { kinds, .. } = probe.snapshot();
                 let recorded = kinds.iter().map(KindSample::calls).sum::<u64>();
                 assert!(recorded + cpus >= now.0, "{recorded} of {}", now.0);
             }
         });
         assert!(readings > 1);
         probe.detach();
-        let (_, kinds, _) = probe.snapshot();
+        let Snapshot { kinds, .. } = probe.snapshot();
         let groups = probe.groups().unwrap().unwrap().groups;
         let calls: u64 = kinds.iter().map(KindSample::calls).sum();
         let total_ns: u64 = kinds.iter().map(|kind| kind.sum_ns).sum();

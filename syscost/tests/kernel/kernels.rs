@@ -2,7 +2,7 @@
 
 use nix::unistd::Pid;
 use syscost::{
-    probe::Probe,
+    probe::{Probe, Snapshot},
     request::{HookChoice, Hooks, Request},
     sample::SkippedRuns,
 };
@@ -39,7 +39,7 @@ fn the_best_hooks_are_chosen_unasked() {
 #[test]
 fn check_explains_what_this_kernel_cannot_give() {
     let mut probe = attach(HookChoice::Auto).unwrap();
-    let (_, _, ledger) = probe.snapshot();
+    let Snapshot { ledger, .. } = probe.snapshot();
     drop(probe);
     let report = run(syscost().arg("check"));
     assert_eq!(report.status.code(), Some(0), "{}", report.stdout);

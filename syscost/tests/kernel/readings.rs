@@ -1,7 +1,7 @@
 //! Readings while calls are recorded on all CPUs: each has all of a call, or nothing of it.
 
 use syscost::{
-    probe::Probe,
+    probe::{Probe, Snapshot},
     request::Request,
     sample::{KindKey, KindSample, LedgerSample},
 };
@@ -29,7 +29,7 @@ fn totals_agree_and_never_decrease_while_writers_run_at_full_speed() {
             _ => READINGS,
         };
         for _ in 0..readings {
-            let (_, kinds, ledger) = probe.snapshot();
+            let Snapshot { kinds, ledger } = probe.snapshot();
             if ledger.recording > 0 {
                 unfinished += 1;
             }
@@ -45,7 +45,7 @@ fn totals_agree_and_never_decrease_while_writers_run_at_full_speed() {
             target.line().split(' ').map(|number| number.parse().unwrap()).collect();
         assert_eq!(target.line(), "done");
         probe.detach();
-        let (_, kinds, ledger) = probe.snapshot();
+        let Snapshot { kinds, ledger } = probe.snapshot();
         assert_eq!(ledger.recording, 0);
         assert_agree(&kinds, &ledger, hooks != "raw");
         assert_grown(&last, &kinds);

@@ -12,7 +12,11 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use syscost::{group::GroupBy, probe::Probe, request::Request};
+use syscost::{
+    group::GroupBy,
+    probe::{Probe, Snapshot},
+    request::Request,
+};
 
 use crate::harness::{
     Stat, Target, capabilities, choice, eventually, hooks, seeing_hooks, skipped, syscost,
@@ -117,11 +121,11 @@ fn without_a_memory_barrier_no_program_runs_after_detaching_either() {
                     let hooks = choice(&hooks);
                     let request = Request { hooks, group_by: by, ..Request::process(target.pid()) };
                     let mut probe = Probe::attach(&request).unwrap();
-                    eventually("calls are counted", || probe.snapshot().2.counters[0] > 1_000);
+                    eventually("calls are counted", || probe.snapshot().ledger.counters[0] > 1_000);
                     probe.detach();
-                    let (_, kinds, ledger) = probe.snapshot();
+                    let Snapshot { kinds, ledger } = probe.snapshot();
                     for _ in 0..10 {
-                        let (_, again, ledger_again) = probe.snapshot();
+                        let Snapshot { kinds: again, ledger: ledger_again } = probe.snapshot();
                         assert_eq!(ledger_again, ledger);
                         assert_eq!(again, kinds);
                     }

@@ -8,7 +8,7 @@ use nix::{
 };
 
 use syscost::{
-    probe::Probe,
+    probe::{Probe, Snapshot},
     request::Request,
     sample::{Detail, KindKey},
 };
@@ -655,7 +655,7 @@ fn a_sample_does_not_take_calls_that_failed_with_eintr_for_restarts() {
         let mut probe = Probe::attach(&request).unwrap();
         probe.set_detail(Detail::Sampling(16)).unwrap();
         target.work();
-        let (_, kinds, ledger) = probe.snapshot();
+        let Snapshot { kinds, ledger } = probe.snapshot();
         let counted = |counter: Counter| ledger.counters[counter as usize];
         let row = |nr: i64| {
             let key = KindKey::Call { abi: AbiClass::Native, nr: nr as u32 };

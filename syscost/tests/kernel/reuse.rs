@@ -6,7 +6,7 @@ use std::process::Command;
 use nix::sys::signal::{Signal, kill};
 
 use syscost::{
-    probe::Probe,
+    probe::{Probe, Snapshot},
     request::Request,
     scope::{Scope, ThreadId},
 };
@@ -188,7 +188,7 @@ fn what_ended_before_the_programs_were_attached_is_not_measured() {
                 matches!(kind.key, syscost::sample::KindKey::Call { nr, .. }
                     if i64::from(nr) == libc::SYS_getppid)
             };
-            let (_, kinds, ledger) = probe.snapshot();
+            let Snapshot { kinds, ledger } = probe.snapshot();
             assert!(!kinds.iter().any(|kind| getppid(&kind)), "{hooks} {scope:?}");
             if left == 0 {
                 assert_eq!(ledger.counters[Counter::Enters as usize], 0, "{hooks} {scope:?}");
