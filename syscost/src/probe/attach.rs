@@ -1,6 +1,6 @@
 //! Attaching: which hooks to use, and the steps from a request to attached programs.
 
-use std::{cell::RefCell, collections::HashSet};
+use std::{cell::RefCell, collections::HashSet, thread};
 
 use anyhow::{Context, Result, anyhow, bail};
 use aya::Ebpf;
@@ -80,15 +80,22 @@ struct Attaching<'a> {
 
 impl<'a> Attaching<'a> {
     fn prepare(request: &'a Request, is_there: IsThere<'a>) -> Result<Self> {
-        let kernel = KernelBtf::read();
+        // Meanwhile the library asks the kernel for its features, which it would do when it first loads something.
+        let kernel = thread::scope(|scope| {
+            let _ = thread::Builder::new().spawn_scoped(scope, aya::features);
+            KernelBtf::read()
+        });
         let namespace = Namespace::own(&kernel)?;
         let resolved = request.scope.resolve(namespace.as_ref())?;
         let (targets, room) = (resolved.targets.len(), request.room.targets);
         if targets > room as usize {
             bail!("{targets} targets are too many: at most {room}");
         }
+        // One trial attaches its program before the other one detaches its programs: the kernel waits for a grace
+        // period of RCU when a tracepoint gets its first program soon after another one has lost its last.
+        let pending = pending_flag::Trial::begin(&kernel);
         let programs = preemption::programs_by(&kernel);
-        let signal_flag = pending_flag::bit(&kernel);
+        let signal_flag = pending.bit();
         let offsets = kernel.offsets.as_ref().ok();
         let offsets = offsets.map(|offsets| Offsets { signal_flag, ..*offsets });
         let namespace = RefCell::new(namespace);
@@ -137,7 +144,9 @@ impl<'a> Attaching<'a> {
         self.kernel.offsets.as_ref().map_err(|why| anyhow!("{why:#}"))?;
         // Perf's tracepoints keep preemption off.
         let plan = self.plan(self.programs.preempted && hooks != Hooks::Perf);
-        let (mut ebpf, diagnostics) = load::load(BTF_OBJECT, &plan).map_err(|error| {
+        let kernel = &self.kernel;
+        let (loaded, btf) = while_loading(|| load::load(BTF_OBJECT, &plan), || kernel.attachable());
+        let (mut ebpf, diagnostics) = loaded.map_err(|error| {
             // The kernel itself only says "invalid argument".
             let old = !privileges::kernel_is_at_least(5, 12);
             if old {
@@ -146,9 +155,11 @@ impl<'a> Attaching<'a> {
                 error
             }
         })?;
+        let btf = btf?;
         let conditions = self.conditions();
         let to_attach = Hook::to_attach(&hooks, conditions);
-        let btf = self.kernel.attachable()?;
+        // The verifier is about to take memory as well, which counts in a cgroup.
+        memory::give_back();
         load_all(&mut ebpf, &to_attach, Iterator::to_load(conditions), Some(&btf))?;
         drop(btf);
         load::set_on_all_cpus(&mut ebpf, detail::FIRST)?;
@@ -278,6 +289,19 @@ impl<'a> Attaching<'a> {
         attach(Phase::Calls, ebpf)?;
         Ok((links, targets))
     }
+}
+
+/// What `load` and `other` return. `other` runs in a thread of its own, where one can be started.
+fn while_loading<L, O: Send>(load: impl FnOnce() -> L, other: impl Fn() -> O + Sync) -> (L, O) {
+    thread::scope(|scope| {
+        let helper = thread::Builder::new().spawn_scoped(scope, &other).ok();
+        let loaded = load();
+        let other = match helper {
+            Some(helper) => helper.join().expect("it does not panic"),
+            None => other(),
+        };
+        (loaded, other)
+    })
 }
 
 /// How many threads were stopped in a call `before` the hooks were attached, or are now: threads may have gone on, or

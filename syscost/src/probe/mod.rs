@@ -11,6 +11,7 @@ mod assembler;
 mod attach;
 mod attached;
 mod bpf;
+mod btf;
 mod cells;
 mod clock;
 mod cost;
