@@ -42,6 +42,7 @@ pub mod preflight;
 mod privileges;
 mod programs;
 mod reader;
+mod ring;
 mod scope;
 mod stopped;
 mod tally;
