@@ -101,7 +101,8 @@ impl Inside {
         ];
         packages::fetch(folder, &wanted)?;
         let busybox = packages::file_in(&folder.join(busybox), "busybox")?;
-        let Programs { first: benchmark, .. } = build(arch, folder, ["--bench", "overhead"])?;
+        let Programs { first: benchmark, .. } =
+            build(arch, folder, ["--bench", "overhead"], "release")?;
         let peer = Peer::fetch(folder)
             .inspect_err(|error| println!("{} is left out: {error:#}", peer::PROGRAM))
             .ok();

@@ -1,4 +1,4 @@
-//! The kernel tests on other kernels than this machine's: emulated, two CPUs each.
+//! Runs the kernel tests on other kernels than this machine's, in emulated machines with two CPUs.
 //!
 //! Nothing is installed. Kernels and tools are Debian packages, unpacked under the target folder; the
 //! programs are linked statically and go into an initrd, beside a shell that starts them.
@@ -6,8 +6,10 @@
 pub(crate) mod arch;
 pub(crate) mod build;
 pub(crate) mod initrd;
+mod kernel_side;
 pub(crate) mod machine;
 pub(crate) mod packages;
+mod table;
 mod verifier;
 
 use std::{
@@ -34,98 +36,11 @@ use arch::Arch;
 use build::{Programs, build};
 use machine::{End, Machine, Pace, Patience, Said};
 use packages::{Emulator, Package};
+use table::{DIFFERS, DIFFERS_BY_HOOKS, KERNELS, Kernel, SAME_EVERYWHERE};
 
-/// A kernel to test on.
-struct Kernel {
-    label: &'static str,
-    arch: Arch,
-    package: Package,
-    /// The hooks that this kernel must have, see `tests/kernel/harness.rs`.
-    hooks: &'static str,
-    /// Hooks where it skips program runs when threads preempt each other, which the numbers then say.
-    may_lose: &'static str,
-    /// Tests that are not run, because they need every call to be counted by such hooks.
-    without: &'static [&'static str],
-}
-
-/// The oldest kernel that is supported, two in wide use, one where programs can be preempted, and
-/// another processor.
-static KERNELS: [Kernel; 5] = [
-    Kernel {
-        label: "5.10",
-        arch: Arch::Amd64,
-        package: Package::numbered("linux-image-5.10.0-", "-cloud-amd64", Arch::Amd64),
-        // No task storage for tracing programs, and no compare-exchange.
-        hooks: "raw",
-        may_lose: "",
-        without: &[],
-    },
-    Kernel {
-        label: "6.1",
-        arch: Arch::Amd64,
-        package: Package::numbered("linux-image-6.1.0-", "-cloud-amd64", Arch::Amd64),
-        hooks: "btf,raw",
-        may_lose: "",
-        without: &[],
-    },
-    Kernel {
-        label: "6.12",
-        arch: Arch::Amd64,
-        package: Package::numbered("linux-image-6.12.", "+deb13-cloud-amd64", Arch::Amd64),
-        hooks: "btf,raw",
-        may_lose: "",
-        without: &[],
-    },
-    Kernel {
-        label: "7.x",
-        arch: Arch::Amd64,
-        package: Package::numbered("linux-binary-7.", "+deb14-cloud-amd64", Arch::Amd64),
-        hooks: "perf",
-        may_lose: "btf,raw",
-        // Who may not read what perf's tracepoints are called has none of them, nor has a kernel
-        // without BTF.
-        without: &[
-            "weather::a_kernel_without_btf",
-            "reuse::without_kernel_btf",
-            "privileges::cap_bpf_and_cap_perfmon_are_enough",
-            "privileges::diagnostics_need_no_more_than_that",
-        ],
-    },
-    Kernel {
-        label: "6.1-arm64",
-        arch: Arch::Arm64,
-        package: Package::numbered("linux-image-6.1.0-", "-cloud-arm64", Arch::Arm64),
-        hooks: "btf,raw",
-        may_lose: "",
-        // The same on every processor, and tested on this kernel's other one.
-        without: &["budget::", "filters::", "privileges::", "screen::", "takeover::", "weather::"],
-    },
-];
-
-/// Tests of what is the same on every kernel: output, text from outside, the terminal. Each starts
-/// programs several times, which takes seconds where they are emulated.
-const SAME_EVERYWHERE: [&str; 16] = [
-    "output::",
-    "hostile::",
-    "causes::",
-    "memory::",
-    "screen::a_command",
-    "screen::a_dumb",
-    "screen::a_resize",
-    "screen::a_second",
-    "screen::a_stop",
-    "screen::a_terminal",
-    "screen::ctrl_c_reaches",
-    "screen::no_color",
-    "screen::of_what",
-    "screen::once_the",
-    "screen::signals",
-    "screen::without_utf8",
-];
-
-/// How long to wait for a machine. Each test says when it begins and ends, and the slowest takes a
-/// minute: silence for longer than this means that the machine is stuck, whereas one that goes on
-/// talking may only have little of the processor it is emulated on. The whole is bounded all the same.
+/// How long to wait for a machine. Each test prints a line when it ends, and the slowest takes a minute. A machine that
+/// prints nothing for longer than this is stuck. One that goes on printing may only have a small share of the CPU, so
+/// that it has more time as a whole.
 const PATIENCE: Patience =
     Patience { silence: Duration::from_secs(300), whole: Duration::from_secs(2400) };
 
@@ -135,7 +50,12 @@ pub(crate) struct Args {
     #[arg(long = "kernel", value_name = "LABEL")]
     #[arg(value_parser = PossibleValuesParser::new(KERNELS.iter().map(|kernel| kernel.label)))]
     labels: Vec<String>,
-    /// Record how many instructions the verifier looked at, instead of comparing with the record
+    /// Every test on every kernel. Without this, all tests run on the oldest and the newest kernel if the kernel side
+    /// has changed, and otherwise the tests of what differs between kernels
+    #[arg(long)]
+    all: bool,
+    /// Record what is found: how many instructions the verifier looked at, and, if all tests have passed on the oldest
+    /// and the newest kernel, that they have
     #[arg(long)]
     accept: bool,
     /// Only tests whose names contain one of these
@@ -143,33 +63,54 @@ pub(crate) struct Args {
     filters: Vec<String>,
 }
 
+/// Which tests run on a kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Selection {
+    /// All but the tests of what is the same everywhere.
+    All,
+    /// The tests of what differs between kernels.
+    Differing,
+    /// The tests whose names contain one of these.
+    Named(Vec<String>),
+}
+
 /// Runs the kernel tests on the kernels that are asked for, and compares the verifier's work.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let &Args { ref labels, accept, ref filters } = args;
-    let mut wanted: Vec<&'static Kernel> = KERNELS.iter().collect();
-    wanted.retain(|kernel| labels.is_empty() || labels.iter().any(|label| label == kernel.label));
+    let &Args { ref labels, all, accept, ref filters } = args;
+    let is_tested = kernel_side::is_tested()?;
+    let select = |kernel: &Kernel| match filters.as_slice() {
+        [] if all || kernel.thorough && !is_tested => Selection::All,
+        [] => Selection::Differing,
+        filters => Selection::Named(filters.to_vec()),
+    };
+    let is_wanted =
+        |kernel: &&Kernel| labels.is_empty() || labels.iter().any(|label| label == kernel.label);
+    let wanted: Vec<(&'static Kernel, Selection)> =
+        KERNELS.iter().filter(is_wanted).map(|kernel| (kernel, select(kernel))).collect();
 
     let folder = sh::target_dir()?.join("kernels");
     let mut machines = Vec::new();
     for arch in [Arch::Amd64, Arch::Arm64] {
-        if wanted.iter().any(|kernel| kernel.arch == arch) {
-            machines.push(Inside::prepare(arch, &folder, &wanted)?);
+        let kernels: Vec<&'static Kernel> = wanted.iter().map(|(kernel, _)| *kernel).collect();
+        if kernels.iter().any(|kernel| kernel.arch == arch) {
+            machines.push(Inside::prepare(arch, &folder, &kernels)?);
         }
     }
-    let outcomes = run_all(&wanted, &folder, &machines, filters)?;
+    let outcomes = run_all(&wanted, &folder, &machines)?;
     let mut good = true;
     println!(
-        "\n{:<10}{:<10}{:>8}{:>8}{:>8}{:>9}",
-        "kernel", "hooks", "passed", "failed", "skipped", "seconds"
+        "\n{:<10}{:<10}{:<11}{:>8}{:>8}{:>8}{:>9}",
+        "kernel", "hooks", "tests", "passed", "failed", "skipped", "seconds"
     );
     for outcome in &outcomes {
         let Counts { passed, failed, skipped } = outcome.counts;
         let seconds = outcome.took.as_secs();
         let kernel = outcome.kernel;
         println!(
-            "{:<10}{:<10}{passed:>8}{failed:>8}{skipped:>8}{seconds:>9}{}",
+            "{:<10}{:<10}{:<11}{passed:>8}{failed:>8}{skipped:>8}{seconds:>9}{}",
             kernel.label,
             kernel.hooks,
+            outcome.selection.describe(),
             if outcome.ended_well { "" } else { "  FAILED" }
         );
         good &= outcome.ended_well;
@@ -179,22 +120,59 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         let counts = outcomes.iter().flat_map(|outcome| outcome.verified.clone()).collect();
         good &= verifier::compare(counts, accept)?;
     }
+    let ran_all = |kernel: &Kernel| {
+        outcomes.iter().any(|outcome| {
+            outcome.kernel.label == kernel.label && outcome.selection == Selection::All
+        })
+    };
+    if good && KERNELS.iter().filter(|kernel| kernel.thorough).all(ran_all) {
+        if accept {
+            kernel_side::record()?;
+        } else if !is_tested {
+            println!("all tests pass with the changed kernel side; --accept would record that");
+        }
+    }
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The package of the kernel `label`, which stands for its folder as well.
+/// The package of the kernel `label`. Its folder is called after the label.
 pub(crate) fn package(label: &str) -> Result<Package> {
     let kernel = KERNELS.iter().find(|kernel| kernel.label == label);
     kernel.map(|kernel| kernel.package).with_context(|| format!("there is no kernel `{label}`"))
 }
 
-/// What came of the tests on one kernel.
+impl Selection {
+    /// The runs of the tests on `kernel`: with which hooks, and which tests. An empty list of names means all.
+    fn runs(&self, kernel: &Kernel) -> Vec<(&'static str, Vec<String>)> {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let best_hooks = kernel.hooks.split(',').next().unwrap_or_default();
+        match self {
+            Self::All => vec![(kernel.hooks, Vec::new())],
+            Self::Differing => {
+                vec![(kernel.hooks, owned(&DIFFERS_BY_HOOKS)), (best_hooks, owned(&DIFFERS))]
+            }
+            Self::Named(filters) => vec![(kernel.hooks, filters.clone())],
+        }
+    }
+
+    /// For the table of results.
+    fn describe(&self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Differing => "differing",
+            Self::Named(_) => "named",
+        }
+    }
+}
+
+/// The results of the tests on one kernel.
 struct Outcome {
     kernel: &'static Kernel,
+    selection: Selection,
     counts: Counts,
-    /// The machine fell silent before the tests had run to their end.
+    /// The machine printed nothing for too long, and had not finished the tests.
     stuck: bool,
-    /// They ran to their end, and none failed.
+    /// The tests were finished, and none failed.
     ended_well: bool,
     took: Duration,
     verified: Vec<verifier::Count>,
@@ -222,18 +200,16 @@ impl Inside {
             arch,
             emulator: packages::emulator(folder, arch)?,
             busybox: packages::file_in(&folder.join(busybox), "busybox")?,
-            programs: build(arch, folder, ["--test", "kernel"])?,
+            programs: build(arch, folder, ["--test", "kernel"], "emulated")?,
         })
     }
 }
 
-/// Runs the tests on all kernels, as many at a time as there are processors for them: each machine
-/// takes one.
+/// Runs the tests on all kernels. As many machines run at a time as there are CPUs: each keeps one busy.
 fn run_all(
-    kernels: &[&'static Kernel],
+    kernels: &[(&'static Kernel, Selection)],
     folder: &Path,
     machines: &[Inside],
-    filters: &[String],
 ) -> Result<Vec<Outcome>> {
     let processors = thread::available_parallelism().map_or(1, usize::from);
     let next = AtomicUsize::new(0);
@@ -241,14 +217,14 @@ fn run_all(
     let work = || -> Result<()> {
         loop {
             let index = next.fetch_add(1, SeqCst);
-            let Some(kernel) = kernels.get(index) else { return Ok(()) };
+            let Some((kernel, selection)) = kernels.get(index) else { return Ok(()) };
             let inside = machines.iter().find(|inside| inside.arch == kernel.arch);
             let inside = inside.context("nothing is prepared for this kernel")?;
-            let mut outcome = run_on(kernel, folder, inside, filters)?;
-            // An emulator that hangs says nothing about the tests; one that does so twice does.
+            let mut outcome = run_on(kernel, selection, folder, inside)?;
+            // An emulator hangs now and then, whatever the tests do. Twice in a row, it is the tests.
             if outcome.stuck {
                 println!("{:>9} | once more", kernel.label);
-                outcome = run_on(kernel, folder, inside, filters)?;
+                outcome = run_on(kernel, selection, folder, inside)?;
             }
             outcomes.lock().expect("no other thread panics").insert(index, outcome);
         }
@@ -263,9 +239,9 @@ fn run_all(
 
 fn run_on(
     kernel: &'static Kernel,
+    selection: &Selection,
     folder: &Path,
     inside: &Inside,
-    filters: &[String],
 ) -> Result<Outcome> {
     let label = kernel.label;
     let begin = Instant::now();
@@ -273,7 +249,7 @@ fn run_on(
     let programs = &inside.programs;
     let initrd = folder.join(format!("{label}.initrd"));
     let mut files = initrd::Initrd::default();
-    files.add("/init", 0o755, init(kernel, filters).into_bytes());
+    files.add("/init", 0o755, init(kernel, selection).into_bytes());
     files.add("/bin/busybox", 0o755, fs::read(&inside.busybox)?);
     files.add("/kernel-tests", 0o755, fs::read(&programs.first)?);
     for program in &programs.others {
@@ -284,13 +260,14 @@ fn run_on(
 
     let mut outcome = Outcome {
         kernel,
+        selection: selection.clone(),
         counts: Counts::default(),
         stuck: false,
         ended_well: false,
         took: Duration::ZERO,
         verified: Vec::new(),
     };
-    let (mut verdict, mut skipped) = (None, 0);
+    let (mut verdict, mut skipped, mut there_are) = (None, 0, 0);
     let mut machine = Machine::start(&inside.emulator, &image, &initrd, Pace::Free, PATIENCE)?;
     let end = loop {
         let line = match machine.next() {
@@ -299,10 +276,8 @@ fn run_on(
         };
         println!("{label:>9} | {line}");
         if let Some(result) = parse_result(&line) {
+            there_are = total(&line, &result);
             outcome.counts += result;
-            if filters.is_empty() {
-                outcome.counts.skipped += left_out(&line);
-            }
         } else if skipped_here(&line) {
             skipped += 1;
         } else if let Some(code) = line.strip_prefix(VERDICT) {
@@ -311,6 +286,10 @@ fn run_on(
             outcome.verified.push(count);
         }
     };
+    if !matches!(selection, Selection::Named(_)) {
+        let Counts { passed, failed, .. } = outcome.counts;
+        outcome.counts.skipped = there_are.saturating_sub(passed + failed);
+    }
     (0..skipped).for_each(|_| outcome.counts.skip_one());
     if verdict.is_none() {
         println!("{label:>9} | not at the end of the tests: {}", end.describe());
@@ -321,22 +300,30 @@ fn run_on(
     Ok(outcome)
 }
 
-/// Reads `…; 3 filtered out; …` in the line of results.
-fn left_out(line: &str) -> u64 {
-    line.split(';')
-        .find_map(|part| part.trim().strip_suffix(" filtered out")?.parse().ok())
-        .unwrap_or(0)
+/// How many tests there are, by a line of results: `…; 1 ignored; …; 3 filtered out; …`, and what `parse_result` reads.
+fn total(line: &str, ran: &Counts) -> u64 {
+    let filtered =
+        line.split(';').find_map(|part| part.trim().strip_suffix(" filtered out")?.parse().ok());
+    ran.passed + ran.failed + ran.skipped + filtered.unwrap_or(0)
 }
 
 const VERDICT: &str = "the tests ended with ";
 
-/// The first program of the emulated machine.
-fn init(kernel: &Kernel, filters: &[String]) -> String {
-    let hooks = kernel.hooks;
+/// The script that the emulated machine starts.
+fn init(kernel: &Kernel, selection: &Selection) -> String {
     let may_lose = kernel.may_lose;
-    let mut args: String = filters.iter().map(|filter| format!(" '{filter}'")).collect();
-    let left_out = kernel.without.iter().chain(&SAME_EVERYWHERE);
-    args.extend(left_out.map(|test| format!(" --skip {test}")));
+    let left_out: String = kernel
+        .without
+        .iter()
+        .chain(&SAME_EVERYWHERE)
+        .map(|name| format!(" --skip {name}"))
+        .collect();
+    let runs: String = selection.runs(kernel).iter().fold(String::new(), |runs, (hooks, names)| {
+        let names: String = names.iter().map(|name| format!(" '{name}'")).collect();
+        runs + &format!(
+            "SYSCOST_TEST_HOOKS={hooks} /kernel-tests --test-threads=2{names}{left_out} || failed=1\n"
+        )
+    });
     format!(
         "#!/bin/busybox sh
 /bin/busybox --install -s /bin
@@ -350,11 +337,44 @@ mount -t devpts devpts /dev/pts
 mkdir -p /tmp
 chmod 1777 /tmp
 ln -s /proc/self/fd/1 /dev/stdout
-export PATH=/bin HOME=/tmp SYSCOST_TEST_HOOKS={hooks} SYSCOST_TEST_EMULATED=1 SYSCOST_TEST_MAY_LOSE={may_lose}
+export PATH=/bin HOME=/tmp SYSCOST_TEST_EMULATED=1 SYSCOST_TEST_MAY_LOSE={may_lose}
 echo \"Linux $(uname -r)\"
-/kernel-tests --test-threads=1{args}
-echo \"{VERDICT}$?\"
+failed=0
+{runs}echo \"{VERDICT}$failed\"
 poweroff -f
 "
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kernel(label: &str) -> &'static Kernel {
+        KERNELS.iter().find(|kernel| kernel.label == label).unwrap()
+    }
+
+    #[test]
+    fn what_differs_runs_by_all_hooks_or_by_the_best() {
+        let runs = Selection::Differing.runs(kernel("6.12"));
+        let by: Vec<_> = runs.iter().map(|(hooks, names)| (*hooks, names.len())).collect();
+        assert_eq!(by, [("btf,raw", DIFFERS_BY_HOOKS.len()), ("btf", DIFFERS.len())]);
+        assert_eq!(Selection::All.runs(kernel("6.12")), [("btf,raw", Vec::new())]);
+        assert_eq!(Selection::Differing.runs(kernel("5.10"))[1].0, "raw");
+    }
+
+    #[test]
+    fn the_script_names_the_tests_and_leaves_out_what_cannot_pass() {
+        let script = init(kernel("7.x"), &Selection::Named(vec!["a::b".to_owned()]));
+        assert!(script.contains(
+            "SYSCOST_TEST_HOOKS=perf /kernel-tests --test-threads=2 'a::b' --skip weather::a"
+        ));
+        assert_eq!(script.matches("/kernel-tests").count(), 1);
+    }
+
+    #[test]
+    fn tests_that_were_left_out_are_counted() {
+        let line = "test result: ok. 2 passed; 1 failed; 1 ignored; 0 measured; 7 filtered out; x";
+        assert_eq!(total(line, &parse_result(line).unwrap()), 11);
+    }
 }

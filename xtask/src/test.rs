@@ -80,6 +80,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// The full names of the kernel tests.
+#[cfg(test)]
+pub(crate) fn names_of_kernel_tests() -> Result<Vec<String>> {
+    let suites = suites::all(&sh::metadata()?)?;
+    Ok(suites.into_iter().filter(|suite| suite.needs_root).flat_map(|suite| suite.names).collect())
+}
+
 /// Results of tests.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {

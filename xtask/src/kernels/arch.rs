@@ -1,6 +1,6 @@
 //! The machines that are emulated.
 
-/// A kind of processor, and what its machine is called by whom.
+/// A kind of processor. Each method gives the name that another program uses for it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Arch {
     Amd64,
@@ -8,7 +8,7 @@ pub(crate) enum Arch {
 }
 
 impl Arch {
-    /// To Debian.
+    /// In the names of Debian's packages.
     pub(crate) const fn debian(self) -> &'static str {
         match self {
             Self::Amd64 => "amd64",
@@ -16,7 +16,7 @@ impl Arch {
         }
     }
 
-    /// To rustc.
+    /// As a target of rustc.
     pub(crate) const fn target(self) -> &'static str {
         match self {
             Self::Amd64 => "x86_64-unknown-linux-gnu",
@@ -24,7 +24,7 @@ impl Arch {
         }
     }
 
-    /// The emulator.
+    /// The program of its emulator.
     pub(crate) const fn qemu(self) -> &'static str {
         match self {
             Self::Amd64 => "qemu-system-x86_64",
@@ -32,7 +32,7 @@ impl Arch {
         }
     }
 
-    /// Its package.
+    /// The Debian package of its emulator.
     pub(crate) const fn qemu_package(self) -> &'static str {
         match self {
             Self::Amd64 => "qemu-system-x86",
@@ -40,16 +40,25 @@ impl Arch {
         }
     }
 
-    /// The emulated board and processor.
+    /// The options of the emulator for board and processor.
     pub(crate) const fn machine(self) -> &'static [&'static str] {
         match self {
             Self::Amd64 => &["-cpu", "max"],
-            // The real signing of pointers takes most of the time when it is emulated.
+            // By default, the signing of pointers takes most of the emulator's time.
             Self::Arm64 => &["-M", "virt", "-cpu", "max,pauth-impdef=on"],
         }
     }
 
-    /// The serial line, to the kernel.
+    /// For the kernel.
+    pub(super) const fn kernel_args(self) -> &'static str {
+        match self {
+            // Otherwise the kernel panics where the timer does not tick in time, as on a machine with much else to do.
+            Self::Amd64 => " no_timer_check",
+            Self::Arm64 => "",
+        }
+    }
+
+    /// The kernel's name of the first serial line.
     pub(crate) const fn console(self) -> &'static str {
         match self {
             Self::Amd64 => "ttyS0",

@@ -15,17 +15,22 @@ use crate::{
     toolchain::DEBIAN_RUSTC,
 };
 
-/// What runs inside.
+/// The programs that run inside a machine.
 pub(crate) struct Programs {
     /// The tests, or the benchmark.
     pub(crate) first: PathBuf,
-    /// It knows these by their absolute paths.
+    /// The programs that it starts, by the absolute paths that it knows.
     pub(crate) others: Vec<PathBuf>,
 }
 
 /// Builds a target of syscost for `arch`, and the programs that it starts; what a foreign processor takes is unpacked
-/// below `folder`. `target`: as cargo takes it.
-pub(crate) fn build(arch: Arch, folder: &Path, target: [&str; 2]) -> Result<Programs> {
+/// below `folder`. `target` and `profile`: as cargo takes them.
+pub(crate) fn build(
+    arch: Arch,
+    folder: &Path,
+    target: [&str; 2],
+    profile: &str,
+) -> Result<Programs> {
     let mut cargo = sh::cargo();
     let mut rustflags = "-Ctarget-feature=+crt-static".to_owned();
     cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
@@ -39,7 +44,8 @@ pub(crate) fn build(arch: Arch, folder: &Path, target: [&str; 2]) -> Result<Prog
     }
     cargo.env(variable("RUSTFLAGS"), rustflags);
     let place = sh::target_dir()?.join("static");
-    cargo.args(["test", "--no-run", "--release", "--target", arch.target(), "--target-dir"]);
+    cargo.args(["test", "--no-run", "--profile", profile, "--target", arch.target()]);
+    cargo.arg("--target-dir");
     cargo.arg(&place).args(["--package", "syscost", "--features", "kernel-tests"]);
     cargo.args(target).args(["--message-format", "json-render-diagnostics"]);
     let (first, others): (Vec<_>, Vec<_>) =
@@ -50,7 +56,8 @@ pub(crate) fn build(arch: Arch, folder: &Path, target: [&str; 2]) -> Result<Prog
     Ok(Programs { first, others })
 }
 
-/// A script that calls the unpacked compiler, which would look for its parts where it is installed.
+/// Writes a script that calls the unpacked compiler with the places of its parts. By itself, it would look for them
+/// in the folders that it is installed in.
 fn linker(folder: &Path, cross: &packages::Cross) -> Result<PathBuf> {
     let Some(root) = &cross.gcc else {
         return Ok(PathBuf::from(packages::CROSS_GCC));
@@ -66,7 +73,7 @@ fn linker(folder: &Path, cross: &packages::Cross) -> Result<PathBuf> {
     );
     fs::write(&script, text).with_context(|| format!("cannot write {}", script.display()))?;
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
-    // A compiler that does not start would be found out by cargo, at great length.
+    // Checked here, because cargo reports a compiler that does not start with a very long message.
     sh::capture(Command::new(&script).arg("--version")).context("the unpacked gcc is broken")?;
     Ok(script)
 }

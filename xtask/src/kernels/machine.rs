@@ -1,4 +1,4 @@
-//! An emulated machine, from its start to its end, and what it says on its console.
+//! An emulated machine, from its start to its end, and the lines on its console.
 
 use std::{
     io::{BufRead, BufReader},
@@ -66,21 +66,21 @@ impl Pace {
     }
 }
 
-/// What comes next on the console.
+/// The next event on the console.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Said {
     Line(String),
     NoMore(End),
 }
 
-/// Why no more comes.
+/// Why no further line comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     /// The machine is off.
     Off,
-    /// It has said nothing for too long.
+    /// It has printed nothing for too long.
     Silent,
-    /// It talks, and has taken too long as a whole.
+    /// It goes on printing, but has run for too long.
     Late,
 }
 
@@ -88,14 +88,13 @@ impl End {
     pub(crate) fn describe(self) -> &'static str {
         match self {
             Self::Off => "the machine is off",
-            Self::Silent => "the machine has fallen silent",
-            Self::Late => "the machine has taken too long",
+            Self::Silent => "the machine has printed nothing for too long",
+            Self::Late => "the machine has run for too long",
         }
     }
 }
 
-/// A machine that runs until it powers off, or until nobody waits for it any more. Ends with this
-/// value.
+/// A running machine. It is ended when this value is dropped.
 pub(crate) struct Machine {
     child: Child,
     console: Console,
@@ -114,8 +113,8 @@ impl Machine {
         command.args(pace.args()).args(["-m", "1024"]).args(arch.machine());
         command.args(["-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio"]);
         command.arg("-no-reboot").arg("-kernel").arg(kernel).arg("-initrd").arg(initrd);
-        let (console, more) = (arch.console(), pace.kernel_args());
-        command.arg("-append").arg(format!("console={console} panic=-1 quiet{more}"));
+        let (console, own, more) = (arch.console(), arch.kernel_args(), pace.kernel_args());
+        command.arg("-append").arg(format!("console={console} panic=-1 quiet{own}{more}"));
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -134,7 +133,7 @@ impl Machine {
         Ok(Self { child, console })
     }
 
-    /// The next line on the console, if there is one in time.
+    /// Waits for the next line on the console.
     pub(crate) fn next(&mut self) -> Said {
         self.console.next()
     }
@@ -147,7 +146,7 @@ impl Drop for Machine {
     }
 }
 
-/// What the machine says, line by line.
+/// The lines that the machine prints.
 struct Console {
     lines: Receiver<String>,
     patience: Patience,
@@ -155,7 +154,7 @@ struct Console {
 }
 
 impl Console {
-    /// Where the lines go in, and where they come out.
+    /// A console and the sender that feeds it.
     fn open(patience: Patience) -> (Sender<String>, Self) {
         let (sender, lines) = channel();
         (sender, Self { lines, patience, until: Instant::now() + patience.whole })
@@ -163,7 +162,7 @@ impl Console {
 
     fn next(&self) -> Said {
         let left = self.until.saturating_duration_since(Instant::now());
-        // Also when there is more to read: who talks without end is late as well.
+        // Checked first: a machine that prints without end is late as well.
         if left.is_zero() {
             return Said::NoMore(End::Late);
         }
@@ -192,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_said_is_read_and_then_the_machine_is_off() {
+    fn the_lines_are_read_before_the_end_is_told() {
         let (sender, console) = saying(LONG, LONG);
         drop(sender);
         assert_eq!(console.next(), Said::Line("Linux".to_owned()));
@@ -200,14 +199,14 @@ mod tests {
     }
 
     #[test]
-    fn who_says_nothing_for_too_long_is_silent() {
+    fn a_machine_that_prints_nothing_for_too_long_is_silent() {
         let (_sender, console) = saying(SHORT, LONG);
         assert_eq!(console.next(), Said::Line("Linux".to_owned()));
         assert_eq!(console.next(), Said::NoMore(End::Silent));
     }
 
     #[test]
-    fn who_takes_too_long_is_late_whether_talking_or_not() {
+    fn a_machine_that_runs_for_too_long_is_late_whether_it_prints_or_not() {
         let (_sender, console) = saying(LONG, Duration::ZERO);
         assert_eq!(console.next(), Said::NoMore(End::Late));
         let (_sender, console) = saying(LONG, SHORT);

@@ -19,7 +19,7 @@ pub(super) struct Suite {
     /// Its tests load programs into the kernel, which takes root.
     pub(super) needs_root: bool,
     /// The full names of its tests.
-    names: Vec<String>,
+    pub(super) names: Vec<String>,
 }
 
 impl Suite {
