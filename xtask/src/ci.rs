@@ -1,4 +1,4 @@
-//! What is checked besides tests.
+//! The checks that are not tests.
 
 use std::process::ExitCode;
 
@@ -6,10 +6,11 @@ use anyhow::Result;
 
 use crate::{sh, sources, walls};
 
-/// Formatting, lints, documentation, walls, stale objects; the first that fails ends it.
+/// Checks formatting, lints, documentation, walls, and that the committed objects come from these sources. Ends at the
+/// first failure.
 pub(crate) fn run() -> Result<ExitCode> {
     sh::run(sh::cargo().args(["fmt", "--all", "--", "--check"]))?;
-    // The kernel side compiles for its own target only.
+    // The kernel side compiles for the BPF target only.
     let mut clippy = sh::cargo();
     clippy.args(["clippy", "--workspace", "--exclude", "syscost-ebpf", "--all-targets"]);
     sh::run(clippy.args(["--all-features", "--", "-D", "warnings"]))?;

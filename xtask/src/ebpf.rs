@@ -30,7 +30,7 @@ fn build() -> Result<ExitCode> {
     if !toolchain.reproduces() {
         eprintln!("note: a nightly's objects work, but `build-ebpf --check` will not match them");
     }
-    // Taken first: an edit during the build must not be recorded as built.
+    // Before the build: a file that is edited during the build must not count as built.
     let hash = sources::hash(&sh::root())?;
     let built = compile(&toolchain, &objects, &sh::target_dir()?.join("bpf"))?;
     for (object, built) in objects.iter().zip(built) {
@@ -55,7 +55,7 @@ fn check() -> Result<ExitCode> {
         bail!("only Debian's compiler gives the committed bytes; run `cargo xtask setup`");
     }
     let folder = sh::target_dir()?.join("bpf-check");
-    // What an earlier build left behind must not stand in for this one.
+    // Files of an earlier build must not be taken for this one's.
     if folder.exists() {
         fs::remove_dir_all(&folder)?;
     }
@@ -76,7 +76,7 @@ fn check() -> Result<ExitCode> {
             differing.push(object.as_str());
         }
     }
-    // An object without a source explains itself to nobody.
+    // Nobody could rebuild an object without a source.
     for entry in fs::read_dir(sh::root().join("syscost/ebpf"))? {
         let name = entry?.file_name().to_string_lossy().into_owned();
         let orphan = name.strip_suffix(".bpf.o").filter(|stem| !objects.iter().any(|o| o == stem));

@@ -28,7 +28,7 @@ pub(crate) fn run(Args { args }: &Args) -> Result<ExitCode> {
     let syscost = sh::target_dir()?.join("release/syscost");
     let mut tracer = sh::as_root(privilege, &syscost);
     if !args.is_empty() {
-        // Replacing ourselves leaves signals, the terminal and the exit code to syscost.
+        // Replaced by syscost, this process leaves it signals, terminal and exit code.
         return Err(tracer.args(args).exec()).context("cannot start syscost");
     }
     let mut demo = Command::new(&syscost);
@@ -39,12 +39,12 @@ pub(crate) fn run(Args { args }: &Args) -> Result<ExitCode> {
     Ok(sh::exit_code(status))
 }
 
-/// The process to look at; ends when this value does.
+/// The demo process. It is ended when this value is dropped.
 struct Demo(Child);
 
 impl Demo {
     fn start(mut command: Command) -> Result<Demo> {
-        // A group of its own: Ctrl-C is for syscost, which must not lose its target first.
+        // In a process group of its own: Ctrl-C must end syscost, and not its target before.
         command.process_group(0);
         // SAFETY: prctl is a plain system call, allowed between fork and exec.
         unsafe {
@@ -74,10 +74,10 @@ impl Drop for Demo {
     }
 }
 
-/// The terminal sends Ctrl-C to us as well; only syscost is to act on it.
+/// Ignores Ctrl-C and the like in this process. The terminal sends them to syscost as well, which acts on them.
 fn outlive_keyboard_signals() {
     extern "C" fn nothing(_signal: libc::c_int) {}
-    // A handler, not SIG_IGN: handlers end at exec, so the child starts with the default.
+    // A handler instead of SIG_IGN, because a child would inherit SIG_IGN.
     for signal in [libc::SIGINT, libc::SIGQUIT] {
         let handler = nothing as extern "C" fn(libc::c_int);
         // SAFETY: the handler does nothing.

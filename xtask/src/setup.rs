@@ -1,4 +1,4 @@
-//! Installs what building the kernel programs takes. Debian only; does nothing when all is there.
+//! Installs what building the kernel programs takes. Debian only. Does nothing where everything is installed.
 
 use std::process::{Command, ExitCode};
 
@@ -9,7 +9,7 @@ use crate::{
     toolchain::{self, LINKER_VERSION, LLVM_MAJOR, Toolchain},
 };
 
-/// Compiler, prebuilt `core` for BPF, the LLVM to link with; strace makes known calls in tests.
+/// A compiler with a prebuilt `core` for BPF, the LLVM of the linker, and strace, which tests use.
 const PACKAGES: [&str; 4] = ["rustc-web", "libstd-rust-web-dev-bpf", "llvm-22-dev", "strace"];
 
 /// The tools the benchmark compares syscost with.
@@ -45,7 +45,7 @@ pub(crate) fn run(&Args { bench }: &Args) -> Result<ExitCode> {
 }
 
 fn without_apt() -> Result<ExitCode> {
-    // Any machine may have the other toolchain; if not, the error tells what it takes.
+    // Any machine may have the other toolchain. If it has not, the error says what is missing.
     let toolchain = Toolchain::find()?;
     println!("no apt-get here, so nothing was installed; ready: {}", toolchain.versions);
     Ok(ExitCode::SUCCESS)
@@ -66,11 +66,11 @@ fn install_packages(packages: &[&str]) -> Result<()> {
         apt.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "-q"]).args(args);
         apt
     };
-    // Mirrors fail for moments; once more is enough to tell that from a real fault.
+    // Mirrors fail for moments, so that one failure is not final.
     if sh::run(&mut apt(&["update"])).is_err() {
         sh::run(&mut apt(&["update"]))?;
     }
-    // --no-remove: rustc-web replaces Debian's other rustc, which its owner may be using.
+    // --no-remove: rustc-web conflicts with Debian's other rustc, which may be in use.
     let install = ["install", "-y", "--no-remove", "--no-install-recommends"];
     sh::run(&mut apt(&[&install, packages].concat()))
 }

@@ -1,4 +1,4 @@
-//! Processes: which programs exist, who runs us, how a child is started. Knows no command of ours.
+//! Starts programs: finds them, runs them, gets root for them. Knows none of the commands.
 
 use std::{
     env,
@@ -13,13 +13,13 @@ use cargo_metadata::{Message, Metadata, MetadataCommand};
 
 /// The workspace's root folder.
 pub(crate) fn root() -> PathBuf {
-    // At run time: a target folder shared by two clones holds one xtask for both.
+    // Asked when xtask runs: two clones that share a target folder also share the compiled xtask.
     let xtask = env::var_os("CARGO_MANIFEST_DIR")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
     xtask.parent().map_or_else(|| xtask.clone(), Path::to_path_buf)
 }
 
-/// The cargo that runs us, started in the workspace's root.
+/// The cargo that has started xtask, to be run in the workspace's root.
 pub(crate) fn cargo() -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(root());
@@ -42,7 +42,7 @@ pub(crate) fn metadata() -> Result<Metadata> {
     command.exec().context("`cargo metadata` failed")
 }
 
-/// Where cargo puts what it builds, whichever of its settings says so.
+/// The folder that cargo builds into.
 pub(crate) fn target_dir() -> Result<PathBuf> {
     Ok(metadata()?.target_directory.into_std_path_buf())
 }
@@ -75,7 +75,7 @@ pub(crate) fn which(program: &str) -> Option<PathBuf> {
     env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
-/// Shows the command line, runs it, and fails when it fails.
+/// Prints the command line and runs it. Fails if the command fails.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     eprintln!("$ {}", show(command));
     let status = status(command)?;
@@ -90,7 +90,7 @@ pub(crate) fn status(command: &mut Command) -> Result<ExitStatus> {
     command.status().with_context(|| format!("cannot start `{}`", show(command)))
 }
 
-/// Runs a command and returns what it prints; its errors pass through.
+/// Runs a command and returns what it prints to stdout. Its stderr is shown.
 pub(crate) fn capture(command: &mut Command) -> Result<String> {
     let output = command
         .stderr(Stdio::inherit())
@@ -102,23 +102,23 @@ pub(crate) fn capture(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Runs a command for its answer only: `None` when it is missing or fails, and nothing is shown.
+/// Runs a command and returns what it prints, trimmed; `None` if it is missing or fails. Shows nothing.
 pub(crate) fn ask(program: impl AsRef<OsStr>, args: &[&str]) -> Option<String> {
     let output = Command::new(program).args(args).stdin(Stdio::null()).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// A child's way to end, as our own.
+/// An exit code for xtask that says how a child has ended.
 pub(crate) fn exit_code(status: ExitStatus) -> ExitCode {
     use std::os::unix::process::ExitStatusExt;
     let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
     ExitCode::from(u8::try_from(code).unwrap_or(1))
 }
 
-/// How a command can get root.
+/// How xtask can run a command as root.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Privilege {
-    /// We are root.
+    /// It is root already.
     Root,
     /// Through sudo, which may still ask for a password.
     Sudo,
@@ -126,7 +126,7 @@ pub(crate) enum Privilege {
     None,
 }
 
-/// How a command started now would get root; asks no password.
+/// How a command would get root now. Asks for no password.
 pub(crate) fn privilege() -> Privilege {
     // SAFETY: takes no argument, cannot fail.
     if unsafe { libc::geteuid() } == 0 {
@@ -140,7 +140,7 @@ pub(crate) fn privilege() -> Privilege {
     }
 }
 
-/// The program as root, given that `privilege` is not `None`.
+/// A command that runs the program as root, if `privilege` is not `None`.
 pub(crate) fn as_root(privilege: Privilege, program: impl AsRef<OsStr>) -> Command {
     match privilege {
         Privilege::Sudo => {

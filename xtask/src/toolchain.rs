@@ -25,10 +25,10 @@ pub(crate) const LINKER_VERSION: &str = "0.13.0";
 /// LLVM's major version, which Debian's compiler and the linker share.
 pub(crate) const LLVM_MAJOR: &str = "22";
 
-/// Debian's compiler; rustup's lie elsewhere.
+/// Debian's compiler. The compilers of rustup are in other folders.
 pub(crate) const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 
-/// Set in the environment of a build whose rustc is to be us.
+/// The environment variable of builds that call xtask in place of rustc.
 pub(crate) const SHIM: &str = "SYSCOST_XTASK_AS_RUSTC";
 
 /// What turns the kernel sources into objects.
@@ -36,7 +36,7 @@ pub(crate) struct Toolchain {
     nightly: bool,
     linker: PathBuf,
     strip: PathBuf,
-    /// The versions that decide the bytes, for people to read.
+    /// The versions of the tools, on which the bytes of the objects depend, as text.
     pub(crate) versions: String,
 }
 
@@ -46,7 +46,10 @@ impl Toolchain {
         !self.nightly
     }
 
-    /// Finds the first complete one, or says what each of them lacks.
+    /// Finds the first toolchain that is complete.
+    ///
+    /// # Errors
+    /// When none is; the message says what each of them lacks.
     pub(crate) fn find() -> Result<Toolchain> {
         let debian = match Self::debian() {
             Ok(found) => return Ok(found),
@@ -82,7 +85,7 @@ impl Toolchain {
         let linker_llvm = sh::ask(format!("llvm-config-{LLVM_MAJOR}"), &["--version"])
             .with_context(|| format!("llvm-config-{LLVM_MAJOR} is missing"))?;
         if rustc_llvm != linker_llvm {
-            // Patch levels of LLVM write bitcode that older ones cannot always read.
+            // An older patch level of LLVM cannot always read the bitcode of a newer one.
             eprintln!(
                 "warning: rustc carries LLVM {rustc_llvm}, bpf-linker LLVM {linker_llvm}; unless \
                  they agree, linking can fail (\"Invalid record\") and the objects come out \
@@ -121,7 +124,7 @@ impl Toolchain {
     /// Builds the kernel programs into `target_dir`; returns the folder the objects are in.
     pub(crate) fn build(&self, binaries: &[String], target_dir: &Path) -> Result<PathBuf> {
         let mut cargo = self.cargo(binaries);
-        // The folder names under cargo's home are known only once the sources lie there.
+        // The names of folders in cargo's home are known once the sources are there.
         sh::run(cargo.args(["fetch", "--quiet", "--locked", "--target", TARGET]))?;
 
         let mut cargo = self.cargo(binaries);
@@ -177,10 +180,10 @@ pub(crate) fn linker_version(linker: &Path) -> Option<String> {
     answer.split_whitespace().nth(1).map(str::to_owned)
 }
 
-/// Passes a compiler call on, with cargo's hash in `-C metadata` replaced by the crate's name.
+/// Calls the compiler in place of cargo, with the hash in `-C metadata` replaced by the crate's name.
 ///
-/// rustc derives the hash in mangled symbol names from it. Cargo's own takes in its version and
-/// every crate that only runs at build time, so that an update of `syn` would change the objects.
+/// rustc derives the hash in symbol names from it. Cargo's hash depends on the version of cargo and on every crate that
+/// only runs at build time, so that an update of `syn` would change the objects.
 pub(crate) fn compile_as_rustc() -> ExitCode {
     let mut args = env::args_os().skip(1);
     let Some(rustc) = args.next() else { return ExitCode::from(2) };
@@ -194,7 +197,7 @@ fn with_fixed_metadata(mut args: Vec<OsString>) -> Vec<OsString> {
         let at = args.iter().position(|arg| arg == option)?;
         args.get(at + 1).and_then(|value| value.to_str()).map(str::to_owned)
     };
-    // Crates for the build machine keep theirs: two versions of one crate may meet there.
+    // Crates for the build machine keep the hash, because there may be two versions of one crate.
     let (Some(TARGET), Some(name)) = (after("--target").as_deref(), after("--crate-name")) else {
         return args;
     };
@@ -206,20 +209,20 @@ fn with_fixed_metadata(mut args: Vec<OsString>) -> Vec<OsString> {
     args
 }
 
-/// The compiler's options, as cargo wants them: apart by the unit separator.
+/// The compiler's options, with unit separators between them, as cargo expects them.
 fn rustflags() -> Result<String> {
     let mut flags = vec![
-        // aya-ebpf's register names; what differs between machines comes in through globals.
+        // For the names of registers in aya-ebpf. What differs between machines is set in globals when loading.
         r#"--cfg=bpf_target_arch="x86_64""#.to_owned(),
         // BTF is made from debug information.
         "-Cdebuginfo=2".to_owned(),
         "-Clink-arg=--btf".to_owned(),
         "-Ctarget-cpu=v3".to_owned(),
     ];
-    // BTF names source files. Of several matches the last wins, so the most special comes last.
+    // BTF names source files. If several prefixes match, the last one counts, so the longest comes last.
     let mut folders = vec![(sh::root(), "/syscost"), (sh::cargo_home()?, "/cargo")];
     if let Ok(registries) = sh::cargo_home()?.join("registry/src").read_dir() {
-        // Each registry's folder is called after its host and a hash that depends on cargo.
+        // The name of a registry's folder has a hash that depends on cargo's version.
         folders.extend(registries.flatten().map(|entry| (entry.path(), "/cargo")));
     }
     for (folder, name) in folders {

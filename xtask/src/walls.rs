@@ -1,4 +1,4 @@
-//! The walls: who may import what, and why. ARCHITECTURE.md lists them; this checks them.
+//! Checks the walls: which module may name what, and why. ARCHITECTURE.md lists them.
 
 mod paths;
 
@@ -9,15 +9,15 @@ use anyhow::{Context, Result, bail};
 use crate::{sh, sources};
 use paths::Named;
 
-/// A rule about one part of the program: inside it, some paths must not be named.
+/// A rule about one part of a crate: inside it, some paths must not be named.
 struct Wall {
     /// What is forbidden, for the report.
     rule: &'static str,
-    /// What would be lost without it.
+    /// The reason, for the report.
     why: &'static str,
-    /// Modules it holds in, from the crate's root; an empty list means everywhere.
+    /// The modules that it holds in, by their paths from the crate's root. Empty: in all modules.
     inside: &'static [&'static str],
-    /// Modules it does not hold in.
+    /// The modules that it does not hold in.
     except: &'static [&'static str],
     forbids: fn(&Named) -> bool,
 }
@@ -34,7 +34,7 @@ static CRATES: [Crate; 2] = [
     Crate { folder: "syscost-ebpf/src", walls: &KERNEL_SIDE_WALLS },
 ];
 
-/// What keeps something of finished calls (`syscost-ebpf/src/finish.rs`).
+/// The modules that keep something of finished calls (`sinks!` in `syscost-ebpf/src/finish.rs`).
 const SINKS: [&str; 2] = ["crate::cells", "crate::totals"];
 
 static KERNEL_SIDE_WALLS: [Wall; 1] = [Wall {
@@ -263,8 +263,7 @@ fn lies_in(module: &str, part: &str) -> bool {
     module.strip_prefix(part).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
-/// Whether the path leads to or into one of `parts`. A single word outside of an import is none:
-/// it may well be a variable.
+/// Whether the path is one of `parts`, or lies in one. A single word outside of an import is not: it may be a variable.
 fn starts_with_any(path: &Named, parts: &[&str]) -> bool {
     (path.import || path.segments.len() > 1)
         && parts.iter().any(|part| lies_in(&path.segments.join("::"), part))

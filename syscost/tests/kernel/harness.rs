@@ -1,5 +1,5 @@
-//! Starts targets and the real syscost, and brings both to known points. No sleeps: every step
-//! waits for a line that says it is reached.
+//! Starts targets and syscost, and reads what syscost measures. No step sleeps for a fixed time: each waits for a line
+//! that says that it is done, and fails with a message if the line does not come (`running.rs`).
 
 use std::{
     io::Write,
@@ -21,9 +21,9 @@ pub(crate) use crate::{
 };
 use crate::{running::Running, turn};
 
-/// The ways to hook that this kernel must have; whatever is exact must be exact by each of them.
-/// Both, unless SYSCOST_TEST_HOOKS says otherwise, as `cargo xtask kernels` does for old kernels: it
-/// is said and not found out, so that none goes missing unseen.
+/// The kinds of hooks that this kernel must have. Numbers that are exact must be exact by each kind. `btf` and `raw`,
+/// unless SYSCOST_TEST_HOOKS says otherwise, as `cargo xtask kernels` does for each kernel. The tests do not find out
+/// which kinds there are: a kind that stopped working would then be left out unnoticed.
 pub(crate) fn hooks() -> Vec<String> {
     // Nearly every test begins with this.
     turn::take();
@@ -31,7 +31,7 @@ pub(crate) fn hooks() -> Vec<String> {
     said.split(',').map(str::to_owned).collect()
 }
 
-/// The hooks that see context switches. None: the test says so, and returns.
+/// The kinds of hooks that see context switches. If there are none, the test is counted as skipped, and returns.
 pub(crate) fn seeing_hooks() -> Vec<String> {
     let seeing: Vec<_> = hooks().into_iter().filter(|hooks| hooks != "raw").collect();
     if seeing.is_empty() {
@@ -40,13 +40,12 @@ pub(crate) fn seeing_hooks() -> Vec<String> {
     seeing
 }
 
-/// Whether this kernel keeps storage with each task for programs, which takes Linux 5.11: all hooks
-/// but the raw ones need it.
+/// Whether programs of this kernel have task storage (Linux 5.11 or newer). All hooks but the raw ones need it.
 pub(crate) fn task_storage() -> bool {
     hooks().iter().any(|hooks| hooks != "raw")
 }
 
-/// What a program of ours calls these hooks.
+/// The value of `--hooks` as syscost's library has it.
 pub(crate) fn choice(hooks: &str) -> HookChoice {
     match hooks {
         "btf" => HookChoice::Btf,
@@ -56,24 +55,24 @@ pub(crate) fn choice(hooks: &str) -> HookChoice {
     }
 }
 
-/// How many exits without an enter `children` make, threads or processes, when they are born: on
-/// x86 each leaves its parent's call, on arm64 none does (`ret_from_fork`).
+/// How many exits without an enter this many new threads or processes make. On x86, each returns from its parent's call;
+/// on arm64 none does (`ret_from_fork`).
 pub(crate) fn newborn_exits(children: u64) -> u64 {
     if cfg!(target_arch = "x86_64") { children } else { 0 }
 }
 
-/// Whether this is one of the small, slow machines of `cargo xtask kernels`.
+/// Whether this is an emulated machine of `cargo xtask kernels`, which is small and slow.
 pub(crate) fn emulated() -> bool {
     std::env::var_os("SYSCOST_TEST_EMULATED").is_some()
 }
 
-/// Says something in the middle of a test that passes, where libtest would keep it to itself.
+/// Prints a line at once. What a test prints in the usual way is shown only if it fails.
 pub(crate) fn announce(line: &str) {
     let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "\n{line}").expect("someone listens");
+    writeln!(stdout, "\n{line}").expect("stdout takes it");
 }
 
-/// Ends up in the account of skipped tests, which `cargo xtask` keeps; the test then returns.
+/// Has the test counted as skipped by `cargo xtask`. The test then returns.
 pub(crate) fn skipped(why: &str) {
     announce(&format!("skipped here: {why}"));
 }
@@ -82,7 +81,7 @@ pub(crate) fn skipped(why: &str) {
 pub(crate) struct Target(Running);
 
 impl Target {
-    /// Starts it in a mode; it is at "ready".
+    /// Starts it in a mode, and waits until it prints "ready".
     pub(crate) fn start(mode: &[&str]) -> Self {
         Self::start_by(&mut Command::new(env!("CARGO_BIN_EXE_syscost-target")), mode)
     }
@@ -111,13 +110,13 @@ impl Target {
         self.0.line("a line").expect("the target speaks")
     }
 
-    /// Lets it do what it is there for, and waits until that is done.
+    /// Lets it do its work, and waits until it prints "done".
     pub(crate) fn work(&mut self) {
         self.begin();
         assert_eq!(self.line(), "done");
     }
 
-    /// Lets it begin.
+    /// Lets it begin its work.
     pub(crate) fn begin(&mut self) {
         self.0.write("g\n");
     }
@@ -143,7 +142,7 @@ impl Stat {
         Self::start_by(command, &[&["-p", &pid], args].concat())
     }
 
-    /// Attached to whatever `args` name.
+    /// Attaches to the targets that `args` name.
     pub(crate) fn start(args: &[&str]) -> Self {
         Self::start_by(&mut syscost(), args)
     }
@@ -170,24 +169,24 @@ impl Stat {
         Pid::from_raw(self.0.pid() as i32)
     }
 
-    /// Waits for it to end by itself.
+    /// Waits until it ends by itself, and returns its only interval.
     pub(crate) fn finish(self) -> Measured {
         let mut all = self.finish_intervals();
         assert_eq!(all.len(), 1, "one object: {all:?}");
         all.remove(0)
     }
 
-    /// The same, of a measurement in intervals.
+    /// Waits until it ends by itself, and returns the intervals that are left.
     pub(crate) fn finish_intervals(mut self) -> Vec<Measured> {
         let text = self.0.rest();
         let status = self.0.wait();
         let notes = self.0.rest_of_errors();
         assert!(status.success(), "{status}: {notes}");
-        assert_eq!(notes, "", "syscost had something to say");
+        assert_eq!(notes, "", "syscost has printed a message");
         text.lines().map(Measured::parse).collect()
     }
 
-    /// Waits for it to end, in whatever way: what it has printed, and its status.
+    /// Waits until it ends, well or not. Returns what it has printed, and its status.
     pub(crate) fn end(&mut self) -> (String, std::process::ExitStatus) {
         let text = self.0.rest();
         (text, self.0.wait())
@@ -209,8 +208,8 @@ impl Stat {
     }
 }
 
-/// Runs `test` with each of `hooks`, and up to twice more if it fails. For what is compared with the scheduler's
-/// account: a hypervisor takes CPUs away for a moment, which that leaves out, and `/proc/stat` does not always tell.
+/// Runs `test` with each of `hooks`, and up to twice more if it fails. For comparisons with the scheduler's accounts:
+/// these leave out the moments in which a hypervisor takes a CPU away, which `/proc/stat` does not always show.
 pub(crate) fn undisturbed(hooks: Vec<String>, test: impl Fn(&String)) {
     for hooks in hooks {
         let run = || std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(&hooks)));
@@ -261,11 +260,11 @@ impl Measured {
         self.0["ledger"][counter].as_u64().unwrap_or_else(|| panic!("no {counter} in the ledger"))
     }
 
-    /// The program runs that the kernel skipped, where it counts them.
+    /// The program runs that the kernel has skipped; `None` where it does not count them.
     pub(crate) fn misses(&self) -> Option<u64> {
         let misses = &self.0["ledger"]["program_misses"];
         assert!(misses.is_u64() || misses.is_null(), "{misses}");
-        // Kernels from 5.12 on do, and the oldest that is tested after 5.10 is one of them.
+        // Kernels from 5.12 on count them. Of the older ones, only 5.10 is tested.
         assert_eq!(misses.is_u64(), task_storage());
         misses.as_u64()
     }
@@ -299,7 +298,7 @@ impl Measured {
 /// The names of the parts of a latency, as JSON has them.
 pub(crate) const PARTS: [&str; 3] = ["on_cpu", "runq", "blocked"];
 
-/// What a row says of its calls' parts agrees with itself and with the latencies.
+/// Asserts that the parts of a row agree with each other and with its latencies.
 fn assert_parts_consistent(row: &Value) {
     let number = |field: &str| row[field].as_u64().unwrap_or_else(|| panic!("{field} in {row:#}"));
     let known = number("parts_known");
@@ -329,18 +328,18 @@ fn assert_parts_consistent(row: &Value) {
     }
 }
 
-/// A sum was taken call by call, its histogram as well: they bound each other.
+/// Asserts that a sum lies within the bounds that its histogram gives. Both count the same calls.
 fn assert_bounded(row: &Value, histogram: &str, calls: u64, sum_ns: u64) {
     let sum = |f: &dyn Fn(u64, u64) -> u64| -> u64 {
         buckets(&row[histogram]).map(|(low, high, count)| f(low, high) * count).sum()
     };
     assert_eq!(sum(&|_, _| 1), calls, "{histogram} of {row:#}");
     assert!(sum(&|low, _| low) <= sum_ns, "{histogram} of {row:#}");
-    // The last bucket is open, but says how long the longest call was that it can hold.
+    // The last bucket has no upper bound. Its `hi_ns` is the longest latency there is.
     assert!(sum(&|_, high| high) >= sum_ns, "{histogram} of {row:#}");
 }
 
-/// The least and the most that a bucket counts, and how many calls it has counted.
+/// Of each bucket: its lower and upper bound, and how many calls it has counted.
 pub(crate) fn buckets(histogram: &Value) -> impl Iterator<Item = (u64, u64, u64)> {
     histogram.as_array().expect("an array").iter().map(|bucket| {
         let get = |field: &str| bucket[field].as_u64().expect("a number");
@@ -348,7 +347,7 @@ pub(crate) fn buckets(histogram: &Value) -> impl Iterator<Item = (u64, u64, u64)
     })
 }
 
-/// The program itself, as a person would start it, but without the machine's own calibration.
+/// A command that starts syscost as from a shell, but without the machine's calibration.
 pub(crate) fn syscost() -> Command {
     syscost_at(Path::new(env!("CARGO_BIN_EXE_syscost")))
 }
@@ -360,7 +359,7 @@ pub(crate) fn syscost_at(path: &Path) -> Command {
     command.env_remove("NO_COLOR").env(CALIBRATION.0, CALIBRATION.1);
     // SAFETY: only a system call between fork and exec.
     unsafe {
-        // As a person starts it, not as nohup has started the tests.
+        // As in a shell: nohup, which may have started the tests, ignores the signal.
         command.pre_exec(|| {
             libc::signal(libc::SIGHUP, libc::SIG_DFL);
             Ok(())
@@ -369,7 +368,7 @@ pub(crate) fn syscost_at(path: &Path) -> Command {
     command
 }
 
-/// Where the tests' syscost looks for a calibration: there is none.
+/// The environment variable by which syscost finds no calibration.
 pub(crate) const CALIBRATION: (&str, &str) = ("SYSCOST_CALIBRATION", "/nonexistent/calibration");
 
 /// Whether a tool is installed.
@@ -378,7 +377,7 @@ pub(crate) fn installed(tool: &str) -> bool {
         .any(|folder| Path::new(&folder).join(tool).is_file())
 }
 
-/// Of a `/proc/PID/status`: the inheritable, permitted, effective, bounding and ambient set.
+/// The capabilities in a `/proc/PID/status`: the inheritable, permitted, effective, bounding and ambient set.
 pub(crate) fn capabilities(status: &str) -> [u64; 5] {
     ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"].map(|field| {
         let value = status.lines().find_map(|line| line.strip_prefix(field));
@@ -387,15 +386,15 @@ pub(crate) fn capabilities(status: &str) -> [u64; 5] {
     })
 }
 
-/// CAP_BPF where an older kernel tells of skipped runs for that only, else nothing: all that an
-/// attached syscost may keep.
+/// The capabilities that an attached syscost may keep: CAP_BPF on kernels that need it for telling the skipped runs, and
+/// none on others.
 pub(crate) fn may_be_kept() -> u64 {
     let version = procfs::sys::kernel::Version::current().expect("it has a version");
     if (version.major, version.minor) < (6, 0) { 1 << 39 } else { 0 }
 }
 
-/// No thread of an attached syscost has a capability, or can get one by executing something.
-/// Returns the status of its first thread.
+/// Asserts that no thread of an attached syscost has a capability beyond `may_be_kept`, or can get one by executing a
+/// program. Returns the `/proc/PID/status` of its first thread.
 pub(crate) fn assert_nothing_left(pid: Pid) -> String {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
     for task in tasks {

@@ -1,5 +1,5 @@
-//! Tests against the real kernel: live targets whose every call is known, and counts that must be
-//! equal, not close. They need root; `cargo xtask test` runs them.
+//! Tests on the running kernel. syscost measures programs that make known calls, and the counts must be equal, not close.
+//! They need root; `cargo xtask test` runs them.
 
 mod budget;
 mod cache;

@@ -2,7 +2,8 @@
 //!
 //! libtest runs as many tests at a time as `--test-threads` says. A test that only watches processes of its own is
 //! not disturbed by another one of this kind, and shares its turn. Every other test has a turn alone: it counts the
-//! whole host, keeps the CPUs busy, compares times, makes the kernel use ids again, or changes a setting.
+//! whole host, keeps the CPUs busy, compares times, makes the kernel use ids again, changes a setting, or counts the
+//! programs that this process itself has loaded.
 
 use std::{
     cell::RefCell,
@@ -14,13 +15,12 @@ use std::{
 use crate::running::run;
 
 /// The tests that share turns, by the beginning of their names. A test that is not here runs alone.
-const TOGETHER: [&str; 12] = [
+const TOGETHER: [&str; 11] = [
     "causes::",
     "compat::",
     "counts::",
     "filters::",
     "identity::",
-    "kernels::",
     "lifecycle::",
     "output::",
     "privileges::",

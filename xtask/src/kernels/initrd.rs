@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, path::Path};
 const FILE: u32 = 0o100_000;
 const FOLDER: u32 = 0o040_000;
 
-/// An archive in the making.
+/// An archive that is being written.
 #[derive(Default)]
 pub(crate) struct Initrd {
     bytes: Vec<u8>,

@@ -1,6 +1,6 @@
-//! Debian packages, unpacked under the target folder by apt's own means, without installing any.
+//! Debian packages: downloaded by apt and unpacked under the target folder. None is installed.
 //!
-//! apt works on sources and state of its own, below `kernels/apt`. Mirrors are those of the machine.
+//! apt gets its own sources and state, below `kernels/apt`. The mirrors are the ones that this machine uses.
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use super::arch::Arch;
 use crate::sh;
 
-/// A package by the beginning and the end of its name; the newest that there is.
+/// The newest package whose name begins and ends in a given way.
 #[derive(Clone, Copy)]
 pub(crate) struct Package {
     prefix: &'static str,
@@ -22,17 +22,17 @@ pub(crate) struct Package {
 }
 
 impl Package {
-    /// Between `prefix` and `suffix` there are a version's numbers and dots, or nothing.
+    /// Between `prefix` and `suffix`, the name has the numbers and dots of a version, or nothing.
     pub(crate) const fn numbered(prefix: &'static str, suffix: &'static str, arch: Arch) -> Self {
         Self { prefix, suffix, arch }
     }
 
-    /// A shell and its tools in one static file.
+    /// Busybox: a shell and its tools in one static file.
     pub(crate) const fn busybox(arch: Arch) -> Self {
         Self::numbered("busybox-static", "", arch)
     }
 
-    /// The newest of the names that are meant.
+    /// The name with the highest version among the ones that match.
     fn newest<'a>(&self, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
         let version = |name: &'a str| -> Option<Vec<u64>> {
             let middle = name.strip_prefix(self.prefix)?.strip_suffix(self.suffix)?;
@@ -45,12 +45,12 @@ impl Package {
     }
 }
 
-/// Where the kernels are: of each release, and of its updates.
+/// The suites that have the kernels: releases, and their security updates.
 const SUITES: [&str; 5] = ["bullseye", "bullseye-security", "trixie", "trixie-security", "forky"];
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// The files of a package that are of use: kernels, and busybox.
+/// The files that are unpacked: kernels, and busybox.
 const FILES: [&str; 2] = ["*/vmlinuz*", "*bin/busybox"];
 
 /// Unpacks each package into the folder of its label, unless it is there already.
@@ -100,14 +100,14 @@ pub(crate) fn folder_in(folder: &Path) -> Result<PathBuf> {
     found.with_context(|| format!("no folder in {}: delete that to have it anew", folder.display()))
 }
 
-/// How to start qemu.
+/// How to start the emulator.
 pub(crate) struct Emulator {
     arch: Arch,
-    /// Where it is unpacked; `None` when it is installed.
+    /// The folder that it is unpacked in; `None` when it is installed.
     unpacked: Option<PathBuf>,
 }
 
-/// The installed qemu; or else one that is unpacked beside the kernels, with all it depends on.
+/// The installed emulator; otherwise one that is unpacked beside the kernels, with the packages it depends on.
 pub(crate) fn emulator(folder: &Path, arch: Arch) -> Result<Emulator> {
     let qemu = arch.qemu();
     let installed = sh::which(qemu).is_some();
@@ -135,15 +135,15 @@ impl Emulator {
     }
 }
 
-/// What it takes to build for another processor.
+/// The libraries and the linker for building for another processor.
 pub(crate) struct Cross {
-    /// Where rustc's own libraries for it are.
+    /// The folder of rustc's libraries for it.
     pub(crate) rust: PathBuf,
-    /// Where the linker and the C library are; `None` when they are installed.
+    /// The folder of the unpacked linker and C library; `None` when they are installed.
     pub(crate) gcc: Option<PathBuf>,
 }
 
-/// The linker for arm64, by way of the compiler that knows its libraries.
+/// The linker for arm64: the C compiler, which knows where the C library is.
 pub(crate) const CROSS_GCC: &str = "aarch64-linux-gnu-gcc";
 
 /// Rust's libraries of the version that the installed compiler has, and a linker.
@@ -169,7 +169,7 @@ pub(crate) fn cross(folder: &Path, arch: Arch) -> Result<Cross> {
 
 const CROSS_GCC_PACKAGE: &str = "gcc-aarch64-linux-gnu";
 
-/// Unpacks packages with all they depend on and the machine does not have, unless that was done.
+/// Unpacks packages and the dependencies that are not installed, unless an earlier run has done it.
 pub(crate) fn unpack_all(folder: &Path, label: &str, packages: &[&str]) -> Result<PathBuf> {
     let place = folder.join(label);
     if !place.is_dir() {
@@ -178,7 +178,7 @@ pub(crate) fn unpack_all(folder: &Path, label: &str, packages: &[&str]) -> Resul
         let archives = apt.folder.join(label);
         recreate(&archives.join("partial"))?;
         let mut command = apt.command("apt-get");
-        // Only downloaded: its dependencies may not agree with what is installed, nor need they.
+        // Only downloaded: installing could conflict with installed packages.
         command.args(["-q", "-y", "--download-only", "--no-install-recommends", "-o"]);
         command.arg(format!("Dir::Cache::archives={}/", archives.display()));
         sh::run(command.arg("install").args(packages))?;
@@ -187,7 +187,7 @@ pub(crate) fn unpack_all(folder: &Path, label: &str, packages: &[&str]) -> Resul
     Ok(place)
 }
 
-/// Unpacks what matches `patterns` of all packages in `archives`, which then goes.
+/// Unpacks the files that match `patterns` from all packages in `archives`, and removes `archives`.
 fn unpack_archives(archives: &Path, place: &Path, patterns: &[&str]) -> Result<()> {
     let mut unpacked = place.as_os_str().to_owned();
     unpacked.push(".new");
@@ -199,12 +199,12 @@ fn unpack_archives(archives: &Path, place: &Path, patterns: &[&str]) -> Result<(
             unpack(&archive, &unpacked, patterns)?;
         }
     }
-    // Renamed when it is whole.
+    // Renamed last, so that a folder with the final name is complete.
     fs::rename(&unpacked, place)?;
     Ok(fs::remove_dir_all(archives)?)
 }
 
-/// apt with sources and state of its own.
+/// apt with its own sources and state.
 struct Apt {
     folder: PathBuf,
     release: String,
@@ -235,13 +235,13 @@ impl Apt {
             "Dir::Etc::SourceParts=/dev/null".to_owned(),
             format!("Dir::State::Lists={at}/lists"),
             format!("Dir::Cache={at}/cache"),
-            // What is installed is looked at only.
+            // The state of installed packages is read and not changed.
             "Debug::NoLocking=true".to_owned(),
-            // The folder is ours, which apt's own user may not be able to enter.
+            // apt's own user may not be able to enter the folder.
             "APT::Sandbox::User=".to_owned(),
             "APT::Architecture=amd64".to_owned(),
             "APT::Architectures=amd64,arm64".to_owned(),
-            // Of the tools, those made for this release; of the kernels, all.
+            // Tools come from this release where it has them; kernels come from any.
             format!("APT::Default-Release={}", self.release),
             "Acquire::Languages=none".to_owned(),
             "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false".to_owned(),
@@ -252,7 +252,7 @@ impl Apt {
     }
 
     fn update(&self) -> Result<()> {
-        // Mirrors fail for moments; once more is enough to tell that from a real fault.
+        // Mirrors fail for moments, so that one failure is not final.
         let update = || sh::run(self.command("apt-get").args(["-q", "update"]));
         update().or_else(|_| update())
     }
@@ -295,7 +295,7 @@ fn unpack(archive: &Path, into: &Path, patterns: &[&str]) -> Result<()> {
     let stdout = dpkg.stdout.take().context("dpkg-deb has no output")?;
     let mut tar = Command::new("tar");
     tar.args(["-x", "-C"]).arg(into).arg("--wildcards").args(patterns).stdin(stdout);
-    // A pattern that nothing matches is a failure to tar; what is missing is missed later.
+    // tar fails if a pattern matches nothing. A file that is missing is noticed by its user.
     let status = sh::status(tar.stderr(Stdio::null()))?;
     if !dpkg.wait()?.success() || patterns.is_empty() && !status.success() {
         bail!("cannot unpack {}", archive.display());
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn mirrors_are_those_of_the_machine() {
+    fn the_mirrors_of_the_machine_are_used() {
         let uris = "'http://a/debian/dists/bookworm-updates/InRelease' x 0 \n\
                     'http://a/debian/dists/bookworm/InRelease' x 0 \n\
                     'https://b/security/dists/bookworm-security/InRelease' y 0 \n";

@@ -1,7 +1,7 @@
-//! How many instructions the verifier looked at in each program, on each kernel, against a record.
+//! Compares how many instructions the verifier looked at in each program, on each kernel, with a record.
 //!
-//! Growth means that a kernel may soon refuse the program, or already takes long to load it; which
-//! of two harmless-looking changes costs the verifier dearly is not to be seen in the source.
+//! If the number grows, a kernel may soon refuse the program, or takes long to load it. The source does not show which
+//! change makes the verifier work harder.
 
 use std::{collections::BTreeMap, fs};
 
@@ -9,18 +9,19 @@ use anyhow::{Context, Result};
 
 use crate::sh;
 
-/// Where the numbers are kept, from the root.
+/// The file of the record, from the repository's root.
 const RECORD: &str = "syscost/ebpf/verifier.tsv";
 const HEADER: &str = "kernel\thooks\tprogram\tinstructions verified";
 
 /// Growth beyond this share of the recorded number is a failure.
 const TOLERANCE_PERCENT: u64 = 25;
 
-/// The verifier's work on one program; `None` where the kernel does not say.
+/// The verifier's work on one program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Count {
     /// Kernel, hooks and program.
     key: [String; 3],
+    /// `None`: the kernel does not report it.
     instructions: Option<u64>,
 }
 
@@ -39,7 +40,7 @@ impl Count {
     }
 }
 
-/// Compares with the record, or with `accept` rewrites it; says whether all is well.
+/// Compares with the record and returns whether nothing has grown too far. With `accept`, rewrites the record instead.
 pub(super) fn compare(counts: Vec<Count>, accept: bool) -> Result<bool> {
     let path = sh::root().join(RECORD);
     let text = fs::read_to_string(&path).unwrap_or_default();
@@ -51,11 +52,11 @@ pub(super) fn compare(counts: Vec<Count>, accept: bool) -> Result<bool> {
             println!("{fault}");
         }
         if !faults.is_empty() {
-            println!("if that is as it must be: cargo xtask kernels --accept");
+            println!("if this growth is intended: cargo xtask kernels --accept");
         }
         return Ok(faults.is_empty());
     }
-    // Other kernels, which did not run this time, keep what they have.
+    // The numbers of kernels that did not run this time stay.
     record.retain(|key, _| counts.iter().all(|count| count.key[0] != key[0]));
     record.extend(counts.into_iter().map(|count| (count.key, count.instructions)));
     let mut text = format!("{HEADER}\n");
