@@ -48,7 +48,7 @@ pub const IO_WORKERS: u32 = 1;
 /// The number of sums.
 pub const SUMS: usize = 2;
 /// CPU time of a task that is not in scope: no sum.
-pub const NOBODY: u32 = u32::MAX;
+pub const NO_SUM: u32 = u32::MAX;
 
 /// The account of one CPU. Written by the program at context switches on that CPU; `seed_*` by an iterator. All zero: no
 /// context switch was seen yet.

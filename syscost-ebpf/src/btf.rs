@@ -8,6 +8,7 @@ mod atomic;
 mod btf_thread;
 mod cache;
 mod cached_call;
+mod call;
 mod cells;
 mod clock;
 mod constant;

@@ -11,12 +11,14 @@ use syscost_common::{
 };
 
 use crate::{
+    call::InRegisters,
     clock::now,
     constant::constant,
     finish,
     finished::Finished,
     kind::{self, NO_CALL},
     maps::{MACHINE, PREEMPTED},
+    regs::Regs,
     result, scope, slots,
     storage::Storage,
     this_cpu::ThisCpu,
@@ -118,10 +120,12 @@ pub(crate) fn exit_to_all<T: Storage>(
     cache: &mut CallCache,
     cpu: ThisCpu,
     thread: &T,
+    regs: impl Regs,
     ret: i64,
 ) -> bool {
     exit(cache, cpu, ret, |cache, finished| {
-        finish::call::<Plain, T>(cpu, thread, finished, || cell_of(cache, cpu));
+        let call = InRegisters::<T, _>::new(cache.kind, || regs.get());
+        finish::call::<Plain, T, _>(cpu, thread, finished, &call, |_| cell_of(cache, cpu));
     })
 }
 

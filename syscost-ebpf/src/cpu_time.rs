@@ -6,7 +6,7 @@
 
 use aya_ebpf::bindings::task_struct;
 use syscost_common::{
-    cpu_time::{CpuTime, IO_WORKERS, NOBODY, THREADS},
+    cpu_time::{CpuTime, IO_WORKERS, NO_SUM, THREADS},
     ledger::Counter,
     scope::{PROCESS, PROCESSES, THREAD, THREADS as CHOSEN_THREADS},
 };
@@ -41,9 +41,9 @@ pub(crate) fn on_switch(cpu: ThisCpu, prev: &BtfThread, next: &BtfThread) {
         slices::end(time, at);
     }
     time.task = next.address();
-    let whose = whose(next.0);
-    if whose != NOBODY {
-        slices::begin(time, whose, if at == 0 { now() } else { at });
+    let of = sum_of(next.0);
+    if of != NO_SUM {
+        slices::begin(time, of, if at == 0 { now() } else { at });
     }
 }
 
@@ -63,12 +63,12 @@ fn came_unseen(cpu: ThisCpu, prev: *mut task_struct) {
         time.since = 0;
         cpu.count(Counter::SlicesMissed);
     }
-    let whose = whose(prev);
+    let of = sum_of(prev);
     // Nothing counts before the iterator has looked at all tasks.
-    if whose != NOBODY && !(is_first && time.seeded == 0) {
+    if of != NO_SUM && !(is_first && time.seeded == 0) {
         match slice_ns(time, prev, is_first, now) {
             Some(ns) => {
-                let sum = slices::sum(time, whose);
+                let sum = slices::sum(time, of);
                 // SAFETY: as above.
                 unsafe { sum.write_volatile(sum.read_volatile().plus(ns)) };
                 time.ended_at = now;
@@ -96,14 +96,14 @@ fn slice_ns(time: &CpuTime, prev: *mut task_struct, is_first: bool, now: u64) ->
 /// The sum that the CPU time of `task` belongs to. None for the kernel's own threads, which make no calls, and the idle
 /// ones.
 #[inline(always)]
-fn whose(task: *mut task_struct) -> u32 {
+fn sum_of(task: *mut task_struct) -> u32 {
     let thread = BtfThread(task);
     if !scope_of::contains(&thread) && !(is_left_at_exit() && exits_in_scope(&thread)) {
-        return NOBODY;
+        return NO_SUM;
     }
     let flags = task::flags(task);
     if flags & PF_KTHREAD != 0 || task::tid(task) == 0 {
-        return NOBODY;
+        return NO_SUM;
     }
     if flags & PF_IO_WORKER != 0 { IO_WORKERS } else { THREADS }
 }
@@ -135,8 +135,8 @@ pub(crate) fn on_task(ctx: *mut Context) {
         scope::set(|state| &raw mut state.holds_ring, 1);
     }
     let Some(cpu) = task::runs_on(task) else { return };
-    let whose = whose(task);
-    if whose == NOBODY {
+    let of = sum_of(task);
+    if of == NO_SUM {
         return;
     }
     let Some(state) = CPUS.get_ptr_mut(cpu) else { return };
@@ -145,7 +145,7 @@ pub(crate) fn on_task(ctx: *mut Context) {
     unsafe {
         let time = &raw mut (*state).time;
         (&raw mut (*time).seed_since).write_volatile(now());
-        (&raw mut (*time).seed_of).write_volatile(whose);
+        (&raw mut (*time).seed_of).write_volatile(of);
         (&raw mut (*time).seed_task).write_volatile(task as u64);
     }
 }
@@ -157,7 +157,7 @@ pub(crate) fn on_exec() {
     let Some(cpu) = ThisCpu::find() else { return };
     let time = slices::of(cpu);
     let task = task::current();
-    if time.since != 0 || time.task != task as u64 || whose(task) != THREADS {
+    if time.since != 0 || time.task != task as u64 || sum_of(task) != THREADS {
         return;
     }
     cpu.count(Counter::SlicesMissed);

@@ -19,6 +19,7 @@ use syscost_common::{
 use crate::{
     btf_thread::BtfThread,
     cache,
+    call::{ARGS, Call, InRegisters},
     constant::constant,
     exchange, filter, interrupted,
     iterator::{Context, Meta, write},
@@ -84,13 +85,9 @@ pub(crate) fn on_task(ctx: *mut Context) {
             return;
         }
     }
-    let is_compat = kind::is_of_compat_call(record.kind);
-    for index in 0..6 {
-        record.args[index] = if is_compat {
-            read(regs, constant!(MACHINE.regs_compat_args[index])) as u32 as u64
-        } else {
-            read(regs, constant!(MACHINE.regs_args[index]))
-        };
+    let call = InRegisters::<BtfThread, _>::new(record.kind, || regs);
+    for index in 0..ARGS {
+        record.args[index] = call.arg(index);
     }
     // The arguments are of this call only if it is still open. The kind may have been read before it was entered.
     match thread.state() {

@@ -40,6 +40,7 @@ use self::{
 };
 use crate::{
     atomic::Raise,
+    call::{ARGS, Call, InRegisters},
     constant::constant,
     finish,
     finished::Finished,
@@ -106,13 +107,9 @@ pub(crate) fn interrupt<T: Storage>(
     entry.off_at_leaving = state.off_cpu.sums;
     entry.kind = state.call.kind;
     entry.origin = ORIGIN_UNKNOWN;
-    let is_compat = kind::is_of_compat_call(state.call.kind);
-    for arg in 0..6 {
-        entry.args[arg] = if is_compat {
-            T::register(regs, constant!(MACHINE.regs_compat_args[arg])) as u32 as u64
-        } else {
-            T::register(regs, constant!(MACHINE.regs_args[arg]))
-        };
+    let call = InRegisters::<T, _>::new(state.call.kind, || regs);
+    for index in 0..ARGS {
+        entry.args[index] = call.arg(index);
     }
     if load(state).pending() == ALL {
         end_oldest(state, saved);
@@ -427,7 +424,7 @@ fn record<T: Storage, R: Raise>(thread: &T, entry: &Interrupted) {
         return;
     }
     let Some(cpu) = ThisCpu::find() else { return };
-    let Interrupted { kind, settings: then, entered_at, left_at, errno, .. } = *entry;
+    let Interrupted { settings: then, entered_at, left_at, errno, .. } = *entry;
     let weight = then.one_in;
     cpu.uncount(Counter::Interrupted, weight);
     let is_abandoned = errno == ABANDONED;
@@ -439,9 +436,8 @@ fn record<T: Storage, R: Raise>(thread: &T, entry: &Interrupted) {
     let seen = settings::saw_all_switches(then, cpu.settings());
     let off = entry.off_at_leaving.since(entry.off_before);
     let finished = Finished { latency_ns, seen, off, weight, errno };
-    finish::call::<PlainOrAtomic<R>, T>(cpu, thread, finished, || {
-        slots::cell_of(cpu, kind, weight)
-    });
+    let cell = |kind| slots::cell_of(cpu, kind, weight);
+    finish::call::<PlainOrAtomic<R>, T, _>(cpu, thread, finished, entry, cell);
 }
 
 /// The user's stack pointer and instruction pointer in `regs`.

@@ -33,6 +33,7 @@ pub(crate) fn field32(ctx: &TracePointContext, at: usize) -> u32 {
 }
 
 /// The registers that the running thread entered the kernel with, asked of the kernel.
+#[derive(Clone, Copy)]
 pub(crate) struct LookedUp;
 
 impl Regs for LookedUp {

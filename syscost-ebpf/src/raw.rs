@@ -9,6 +9,7 @@
 mod atomic;
 mod by_store;
 mod cached_call;
+mod call;
 mod cells;
 mod clock;
 mod constant;

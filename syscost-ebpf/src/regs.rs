@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::pt_regs;
 
 /// A way to find the registers.
-pub(crate) trait Regs {
+pub(crate) trait Regs: Copy {
     /// Whether that takes no call of the kernel. Then their address stands for the thread: they are on its kernel stack, at
     /// the same place for as long as it lives.
     const AT_HAND: bool;
@@ -13,6 +13,7 @@ pub(crate) trait Regs {
 }
 
 /// Handed over by the tracepoint.
+#[derive(Clone, Copy)]
 pub(crate) struct Given(pub(crate) *const pt_regs);
 
 impl Regs for Given {

@@ -48,12 +48,12 @@ pub(crate) fn change(cpu: ThisCpu, is_in_scope: bool) {
     }
 }
 
-/// Begins a slice of a task in scope. `whose`: the sum that it belongs to.
+/// Begins a slice of a task in scope. `of`: the sum that it belongs to.
 #[inline(always)]
-pub(crate) fn begin(time: &mut CpuTime, whose: u32, now: u64) {
+pub(crate) fn begin(time: &mut CpuTime, of: u32, now: u64) {
     time.since = now;
-    time.of = whose;
-    let sum = sum(time, whose);
+    time.of = of;
+    let sum = sum(time, of);
     // SAFETY: a word of a live map value; readers take it as a whole.
     unsafe { sum.write_volatile(sum.read_volatile().begin(now)) };
 }
@@ -68,10 +68,10 @@ pub(crate) fn end(time: &mut CpuTime, now: u64) {
     unsafe { sum.write_volatile(sum.read_volatile().end(now)) };
 }
 
-/// The sum for `whose` time.
+/// The sum for `of`.
 #[inline(always)]
-pub(crate) fn sum(time: &mut CpuTime, whose: u32) -> *mut Slices {
-    if whose == IO_WORKERS { &raw mut time.sums[1] } else { &raw mut time.sums[0] }
+pub(crate) fn sum(time: &mut CpuTime, of: u32) -> *mut Slices {
+    if of == IO_WORKERS { &raw mut time.sums[1] } else { &raw mut time.sums[0] }
 }
 
 /// Says that the words of the account do not belong together, or do again.

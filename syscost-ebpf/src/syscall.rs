@@ -16,6 +16,7 @@ use syscost_common::{
 use crate::{
     atomic::Raise,
     cached_call,
+    call::InRegisters,
     clock::now,
     diagnostics, filter, finish,
     finished::Finished,
@@ -258,7 +259,7 @@ fn close<T: Storage, R: Raise, G: Regs>(
     if !(G::AT_HAND && finish::goes_to_cells_only())
         && let Some(cache) = T::cache(cpu)
         && thread.is_cached(cache)
-        && cached_call::exit_to_all(cache, cpu, &thread, ret as i64)
+        && cached_call::exit_to_all(cache, cpu, &thread, regs, ret as i64)
     {
         return false;
     }
@@ -339,8 +340,9 @@ fn close<T: Storage, R: Raise, G: Regs>(
     let weight = call.settings.one_in;
     thread.fill_cache(state, cpu, if G::AT_HAND { regs.get() as u64 } else { 0 });
     let finished = Finished { latency_ns, seen, off, weight, errno: result::errno(ret) };
-    let cell = || slots::cell_of(cpu, kind, weight);
-    finish::call::<PlainOrAtomic<R>, T>(cpu, &thread, finished, cell);
+    let call = InRegisters::<T, _>::new(kind, || regs.get());
+    let cell = |kind| slots::cell_of(cpu, kind, weight);
+    finish::call::<PlainOrAtomic<R>, T, _>(cpu, &thread, finished, &call, cell);
     any_ended
 }
 

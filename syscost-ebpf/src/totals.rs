@@ -8,6 +8,7 @@ use syscost_common::{
 };
 
 use crate::{
+    call::Call,
     finished::Finished,
     maps::GROUP_BY,
     storage::Storage,
@@ -20,9 +21,9 @@ pub(crate) fn is_on() -> bool {
     GROUP_BY.load() != NONE
 }
 
-/// Adds a call of the running thread to its totals. `false`: there is no room for them.
+/// Adds a call of the running thread to its totals, whichever call it is. `false`: there is no room for them.
 #[inline(always)]
-pub(crate) fn add<T: Storage>(thread: &T, finished: &Finished) -> bool {
+pub(crate) fn add<T: Storage>(thread: &T, finished: &Finished, _call: &impl Call) -> bool {
     let Some(own) = thread.totals_or_new() else { return false };
     add_to(own, finished);
     true

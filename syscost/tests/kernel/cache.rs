@@ -42,7 +42,7 @@ fn a_thread_that_changes_cpus_keeps_its_calls() {
 }
 
 #[test]
-fn a_call_is_found_from_another_cpu_although_nobody_saw_it_go_there() {
+fn a_call_is_found_from_another_cpu_although_no_switch_was_seen() {
     let [first, _, ..] = cpus()[..] else {
         return skipped("there is one CPU only");
     };
@@ -123,7 +123,7 @@ fn is_found(target: &mut Target, probe: &mut Probe, to: usize) -> bool {
     let Snapshot { kinds, ledger } = probe.snapshot();
     let (long, getppid) = (of(&kinds, libc::SYS_readv), of(&kinds, libc::SYS_getppid));
     assert_eq!(long.calls(), 1);
-    assert_eq!(long.parts[PartOf::OnCpu as usize].sum_ns, 0, "nobody knows");
+    assert_eq!(long.parts[PartOf::OnCpu as usize].sum_ns, 0, "not known");
     assert!(u128::from(long.max_ns) >= seen_for.as_nanos(), "from its begin to its end");
     assert_eq!(getppid.calls(), 1_000);
     let counted = |counter: Counter| ledger.counters[counter as usize];
