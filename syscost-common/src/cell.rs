@@ -81,8 +81,9 @@ pub const PARTS: usize = 3;
 pub struct Part {
     /// Sum over the calls, ns.
     pub sum_ns: u64,
-    /// Calls per bucket, see [`crate::hist::PART`]. On-CPU: all calls whose parts are known. Run queue and blocked: only
-    /// calls that spent time there.
+    /// Calls per bucket, see [`crate::hist::PART`]. Run queue and blocked: only calls that spent time there. On-CPU: all calls
+    /// whose parts are known, as the difference (modulo 2^32) to what [`Cell::buckets`] say of all calls' latencies, in these
+    /// coarser buckets. So a call that never left the CPU, as most calls, is in its latency's bucket only.
     pub buckets: [u32; PART_BUCKETS],
 }
 

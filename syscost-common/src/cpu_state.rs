@@ -61,10 +61,8 @@ pub struct CallCache {
     pub cell: u32,
     /// The address of the registers of the running thread, if that is known to be out of scope; 0 otherwise.
     pub out_of_scope_regs: u64,
-    /// [`Settings::detail`] when that was found out.
-    pub out_of_scope_detail: u32,
     /// Explicit padding: kernel memory holds nothing undefined.
-    pub reserved: [u32; 15],
+    pub reserved: [u32; 16],
     /// The address of the task of the thread that the cache is filled for; 0 if it is empty.
     pub task: u64,
 }
@@ -80,8 +78,7 @@ impl CallCache {
         kind: 0,
         cell: 0,
         out_of_scope_regs: 0,
-        out_of_scope_detail: 0,
-        reserved: [0; 15],
+        reserved: [0; 16],
         task: 0,
     };
 }

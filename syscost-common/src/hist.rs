@@ -89,15 +89,14 @@ pub const fn bucket_bounds(index: usize) -> (u64, u64) {
     LATENCY.bounds(index)
 }
 
-/// What [`Scheme::index`] says of `value` (in ns) among latencies, and what among parts, where each
-/// instruction counts.
+/// [`bucket_index`] where each instruction counts.
 // BPF has no count-leading-zeros instruction; LLVM expands `ilog2` to some 45 instructions that all
 // run. From 2^5 on buckets repeat: a value 2^n times as large is n powers of two further up. So a table
 // of short latencies serves longer ones as well.
 #[inline(always)]
-pub const fn indices(value: u64) -> (usize, usize) {
+pub const fn bucket_index_by_table(value: u64) -> usize {
     if value < SHORT {
-        return of_short(value);
+        return INDICES[(value % SHORT) as usize] as usize;
     }
     let shift = match value {
         0..0x8000 => 5,
@@ -106,33 +105,44 @@ pub const fn indices(value: u64) -> (usize, usize) {
         0x200_0000..0x4000_0000 => 20,
         0x4000_0000..0x8_0000_0000 => 25,
         0x8_0000_0000..0x100_0000_0000 => 30,
-        _ => return (BUCKETS - 1, PART_BUCKETS - 1),
+        _ => return BUCKETS - 1,
     };
-    let (latency, part) = of_short(value >> shift);
-    let part = part + (shift << PART.grouping_power);
-    // Parts end at a smaller value.
-    let part = if part < PART_BUCKETS { part } else { PART_BUCKETS - 1 };
-    (latency + (shift << LATENCY.grouping_power), part)
+    INDICES[((value >> shift) % SHORT) as usize] as usize + (shift << LATENCY.grouping_power)
 }
 
-/// [`indices`] of a value below [`SHORT`].
+/// The index of the bucket that counts the part `value` (in ns), in `0..PART_BUCKETS`, by the same table.
 #[inline(always)]
-const fn of_short(value: u64) -> (usize, usize) {
-    let [latency, part] = INDICES[(value % SHORT) as usize].to_ne_bytes();
-    (latency as usize, part as usize)
+pub const fn part_index_by_table(value: u64) -> usize {
+    part_index_of_bucket(bucket_index_by_table(value))
+}
+
+/// The index of the bucket of parts that has all values of the latency bucket `index`: parts are coarser, and end at a
+/// smaller value.
+#[inline(always)]
+pub const fn part_index_of_bucket(index: usize) -> usize {
+    const { assert!(LATENCY.grouping_power == 4 && PART.grouping_power == 2) };
+    let part = match index {
+        // One value each in both.
+        0..8 => index,
+        // One value each among latencies.
+        8..16 => (index >> 1) + 4,
+        // Four of one power of two in one.
+        _ => (index >> 2) + 8,
+    };
+    if part < PART_BUCKETS { part } else { PART_BUCKETS - 1 }
 }
 
 /// Values below this are in the table: calls that take less than a microsecond.
 const SHORT: u64 = 1 << 10;
 
-/// The two indices of each short value, a byte each and both in one word: one load finds both.
-const INDICES: [u16; SHORT as usize] = {
+/// The bucket of each short value.
+const INDICES: [u8; SHORT as usize] = {
     let mut indices = [0; SHORT as usize];
     let mut value = 0;
     while value < SHORT {
-        let (latency, part) = (LATENCY.index(value), PART.index(value));
-        assert!(latency <= u8::MAX as usize && part <= u8::MAX as usize);
-        indices[value as usize] = u16::from_ne_bytes([latency as u8, part as u8]);
+        let index = LATENCY.index(value);
+        assert!(index <= u8::MAX as usize);
+        indices[value as usize] = index as u8;
         value += 1;
     }
     indices

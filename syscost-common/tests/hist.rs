@@ -3,7 +3,8 @@
 use histogram::Histogram;
 use proptest::{collection::vec, prelude::*};
 use syscost_common::hist::{
-    BUCKETS, LATENCY, PART, PART_BUCKETS, Scheme, bucket_bounds, bucket_index, indices,
+    BUCKETS, LATENCY, PART, PART_BUCKETS, Scheme, bucket_bounds, bucket_index,
+    bucket_index_by_table, part_index_by_table, part_index_of_bucket,
 };
 
 const SCHEMES: [Scheme; 2] = [LATENCY, PART];
@@ -85,9 +86,23 @@ fn no_bucket_is_wider_than_its_share_of_its_values() {
     }
 }
 
-/// Both indices of a value, each by its scheme.
+/// Both indices of a value, as the hot path finds them.
+fn by_table(value: u64) -> (usize, usize) {
+    (bucket_index_by_table(value), part_index_by_table(value))
+}
+
+/// Both, each by its scheme.
 fn by_schemes(value: u64) -> (usize, usize) {
     (LATENCY.index(value), PART.index(value))
+}
+
+#[test]
+fn a_bucket_of_parts_has_whole_buckets_of_latencies() {
+    for index in 0..BUCKETS {
+        let (low, high) = bucket_bounds(index);
+        assert_eq!(part_index_of_bucket(index), PART.index(low), "{index}");
+        assert_eq!(part_index_of_bucket(index), PART.index(high), "{index}");
+    }
 }
 
 #[test]
@@ -95,7 +110,7 @@ fn the_hot_path_finds_the_buckets_of_both_schemes() {
     for scheme in SCHEMES {
         for (low, high) in (0..scheme.buckets()).map(|index| scheme.bounds(index)) {
             for value in [low, low + (high - low) / 2, high] {
-                assert_eq!(indices(value), by_schemes(value), "{value}");
+                assert_eq!(by_table(value), by_schemes(value), "{value}");
             }
         }
     }
@@ -135,7 +150,7 @@ proptest! {
 
     #[test]
     fn the_hot_path_finds_the_buckets_of_any_value(value in any_latency()) {
-        prop_assert_eq!(indices(value), by_schemes(value));
+        prop_assert_eq!(by_table(value), by_schemes(value));
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod clock;
 mod constant;
 mod cpu_time;
 mod diagnostics;
+mod event;
 mod exchange;
 mod filter;
 mod finish;
@@ -27,7 +28,6 @@ mod maps;
 mod namespace;
 mod off_cpu;
 mod perf;
-mod regs;
 mod result;
 mod sched;
 mod scope;
@@ -49,19 +49,19 @@ use aya_ebpf::{
     programs::{BtfTracePointContext, TracePointContext},
 };
 use btf_thread::BtfThread;
+use event::Given;
 use off_cpu::SwitchOut;
 use perf::LookedUp;
-use regs::Given;
 use thread::Thread;
 
 #[btf_tracepoint(function = "sys_enter")]
 fn sys_enter(ctx: BtfTracePointContext) {
-    syscall::on_enter::<BtfThread, ByExchange, _>(&ctx, Given(ctx.arg(0)), ctx.arg(1));
+    syscall::on_enter::<BtfThread, ByExchange, _>(&ctx, Given::new(&ctx));
 }
 
 #[btf_tracepoint(function = "sys_exit")]
 fn sys_exit(ctx: BtfTracePointContext) {
-    syscall::on_exit::<BtfThread, ByExchange, _>(&ctx, Given(ctx.arg(0)), ctx.arg(1));
+    syscall::on_exit::<BtfThread, ByExchange, _>(&ctx, Given::new(&ctx));
 }
 
 #[btf_tracepoint(function = "sched_switch")]
@@ -110,8 +110,7 @@ fn signal_deliver(ctx: BtfTracePointContext) {
 fn sys_enter_perf(ctx: TracePointContext) -> u32 {
     syscall::on_enter::<BtfThread, ByExchange, _>(
         &ctx,
-        LookedUp,
-        perf::field(&ctx, perf::SYS_ENTER_ID),
+        LookedUp(perf::field(&ctx, perf::SYS_ENTER_ID)),
     );
     0
 }
@@ -119,7 +118,7 @@ fn sys_enter_perf(ctx: TracePointContext) -> u32 {
 #[tracepoint]
 fn sys_exit_perf(ctx: TracePointContext) -> u32 {
     let ret = perf::field(&ctx, perf::SYS_EXIT_RET);
-    syscall::on_exit::<BtfThread, ByExchange, _>(&ctx, LookedUp, ret);
+    syscall::on_exit::<BtfThread, ByExchange, _>(&ctx, LookedUp(ret));
     0
 }
 

@@ -20,9 +20,9 @@ use syscost_common::{
 
 use crate::{
     finish,
-    maps::{CPUS, PREEMPTED},
+    maps::{self, PREEMPTED},
     scope,
-    this_cpu::ThisCpu,
+    this_cpu::{self, ThisCpu},
 };
 
 /// Whether calls are cached. Where programs are preempted, a thread's switch-out could come between two writes of its own
@@ -42,9 +42,9 @@ pub(crate) fn of(cpu: ThisCpu) -> &'static mut CallCache {
 
 /// The cache of the CPU `number`, which need not be the one that the program runs on.
 #[inline(always)]
-fn at(number: u32) -> Option<*mut CallCache> {
+fn at(number: u32) -> *mut CallCache {
     // SAFETY: in a live map value.
-    CPUS.get_ptr_mut(number).map(|cpu| unsafe { &raw mut (*cpu).cache })
+    unsafe { &raw mut (*maps::cpu_state(number)).cache }
 }
 
 /// Fills the cache for the running thread, whose task is at `task`, if its next call may be cached.
@@ -68,30 +68,30 @@ pub(crate) fn fill(task: u64, state: &mut ThreadState, cpu: ThisCpu, regs: u64) 
     cache.entered_at = 0;
     cache.settings = settings;
     cache.nr = NO_NR;
-    state.call.cached_on = cpu.number + 1;
+    state.call.cached_on = this_cpu::number() + 1;
 }
 
 /// Moves what a cache holds of the running thread, whose task is at `task`, to its state.
 #[inline(always)]
-pub(crate) fn write_back(task: u64, state: &mut ThreadState, cpu: ThisCpu) {
+pub(crate) fn write_back(task: u64, state: &mut ThreadState) {
     if is_used() && state.call.cached_on != 0 {
-        find_and_write_back(task, state, cpu.number);
+        find_and_write_back(task, state);
     }
 }
 
 /// Out of line: it is rare where calls are many.
 #[inline(never)]
-fn find_and_write_back(task: u64, state: &mut ThreadState, number: u32) {
+fn find_and_write_back(task: u64, state: &mut ThreadState) {
     let cached_on = state.call.cached_on.wrapping_sub(1);
     state.call.cached_on = 0;
     // SAFETY: only the programs of the thread that it is filled for write to it; that is the running one, or none.
-    let Some(cache) = at(cached_on).map(|cache| unsafe { &mut *cache }) else { return };
+    let cache = unsafe { &mut *at(cached_on) };
     if cache.task != task {
         return;
     }
     let was_open = cache.entered_at != 0;
     move_to(state, cache);
-    if was_open && cached_on != number {
+    if was_open && cached_on != this_cpu::number() {
         // The thread was switched out, and that was not seen.
         state.call.settings.detail = settings::unseen(state.call.settings.detail);
     }
@@ -157,10 +157,8 @@ fn clear(cache: &mut CallCache) {
 #[inline(always)]
 pub(crate) fn open_call_of(task: u64, call: &OpenCall) -> (u64, u32) {
     // The cache first: an open call moves from there to the state, never back.
-    if is_used()
-        && call.cached_on != 0
-        && let Some(cache) = at(call.cached_on - 1)
-    {
+    if is_used() && call.cached_on != 0 {
+        let cache = at(call.cached_on - 1);
         // SAFETY: the places are fields of a live map value of plain integers; its CPU may be writing.
         let (cached_task, kind, entered_at) = unsafe {
             (

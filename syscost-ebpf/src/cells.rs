@@ -9,12 +9,16 @@ use syscost_common::{
 
 use crate::{finished::Finished, maps::CELLS, this_cpu::ThisCpu, update::Update};
 
-/// Adds a call to cell number `cell`: its latency, its parts, and its errno if it failed.
+/// Cell number `cell`. There is one for every possible CPU and slot.
 #[inline(always)]
-pub(crate) fn add<U: Update>(cpu: ThisCpu, cell: u32, finished: &Finished) {
+pub(crate) fn at(cell: u32) -> Option<*mut Cell> {
+    CELLS.get_ptr_mut(cell)
+}
+
+/// Adds a call to `cell`: its latency, its parts, and its errno if it failed.
+#[inline(always)]
+pub(crate) fn add<U: Update>(cpu: ThisCpu, cell: *mut Cell, finished: &Finished) {
     let Finished { latency_ns, seen, off, weight, errno } = *finished;
-    // There is a cell for every possible CPU and slot.
-    let Some(cell) = CELLS.get_ptr_mut(cell) else { return };
     // SAFETY: the pointers are to fields of a live map value.
     unsafe {
         // First, as the latency's bucket is last: by that a reader knows that it has all of each call.
@@ -25,19 +29,18 @@ pub(crate) fn add<U: Update>(cpu: ThisCpu, cell: u32, finished: &Finished) {
     if errno != 0 {
         add_errno::<U>(cell, errno, weight);
     }
-    // The thread never left the CPU: nothing to divide.
-    let undivided = seen && off.runq_ns | off.blocked_ns == 0;
     if !seen {
         add_unparted::<U>(cpu, cell, latency_ns, weight);
-    } else if !undivided {
+    } else if off.runq_ns | off.blocked_ns == 0 {
+        // The thread never left the CPU: nothing to divide.
+        // SAFETY: as above.
+        unsafe { U::add64(&raw mut (*cell).parts[PartOf::OnCpu as usize].sum_ns, latency_ns) };
+    } else {
         add_parts::<U>(cell, latency_ns, off.runq_ns, off.blocked_ns);
     }
-    // The buckets last, because the verifier walks all that follows once for each path through their arithmetic. The
-    // latency's bucket is the very last, see `Cell::begun`.
-    let (bucket, part_bucket) = hist::indices(latency_ns);
-    if undivided {
-        add_part::<U>(cell, PartOf::OnCpu, latency_ns, part_bucket);
-    }
+    // The last of all, see `Cell::begun`; also because the verifier walks all that follows once for each path through its
+    // arithmetic.
+    let bucket = hist::bucket_index_by_table(latency_ns);
     if bucket < BUCKETS {
         // SAFETY: the pointer is to a live map value, and the index was just checked.
         unsafe { U::add32((&raw mut (*cell).buckets).cast::<u32>().add(bucket), weight) };
@@ -64,6 +67,14 @@ fn add_unparted<U: Update>(cpu: ThisCpu, cell: *mut Cell, latency_ns: u64, weigh
     }
     // SAFETY: the pointer is to a field of a live map value.
     unsafe { U::add64(&raw mut (*cell).unparted_sum_ns, latency_ns * u64::from(weight)) };
+    take_from_on_cpu::<U>(cell, latency_ns, weight);
+}
+
+/// Takes a call of which not all latency is on-CPU time out of the buckets of on-CPU time, where its latency's bucket puts it,
+/// see [`Part::buckets`].
+#[inline(always)]
+fn take_from_on_cpu<U: Update>(cell: *mut Cell, latency_ns: u64, weight: u32) {
+    add_to_bucket::<U>(cell, PartOf::OnCpu, latency_ns, weight.wrapping_neg());
 }
 
 /// Divides the latency of a call that left the CPU. Out of line: it is rare where calls are many.
@@ -71,30 +82,32 @@ fn add_unparted<U: Update>(cpu: ThisCpu, cell: *mut Cell, latency_ns: u64, weigh
 fn add_parts<U: Update>(cell: *mut Cell, latency_ns: u64, runq_ns: u64, blocked_ns: u64) {
     let off = OffCpu { runq_ns, blocked_ns }.within(latency_ns);
     let on_cpu_ns = latency_ns - off.runq_ns - off.blocked_ns;
-    add_part::<U>(cell, PartOf::OnCpu, on_cpu_ns, part_bucket_of(on_cpu_ns));
+    take_from_on_cpu::<U>(cell, latency_ns, 1);
+    add_part::<U>(cell, PartOf::OnCpu, on_cpu_ns);
     if off.runq_ns != 0 {
-        add_part::<U>(cell, PartOf::Runq, off.runq_ns, part_bucket_of(off.runq_ns));
+        add_part::<U>(cell, PartOf::Runq, off.runq_ns);
     }
     if off.blocked_ns != 0 {
-        add_part::<U>(cell, PartOf::Blocked, off.blocked_ns, part_bucket_of(off.blocked_ns));
+        add_part::<U>(cell, PartOf::Blocked, off.blocked_ns);
     }
-}
-
-#[inline(always)]
-fn part_bucket_of(ns: u64) -> usize {
-    let (_, part_bucket) = hist::indices(ns);
-    part_bucket
 }
 
 /// Adds one part of a call to the part's sum and bucket.
 #[inline(always)]
-fn add_part<U: Update>(cell: *mut Cell, of: PartOf, ns: u64, bucket: usize) {
-    // SAFETY: the pointers are to fields of a live map value, and the index is checked.
-    unsafe {
-        let part: *mut Part = (&raw mut (*cell).parts).cast::<Part>().add(of as usize);
-        U::add64(&raw mut (*part).sum_ns, ns);
-        if bucket < PART_BUCKETS {
-            U::add32((&raw mut (*part).buckets).cast::<u32>().add(bucket), 1);
+fn add_part<U: Update>(cell: *mut Cell, of: PartOf, ns: u64) {
+    // SAFETY: the pointer is to a field of a live map value.
+    unsafe { U::add64(&raw mut (*cell).parts[of as usize].sum_ns, ns) };
+    add_to_bucket::<U>(cell, of, ns, 1);
+}
+
+#[inline(always)]
+fn add_to_bucket<U: Update>(cell: *mut Cell, of: PartOf, ns: u64, by: u32) {
+    let bucket = hist::part_index_by_table(ns);
+    if bucket < PART_BUCKETS {
+        // SAFETY: the pointer is to a live map value, and the index was just checked.
+        unsafe {
+            let part: *mut Part = (&raw mut (*cell).parts).cast::<Part>().add(of as usize);
+            U::add32((&raw mut (*part).buckets).cast::<u32>().add(bucket), by);
         }
     }
 }

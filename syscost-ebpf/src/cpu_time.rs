@@ -16,7 +16,7 @@ use crate::{
     clock::now,
     constant::constant,
     iterator::Context,
-    maps::{CPUS, SCOPE},
+    maps::{self, SCOPE},
     scope, scope_of, slices,
     storage::Storage,
     task,
@@ -139,7 +139,7 @@ pub(crate) fn on_task(ctx: *mut Context) {
     if of == NO_SUM {
         return;
     }
-    let Some(state) = CPUS.get_ptr_mut(cpu) else { return };
+    let state = maps::cpu_state(cpu);
     // SAFETY: fields of a live map value that no other program writes. The task last: it says that the other fields are
     // written.
     unsafe {
@@ -154,7 +154,7 @@ pub(crate) fn on_task(ctx: *mut Context) {
 /// for out of scope.
 #[inline(always)]
 pub(crate) fn on_exec() {
-    let Some(cpu) = ThisCpu::find() else { return };
+    let cpu = ThisCpu::get();
     let time = slices::of(cpu);
     let task = task::current();
     if time.since != 0 || time.task != task as u64 || sum_of(task) != THREADS {

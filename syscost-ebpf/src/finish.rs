@@ -47,7 +47,7 @@ pub(crate) fn call<U: Update, T: Storage, C: Call>(
         cpu.uncount(Counter::Enters, finished.weight);
         return cpu.count_by(Counter::OpenCallsFull, finished.weight);
     }
-    cells::add::<U>(cpu, cell(call.kind()), &finished);
+    add_to_cell::<U>(cpu, cell(call.kind()), &finished);
 }
 
 /// The same, where [`goes_to_cells_only`] is known to hold. `cell`: the number of its cell.
@@ -57,5 +57,12 @@ pub(crate) fn call_to_cells_only<U: Update>(
     finished: Finished,
     cell: impl FnOnce() -> u32,
 ) {
-    cells::add::<U>(cpu, cell(), &finished);
+    add_to_cell::<U>(cpu, cell(), &finished);
+}
+
+#[inline(always)]
+fn add_to_cell<U: Update>(cpu: ThisCpu, cell: u32, finished: &Finished) {
+    if let Some(cell) = cells::at(cell) {
+        cells::add::<U>(cpu, cell, finished);
+    }
 }

@@ -16,3 +16,11 @@ pub(crate) struct Finished {
     /// Its errno; 0 if it did not fail.
     pub(crate) errno: u64,
 }
+
+impl Finished {
+    /// A call that stands for itself and never left the CPU.
+    #[inline(always)]
+    pub(crate) fn undivided(latency_ns: u64, errno: u64) -> Self {
+        Self { latency_ns, seen: true, off: OffCpu::NONE, weight: 1, errno }
+    }
+}

@@ -52,7 +52,7 @@ pub(crate) fn on_task(ctx: *mut Context) {
         record.sampled_out = u32::from(state.call.origin == ORIGIN_SAMPLED_OUT);
         // Between two calls. After the end of the measurement, a record says that the thread lives.
         if record.entered_at == 0 && !is_unseen(state.call.origin) {
-            if ThisCpu::find().is_some_and(|cpu| settings::is_stopped(cpu.settings())) {
+            if settings::is_stopped(ThisCpu::get().settings()) {
                 record.entered_at = RETURNED_LATE;
                 record.ids = task::shown_ids(task);
                 // SAFETY: plain integers without padding.

@@ -81,7 +81,7 @@ pub(crate) fn interrupt<T: Storage>(
     now: u64,
     regs: *const pt_regs,
 ) {
-    let Some(cpu) = ThisCpu::find() else { return };
+    let cpu = ThisCpu::get();
     if entered_at == 0 {
         state.call.settings.one_in = 1;
         cpu.count(Counter::OpenAtAttach);
@@ -423,7 +423,7 @@ fn record<T: Storage, R: Raise>(thread: &T, entry: &Interrupted) {
     if !entry.was_seen() {
         return;
     }
-    let Some(cpu) = ThisCpu::find() else { return };
+    let cpu = ThisCpu::get();
     let Interrupted { settings: then, entered_at, left_at, errno, .. } = *entry;
     let weight = then.one_in;
     cpu.uncount(Counter::Interrupted, weight);

@@ -1,5 +1,7 @@
 //! Every map and global that all programs share: its bound, key, writer, and what happens when it is full.
 
+use core::{arch::asm, cell::UnsafeCell};
+
 use crate::constant::{Constant, distinct_word};
 use aya_ebpf::{
     Global,
@@ -14,6 +16,7 @@ use syscost_common::{
     filter::{self, ERRNO_WORDS, Filter},
     kind::KINDS,
     scope::{self, Scope},
+    settings::Settings,
 };
 
 pub(crate) const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
@@ -94,7 +97,35 @@ pub(crate) static NO_SLOT_LEFT: Array<u32, 1> = Array::new();
 #[btf_map]
 pub(crate) static SLOT_OWNERS: HashMap<u32, u32, { SLOTS as usize }> = HashMap::new();
 
-/// The state of each CPU. Key: CPU. Written by the programs on that CPU; the settings in it by user space, also while the
-/// programs run. Sized like `CELLS`.
-#[btf_map]
-pub(crate) static CPUS: Array<CpuState, 1, MMAPABLE> = Array::new();
+/// A mask that covers the numbers of all possible CPUs: a power of two, minus 1.
+#[unsafe(no_mangle)]
+static CPU_MASK: Global<u32> = distinct_word(0x0c0f_fee0);
+
+/// The state of each CPU. Written by the programs on that CPU; settings by user space, also while the programs run.
+///
+/// All CPUs are in the only value of this map. So the value's address is a constant of the programs, and they find their CPU
+/// by arithmetic; a look-up takes twice as many instructions. The object has room for one CPU. Before the programs are
+/// loaded, user space replaces the map by one with room for all CPUs.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".data.cpus")]
+static CPUS: States =
+    States(UnsafeCell::new(CpuState::fresh(Settings { detail: 0, one_in: 0 }, 0)));
+
+/// Memory that programs on all CPUs write.
+#[repr(transparent)]
+struct States(UnsafeCell<CpuState>);
+
+// SAFETY: each CPU's state is written by programs on that CPU alone, or a word at a time.
+unsafe impl Sync for States {}
+
+/// The state of the CPU `number`.
+#[inline(always)]
+pub(crate) fn cpu_state(number: u32) -> *mut CpuState {
+    let mut all = CPUS.0.get();
+    // SAFETY: no instruction. It hides from the compiler that the object has room for one CPU only.
+    unsafe { asm!("/* {0} */", inout(reg) all, options(nomem, nostack, preserves_flags)) };
+    // The kernel names possible CPUs only, but the verifier wants a bound.
+    let number = number & CPU_MASK.load();
+    // SAFETY: the map has room for every number under the mask.
+    unsafe { all.add(number as usize) }
+}

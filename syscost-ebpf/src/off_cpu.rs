@@ -107,7 +107,7 @@ fn settle_by_account(task: *mut task_struct, off_cpu: &mut OffCpuState) {
         let runq_ns = away.settles(run_delay);
         off_cpu.sums.runq_ns += runq_ns;
         off_cpu.sums.blocked_ns -= runq_ns;
-    } else if ThisCpu::find().is_some_and(|cpu| away.detail == cpu.settings().detail) {
+    } else if away.detail == ThisCpu::get().detail() {
         let off = away.ended_unseen(now(), run_delay);
         off_cpu.sums.runq_ns += off.runq_ns;
         off_cpu.sums.blocked_ns += off.blocked_ns;

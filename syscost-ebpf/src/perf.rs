@@ -5,7 +5,7 @@ use aya_ebpf::{
     programs::TracePointContext,
 };
 
-use crate::{regs::Regs, task};
+use crate::{event::Event, task};
 
 /// `id` of raw_syscalls:sys_enter (include/trace/events/syscalls.h), behind the 8 bytes that all
 /// records begin with.
@@ -32,16 +32,21 @@ pub(crate) fn field32(ctx: &TracePointContext, at: usize) -> u32 {
     unsafe { ctx.as_ptr().cast::<u8>().add(at).cast::<u32>().read_volatile() }
 }
 
-/// The registers that the running thread entered the kernel with, asked of the kernel.
+/// An event of perf's tracepoints: the call's number or result. The registers are asked of the kernel.
 #[derive(Clone, Copy)]
-pub(crate) struct LookedUp;
+pub(crate) struct LookedUp(pub(crate) u64);
 
-impl Regs for LookedUp {
-    const AT_HAND: bool = false;
+impl Event for LookedUp {
+    const HAS_REGS: bool = false;
 
     #[inline(always)]
-    fn get(&self) -> *const pt_regs {
+    fn regs(self) -> *const pt_regs {
         // SAFETY: the running task is live.
         unsafe { bpf_task_pt_regs(task::current()) as *const pt_regs }
+    }
+
+    #[inline(always)]
+    fn word(self) -> u64 {
+        self.0
     }
 }

@@ -14,6 +14,7 @@ mod cells;
 mod clock;
 mod constant;
 mod diagnostics;
+mod event;
 mod filter;
 mod finish;
 mod finished;
@@ -21,7 +22,6 @@ mod interrupted;
 mod kind;
 mod maps;
 mod raw_thread;
-mod regs;
 mod result;
 mod scope;
 mod scope_of;
@@ -37,22 +37,22 @@ mod update;
 use atomic::ByExchange;
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use by_store::ByStore;
+use event::Given;
 use raw_thread::RawThread;
-use regs::Given;
 
 #[raw_tracepoint(tracepoint = "sys_enter")]
 fn sys_enter(ctx: RawTracePointContext) {
-    syscall::on_enter::<RawThread, ByStore, _>(&ctx, Given(ctx.arg(0)), ctx.arg(1));
+    syscall::on_enter::<RawThread, ByStore, _>(&ctx, Given::new(&ctx));
 }
 
 #[raw_tracepoint(tracepoint = "sys_exit")]
 fn sys_exit(ctx: RawTracePointContext) {
-    syscall::on_exit::<RawThread, ByStore, _>(&ctx, Given(ctx.arg(0)), ctx.arg(1));
+    syscall::on_exit::<RawThread, ByStore, _>(&ctx, Given::new(&ctx));
 }
 
 #[raw_tracepoint(tracepoint = "sys_exit")]
 fn sys_exit_cmpxchg(ctx: RawTracePointContext) {
-    syscall::on_exit::<RawThread, ByExchange, _>(&ctx, Given(ctx.arg(0)), ctx.arg(1));
+    syscall::on_exit::<RawThread, ByExchange, _>(&ctx, Given::new(&ctx));
 }
 
 #[raw_tracepoint(tracepoint = "sched_process_fork")]

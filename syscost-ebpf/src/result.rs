@@ -5,6 +5,12 @@ pub(crate) const EINTR: u32 = 4;
 /// The errno that x86, and a tracer that skips a call, leave in the register for results.
 pub(crate) const ENOSYS: u32 = 38;
 
+/// Whether `ret` may be a negated errno, or an interruption: it is one, or 4096 too much. One comparison.
+#[inline(always)]
+pub(crate) fn may_be_errno(ret: u64) -> bool {
+    ret >= (-4096_i64) as u64
+}
+
 /// The errno of a failed call; 0 for a call that did not fail.
 #[inline(always)]
 pub(crate) fn errno(ret: i64) -> u64 {

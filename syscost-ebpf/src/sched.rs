@@ -23,7 +23,7 @@ pub(crate) fn is_told_the_state() -> bool {
 /// The CPU goes from `prev` to `next`.
 #[inline(always)]
 pub(crate) fn on_switch(out: SwitchOut, prev: &BtfThread, next: &BtfThread) {
-    let Some(cpu) = ThisCpu::find() else { return };
+    let cpu = ThisCpu::get();
     cache::on_switch(cpu);
     cpu_time::on_switch(cpu, prev, next);
     if may_have_state(prev)

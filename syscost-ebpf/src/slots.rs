@@ -9,7 +9,7 @@ use syscost_common::{
 
 use crate::{
     maps::{FREE_SLOTS, NO_SLOT_LEFT, SLOT_OF_KIND, SLOT_OWNERS},
-    this_cpu::ThisCpu,
+    this_cpu::{self, ThisCpu},
 };
 
 /// The entry for `kind` in the table of slots: its slot, [`OVERFLOW_SLOT`] while it has none, or
@@ -24,7 +24,7 @@ pub(crate) fn entry(kind: u32) -> u32 {
 /// The cell for calls of `kind` on this CPU, see [`cell::index`].
 #[inline(always)]
 pub(crate) fn cell_of(cpu: ThisCpu, kind: u32, weight: u32) -> u32 {
-    cell::index(cpu.number, slot_of(cpu, kind, weight))
+    cell::index(this_cpu::number(), slot_of(cpu, kind, weight))
 }
 
 /// The slot of `kind`. If none is left, `weight` calls are counted in `SlotsFull`.

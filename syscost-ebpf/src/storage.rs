@@ -51,7 +51,7 @@ pub(crate) trait Storage: Thread {
     fn fill_cache(&self, state: &mut ThreadState, cpu: ThisCpu, regs: u64);
 
     /// Moves the running thread's open call from the cache that holds it to `call`.
-    fn write_back(&self, state: &mut ThreadState, cpu: ThisCpu);
+    fn write_back(&self, state: &mut ThreadState);
 
     /// The running thread enters a call, in scope or not: its CPU time counts accordingly.
     fn note_scope(cpu: ThisCpu, is_in_scope: bool);

@@ -18,11 +18,12 @@ use crate::{
     cached_call,
     call::InRegisters,
     clock::now,
-    diagnostics, filter, finish,
+    diagnostics,
+    event::Event,
+    filter, finish,
     finished::Finished,
     interrupted,
     kind::{self, NO_CALL},
-    regs::Regs,
     result, scope, slots,
     storage::Storage,
     this_cpu::{self, ThisCpu},
@@ -30,40 +31,55 @@ use crate::{
 };
 
 #[inline(always)]
-pub(crate) fn on_enter<T: Storage, R: Raise, G: Regs>(ctx: &impl EbpfContext, regs: G, nr: u64) {
-    let Some(cpu) = ThisCpu::find() else { return };
-    if G::AT_HAND
+pub(crate) fn on_enter<T: Storage, R: Raise, E: Event>(ctx: &impl EbpfContext, event: E) {
+    let cpu = ThisCpu::get();
+    if E::HAS_REGS
         && let Some(cache) = T::cache(cpu)
     {
-        let place = regs.get() as u64;
-        if cache.regs_in_scope == place
-            && cached_call::enter::<T>(cache, cpu, nr, || T::regs_prove_native(regs.get()))
-        {
+        let regs = event.regs();
+        if cache.regs_in_scope == regs as u64 {
+            let is_same_kind = T::regs_prove_native(regs) && cache.nr == event.word();
+            if !is_same_kind {
+                return enter_other_kind::<T, R, E>(ctx, event, cpu);
+            }
+            if cached_call::enter_same_kind(cache, cpu) {
+                return;
+            }
+        } else if cached_call::is_out_of_scope(cache, regs as u64) {
             return;
         }
-        if cached_call::is_out_of_scope(cache, place, cpu) {
-            return;
-        }
-        return enter_apart::<T, R, G>(ctx, regs, nr, cpu);
+        return enter_apart::<T, R, E>(ctx, event);
     }
-    enter::<T, R, G>(ctx, regs, nr, cpu);
+    enter::<T, R, E>(ctx, event, cpu);
 }
 
-/// The same as [`enter`], out of line: a cached call needs none of its registers and stack.
+/// The call that is entered may be of another kind than the thread's last one. Out of line, so that one of the same kind
+/// needs none of its registers and stack.
 #[inline(never)]
-fn enter_apart<T: Storage, R: Raise, G: Regs>(
+fn enter_other_kind<T: Storage, R: Raise, E: Event>(
     ctx: &impl EbpfContext,
-    regs: G,
-    nr: u64,
+    event: E,
     cpu: ThisCpu,
 ) {
-    enter::<T, R, G>(ctx, regs, nr, cpu);
+    let is_native = || T::regs_prove_native(event.regs());
+    if let Some(cache) = T::cache(cpu)
+        && cached_call::enter::<T>(cache, cpu, event, is_native)
+    {
+        return;
+    }
+    enter_apart::<T, R, E>(ctx, event);
+}
+
+/// The same as [`enter`], out of line like [`enter_other_kind`].
+#[inline(never)]
+fn enter_apart<T: Storage, R: Raise, E: Event>(ctx: &impl EbpfContext, event: E) {
+    enter::<T, R, E>(ctx, event, ThisCpu::get());
 }
 
 /// Opens the running thread's call, whatever is known of the thread.
 #[inline(always)]
-fn enter<T: Storage, R: Raise, G: Regs>(ctx: &impl EbpfContext, regs: G, nr: u64, cpu: ThisCpu) {
-    let left = open::<T, G>(ctx, regs, nr, cpu);
+fn enter<T: Storage, R: Raise, E: Event>(ctx: &impl EbpfContext, event: E, cpu: ThisCpu) {
+    let left = open::<T, E>(ctx, event, cpu);
     if left == Left::Nothing {
         return;
     }
@@ -89,25 +105,26 @@ enum Left {
 
 /// The same as [`enter`], apart from recording interrupted calls that have ended.
 #[inline(always)]
-fn open<T: Storage, G: Regs>(ctx: &impl EbpfContext, regs: G, nr: u64, cpu: ThisCpu) -> Left {
+fn open<T: Storage, E: Event>(ctx: &impl EbpfContext, event: E, cpu: ThisCpu) -> Left {
+    let nr = event.word();
     let thread = T::current();
     let is_in_scope = scope::contains(&thread);
     T::note_scope(cpu, is_in_scope);
     if !is_in_scope {
-        if G::AT_HAND
+        if E::HAS_REGS
             && let Some(cache) = T::cache(cpu)
         {
-            cached_call::note_out_of_scope(cache, regs.get() as u64, cpu);
+            cached_call::note_out_of_scope(cache, event.regs() as u64, cpu);
         }
         if scope::can_be_left() && thread.may_have_state() {
             enter_out_of_scope(&thread, cpu);
         }
         return Left::Nothing;
     }
-    if !(G::AT_HAND && scope::keeps_its_threads())
+    if !(E::HAS_REGS && scope::keeps_its_threads())
         && let Some(cache) = T::cache(cpu)
         && thread.is_cached(cache)
-        && cached_call::enter::<T>(cache, cpu, nr, || !thread.is_in_compat_call())
+        && cached_call::enter::<T>(cache, cpu, event, || !thread.is_in_compat_call())
     {
         return Left::Nothing;
     }
@@ -116,7 +133,7 @@ fn open<T: Storage, G: Regs>(ctx: &impl EbpfContext, regs: G, nr: u64, cpu: This
         cpu.count(Counter::OpenCallsFull);
         return Left::Nothing;
     };
-    thread.write_back(state, cpu);
+    thread.write_back(state);
     let mut settings = cpu.settings();
     if settings::is_stopped(settings) {
         if state.call.entered_at == 0 {
@@ -139,7 +156,7 @@ fn open<T: Storage, G: Regs>(ctx: &impl EbpfContext, regs: G, nr: u64, cpu: This
     if state.restarts.entries != Entries::NONE {
         // A handler may have been off the CPU. That is not part of the call that it enters.
         thread.settle(state);
-        if interrupted::resume::<T>(state, kind, regs.get()) {
+        if interrupted::resume::<T>(state, kind, event.regs()) {
             return Left::Nothing;
         }
     }
@@ -194,7 +211,7 @@ fn continues_uncounted(origin: u32) -> bool {
 #[inline(never)]
 fn enter_out_of_scope<T: Storage>(thread: &T, cpu: ThisCpu) {
     let Some(state) = thread.state() else { return };
-    thread.write_back(state, cpu);
+    thread.write_back(state);
     if settings::is_stopped(cpu.settings()) {
         return;
     }
@@ -209,57 +226,65 @@ fn enter_out_of_scope<T: Storage>(thread: &T, cpu: ThisCpu) {
 }
 
 #[inline(always)]
-pub(crate) fn on_exit<T: Storage, R: Raise, G: Regs>(ctx: &impl EbpfContext, regs: G, ret: u64) {
-    let Some(cpu) = ThisCpu::find() else { return };
-    if G::AT_HAND
+pub(crate) fn on_exit<T: Storage, R: Raise, E: Event>(ctx: &impl EbpfContext, event: E) {
+    let cpu = ThisCpu::get();
+    if E::HAS_REGS
         && let Some(cache) = T::cache(cpu)
     {
-        let place = regs.get() as u64;
-        if cache.regs == place && cached_call::exit_to_cells_only(cache, cpu, ret as i64) {
+        let regs = event.regs() as u64;
+        if cache.regs == regs {
+            if result::may_be_errno(event.word()) {
+                return exit_failed::<T, R, E>(ctx, event, cpu);
+            }
+            if cached_call::exit_to_cell(cache, cpu, 0) {
+                return;
+            }
+        } else if cached_call::is_out_of_scope(cache, regs) {
             return;
         }
-        if cached_call::is_out_of_scope(cache, place, cpu) {
-            return;
-        }
-        return exit_apart::<T, R, G>(ctx, regs, ret, cpu);
+        return exit_apart::<T, R, E>(ctx, event);
     }
-    exit::<T, R, G>(ctx, regs, ret, cpu);
+    exit::<T, R, E>(ctx, event, cpu);
+}
+
+/// The cached call has failed, or was interrupted. Out of line, so that a call that succeeds asks for neither.
+#[inline(never)]
+fn exit_failed<T: Storage, R: Raise, E: Event>(ctx: &impl EbpfContext, event: E, cpu: ThisCpu) {
+    let ret = event.word() as i64;
+    if let Some(cache) = T::cache(cpu)
+        && !result::is_interruption(ret)
+        && cached_call::exit_to_cell(cache, cpu, result::errno(ret))
+    {
+        return;
+    }
+    exit_apart::<T, R, E>(ctx, event);
 }
 
 /// The same as [`exit`], out of line, like [`enter_apart`].
 #[inline(never)]
-fn exit_apart<T: Storage, R: Raise, G: Regs>(
-    ctx: &impl EbpfContext,
-    regs: G,
-    ret: u64,
-    cpu: ThisCpu,
-) {
-    exit::<T, R, G>(ctx, regs, ret, cpu);
+fn exit_apart<T: Storage, R: Raise, E: Event>(ctx: &impl EbpfContext, event: E) {
+    exit::<T, R, E>(ctx, event, ThisCpu::get());
 }
 
 /// Closes the running thread's call, whatever is known of the thread.
 #[inline(always)]
-fn exit<T: Storage, R: Raise, G: Regs>(ctx: &impl EbpfContext, regs: G, ret: u64, cpu: ThisCpu) {
+fn exit<T: Storage, R: Raise, E: Event>(ctx: &impl EbpfContext, event: E, cpu: ThisCpu) {
     // Last, so that the verifier walks it from one place only.
-    if close::<T, R, G>(ctx, regs, ret, cpu) {
+    if close::<T, R, E>(ctx, event, cpu) {
         interrupted::record_ended::<T, R>();
     }
 }
 
 /// The same as [`exit`], apart from recording interrupted calls that have ended. Returns whether there are any.
 #[inline(always)]
-fn close<T: Storage, R: Raise, G: Regs>(
-    ctx: &impl EbpfContext,
-    regs: G,
-    ret: u64,
-    cpu: ThisCpu,
-) -> bool {
+fn close<T: Storage, R: Raise, E: Event>(ctx: &impl EbpfContext, event: E, cpu: ThisCpu) -> bool {
+    let ret = event.word();
     let thread = T::current();
     // The thread was in scope when it entered the call that the cache holds.
-    if !(G::AT_HAND && finish::goes_to_cells_only())
+    if !(E::HAS_REGS && finish::goes_to_cells_only())
         && let Some(cache) = T::cache(cpu)
         && thread.is_cached(cache)
-        && cached_call::exit_to_all(cache, cpu, &thread, regs, ret as i64)
+        && cached_call::exit_to_all(cache, cpu, &thread, event)
     {
         return false;
     }
@@ -274,7 +299,7 @@ fn close<T: Storage, R: Raise, G: Regs>(
     let now = now();
     let mut open = thread.state();
     if let Some(state) = &mut open {
-        thread.write_back(state, cpu);
+        thread.write_back(state);
     }
     if settings::is_stopped(settings) {
         close_unrecorded(open);
@@ -296,7 +321,7 @@ fn close<T: Storage, R: Raise, G: Regs>(
         if let Some(state) = thread.state_or_new() {
             state.call.origin = ORIGIN_SEEN;
             if interrupted::is_interrupted::<T>(ret as i64) {
-                interrupted::interrupt::<T>(state, 0, now, regs.get());
+                interrupted::interrupt::<T>(state, 0, now, event.regs());
                 return false;
             }
         }
@@ -308,13 +333,13 @@ fn close<T: Storage, R: Raise, G: Regs>(
     if (state.restarts.entries != Entries::NONE || kind::is_sigreturn(state.call.kind))
         && (is_open || state.call.origin == ORIGIN_LEFT_OUT)
     {
-        interrupted::before_exit::<T>(state, ret as i64, regs.get());
+        interrupted::before_exit::<T>(state, ret as i64, event.regs());
     } else if state.restarts.may_restart != 0 && state.call.origin == ORIGIN_SEEN && !is_open {
-        interrupted::denied::<T>(state, ret as i64, regs.get());
+        interrupted::denied::<T>(state, ret as i64, event.regs());
     }
     let any_ended = state.restarts.entries.ended() != 0;
     if entered_at == 0 {
-        exit_unopened::<T, G>(state, regs, ret as i64, now, cpu);
+        exit_unopened::<T, E>(state, event, ret as i64, now, cpu);
         return any_ended;
     }
     state.call.entered_at = 0;
@@ -325,7 +350,7 @@ fn close<T: Storage, R: Raise, G: Regs>(
         // The register does not hold this call's result, and no interruption either.
         ret = 0;
     } else if interrupted::is_interrupted::<T>(ret) {
-        interrupted::interrupt::<T>(state, entered_at, now, regs.get());
+        interrupted::interrupt::<T>(state, entered_at, now, event.regs());
         return any_ended;
     }
     let Some(latency_ns) = now.checked_sub(entered_at) else {
@@ -338,9 +363,9 @@ fn close<T: Storage, R: Raise, G: Regs>(
     let off =
         if T::SEES_SWITCHES { state.off_cpu.sums.since(call.off_before) } else { OffCpu::NONE };
     let weight = call.settings.one_in;
-    thread.fill_cache(state, cpu, if G::AT_HAND { regs.get() as u64 } else { 0 });
+    thread.fill_cache(state, cpu, if E::HAS_REGS { event.regs() as u64 } else { 0 });
     let finished = Finished { latency_ns, seen, off, weight, errno: result::errno(ret) };
-    let call = InRegisters::<T, _>::new(kind, || regs.get());
+    let call = InRegisters::<T, _>::new(kind, || event.regs());
     let cell = |kind| slots::cell_of(cpu, kind, weight);
     finish::call::<PlainOrAtomic<R>, T, _>(cpu, &thread, finished, &call, cell);
     any_ended
@@ -348,9 +373,9 @@ fn close<T: Storage, R: Raise, G: Regs>(
 
 /// The exit of a call that is not open: it was not seen, or is not counted.
 #[inline(always)]
-fn exit_unopened<T: Storage, G: Regs>(
+fn exit_unopened<T: Storage, E: Event>(
     state: &mut ThreadState,
-    regs: G,
+    event: E,
     ret: i64,
     now: u64,
     cpu: ThisCpu,
@@ -360,13 +385,13 @@ fn exit_unopened<T: Storage, G: Regs>(
         match origin {
             ORIGIN_UNKNOWN => {
                 state.call.origin = ORIGIN_SEEN;
-                return interrupted::interrupt::<T>(state, 0, now, regs.get());
+                return interrupted::interrupt::<T>(state, 0, now, event.regs());
             }
             // The origin stays, for the call that it may go on with.
             ORIGIN_LEFT_OUT => return,
             ORIGIN_SAMPLED_OUT => {
                 state.call.origin = ORIGIN_SEEN;
-                return interrupted::interrupt_unrecorded::<T>(state, regs.get());
+                return interrupted::interrupt_unrecorded::<T>(state, event.regs());
             }
             _ => {}
         }
@@ -432,9 +457,9 @@ pub(crate) fn on_thread_exit<T: Storage, R: Raise>() {
         }
     }
     scope::on_thread_exit(&thread);
-    let Some(cpu) = ThisCpu::find() else { return };
+    let cpu = ThisCpu::get();
     if let Some(state) = thread.state() {
-        thread.write_back(state, cpu);
+        thread.write_back(state);
         let is_stopped = settings::is_stopped(cpu.settings());
         if state.call.entered_at != 0 && !is_stopped {
             cpu.count_by(Counter::EndedWithoutExit, state.call.settings.one_in);

@@ -109,8 +109,8 @@ impl Storage for BtfThread {
     }
 
     #[inline(always)]
-    fn write_back(&self, state: &mut ThreadState, cpu: ThisCpu) {
-        cache::write_back(self.address(), state, cpu);
+    fn write_back(&self, state: &mut ThreadState) {
+        cache::write_back(self.address(), state);
     }
 
     #[inline(always)]

@@ -7,26 +7,29 @@ use syscost_common::{cpu_state::CpuState, ledger::Counter, settings::Settings};
 
 use crate::{
     atomic,
-    maps::{CPUS, PREEMPTED},
+    maps::{self, PREEMPTED},
     update::{Plain, Update},
 };
 
 /// This CPU. A program stays on its CPU, also where it is preempted.
 #[derive(Clone, Copy)]
 pub(crate) struct ThisCpu {
-    /// The CPU's number.
-    pub(crate) number: u32,
     /// The CPU's state.
     pub(crate) state: *mut CpuState,
 }
 
+/// The number of this CPU.
+#[inline(always)]
+pub(crate) fn number() -> u32 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_get_smp_processor_id() }
+}
+
 impl ThisCpu {
-    /// `None` does not happen: there is an entry for every possible CPU.
+    /// The CPU that the program runs on.
     #[inline(always)]
-    pub(crate) fn find() -> Option<Self> {
-        // SAFETY: the helper has no preconditions.
-        let number = unsafe { bpf_get_smp_processor_id() };
-        Some(Self { number, state: CPUS.get_ptr_mut(number)? })
+    pub(crate) fn get() -> Self {
+        Self { state: maps::cpu_state(number()) }
     }
 
     /// Which detail is collected at this moment, see [`Settings::detail`].
@@ -102,23 +105,17 @@ impl ThisCpu {
 /// Adds 1 to `counter`, where nothing else of this CPU's state is needed.
 #[inline(always)]
 pub(crate) fn count(counter: Counter) {
-    if let Some(cpu) = ThisCpu::find() {
-        cpu.count(counter);
-    }
+    ThisCpu::get().count(counter);
 }
 
 /// Adds `by` to `counter`.
 #[inline(always)]
 pub(crate) fn count_by(counter: Counter, by: u32) {
-    if let Some(cpu) = ThisCpu::find() {
-        cpu.count_by(counter, by);
-    }
+    ThisCpu::get().count_by(counter, by);
 }
 
 /// Subtracts `by` from `counter`, see [`ThisCpu::uncount`].
 #[inline(always)]
 pub(crate) fn uncount(counter: Counter, by: u32) {
-    if let Some(cpu) = ThisCpu::find() {
-        cpu.uncount(counter, by);
-    }
+    ThisCpu::get().uncount(counter, by);
 }

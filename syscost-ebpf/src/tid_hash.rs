@@ -114,7 +114,7 @@ impl Storage for RawThread {
     fn fill_cache(&self, _state: &mut ThreadState, _cpu: ThisCpu, _regs: u64) {}
 
     #[inline(always)]
-    fn write_back(&self, _state: &mut ThreadState, _cpu: ThisCpu) {}
+    fn write_back(&self, _state: &mut ThreadState) {}
 
     #[inline(always)]
     fn note_scope(_cpu: ThisCpu, _is_in_scope: bool) {}

@@ -10,6 +10,7 @@ use super::{
     attached::Probe,
     bpf::Tasks,
     clock::monotonic_ns,
+    cpu_states,
     cpu_time::CpuTimes,
     cpus::possible_cpus,
     detail::{self, DetailControl},
@@ -162,7 +163,7 @@ impl<'a> Attaching<'a> {
         memory::give_back();
         load_all(&mut ebpf, &to_attach, Iterator::to_load(conditions), Some(&btf))?;
         drop(btf);
-        load::set_on_all_cpus(&mut ebpf, detail::FIRST)?;
+        cpu_states::set_on_all_cpus(&ebpf, detail::FIRST)?;
         let scope = &self.request.scope;
         let tasks = match scope {
             Scope::Process(pid) => Tasks::OfProcess(*pid),
@@ -225,7 +226,7 @@ impl<'a> Attaching<'a> {
         let forced = self.request.hooks == HookChoice::Raw;
         let hooks = Hooks::Raw { because, forced, tells_abi: self.offsets.is_some() };
         let (mut ebpf, diagnostics) = load::load(RAW_OBJECT, &self.plan(self.programs.preempted))?;
-        load::set_on_all_cpus(&mut ebpf, detail::NO_PARTS)?;
+        cpu_states::set_on_all_cpus(&ebpf, detail::NO_PARTS)?;
         let to_attach = Hook::to_attach(&hooks, self.conditions());
         load_all(&mut ebpf, &to_attach, std::iter::empty(), None)?;
         let stopped_before = stopped::in_calls(scope);

@@ -136,7 +136,7 @@ impl Probe {
                 cpu_times.pause();
             }
         }
-        self.detail.set(level, &mut self.ebpf, &mut self.links)
+        self.detail.set(level, &mut self.ebpf, &mut self.links, &self.grace_period)
     }
 
     /// How many programs of other tracers were at the hooks of calls just before these were attached; `None` where

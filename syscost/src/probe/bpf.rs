@@ -9,7 +9,7 @@ use std::{
 };
 
 use aya_obj::generated::{
-    bpf_attach_type, bpf_attr, bpf_cmd, bpf_map_type, bpf_prog_info, bpf_prog_type,
+    BPF_F_MMAPABLE, bpf_attach_type, bpf_attr, bpf_cmd, bpf_map_type, bpf_prog_info, bpf_prog_type,
 };
 
 use super::interruption;
@@ -162,13 +162,28 @@ pub(super) fn create_array(inner: Option<&OwnedFd>) -> io::Result<OwnedFd> {
     create_map(kind, 4, inner.map_or(0, AsRawFd::as_raw_fd))
 }
 
+/// An array of one value of `bytes` bytes, which can be mapped into memory.
+pub(super) fn create_mappable(bytes: u32) -> io::Result<OwnedFd> {
+    create_map_with(bpf_map_type::BPF_MAP_TYPE_ARRAY, bytes, 0, BPF_F_MMAPABLE)
+}
+
 fn create_map(kind: bpf_map_type, value_size: u32, inner: RawFd) -> io::Result<OwnedFd> {
+    create_map_with(kind, value_size, inner, 0)
+}
+
+fn create_map_with(
+    kind: bpf_map_type,
+    value_size: u32,
+    inner: RawFd,
+    flags: u32,
+) -> io::Result<OwnedFd> {
     let mut attr = nothing_given();
     // SAFETY: the union is plain data and zeroed.
     let map = unsafe { &mut attr.__bindgen_anon_1 };
     map.map_type = kind as u32;
     (map.key_size, map.value_size, map.max_entries) = (4, value_size, 1);
     map.inner_map_fd = inner as u32;
+    map.map_flags = flags;
     // SAFETY: the command reads integers, and returns a descriptor opened for us.
     unsafe { call(bpf_cmd::BPF_MAP_CREATE, &mut attr).map(|fd| OwnedFd::from_raw_fd(fd)) }
 }

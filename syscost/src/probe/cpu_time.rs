@@ -17,6 +17,7 @@ use syscost_common::{
 use super::{
     bpf::{self, Tasks},
     clock::monotonic_ns,
+    cpu_states::CPUS,
     cpus::online_cpus,
     mapped, object,
 };
@@ -45,7 +46,7 @@ pub(super) struct CpuTimes {
 impl CpuTimes {
     /// The sums in the maps of `ebpf`, on a host with `cpus` possible CPUs.
     pub(super) fn open(ebpf: &Ebpf, cpus: u32) -> Result<Self> {
-        let map = mapped::array_data(ebpf.map("CPUS")).context("object has no map CPUS")?;
+        let map = mapped::array_data(ebpf.map(CPUS)).context("object has no map of CPUs")?;
         let bytes = size_of::<CpuState>() * cpus as usize;
         let memory = MmapOptions::new().len(bytes).map_raw(&map.fd().as_fd());
         Ok(Self {

@@ -10,7 +10,10 @@ use syscost_common::{
     settings::{self, STOPPED, SWITCHES, Settings, WAKEUPS},
 };
 
-use super::{clock::monotonic_ns, hooks::sees_switches, link::Link, mapped};
+use super::{
+    clock::monotonic_ns, cpu_states::CPUS, grace::GracePeriod, hooks::sees_switches, link::Link,
+    mapped,
+};
 use crate::sample::{Detail, DetailSample};
 
 /// The settings before anything is attached: full detail. No setting has the number 0, which stands for hooks that
@@ -47,7 +50,7 @@ impl DetailControl {
     /// For hooks that have just been attached; tells their programs so. `parts`: whether the hooks can divide latencies
     /// into parts.
     pub(super) fn new(ebpf: &Ebpf, cpus: u32, parts: bool) -> Result<Self> {
-        let map = mapped::array_data(ebpf.map("CPUS")).context("object has no map CPUS")?;
+        let map = mapped::array_data(ebpf.map(CPUS)).context("object has no map of CPUs")?;
         let bytes = size_of::<CpuState>() * cpus as usize;
         let mapped = MmapOptions::new().len(bytes).map_raw(&map.fd().as_fd());
         let memory = mapped.context("cannot map CPUS into memory")?;
@@ -75,7 +78,13 @@ impl DetailControl {
     }
 
     /// Collects as much as `level` says from now on.
-    pub(super) fn set(&mut self, level: Detail, ebpf: &mut Ebpf, links: &mut [Link]) -> Result<()> {
+    pub(super) fn set(
+        &mut self,
+        level: Detail,
+        ebpf: &mut Ebpf,
+        links: &mut [Link],
+        grace_period: &GracePeriod,
+    ) -> Result<()> {
         if !self.parts {
             bail!("these hooks have only one level of detail");
         }
@@ -89,6 +98,12 @@ impl DetailControl {
         }
         self.setting += 1;
         self.tell(offset_of!(CpuState, ledger.settings), settings_of(self.setting, level));
+        if !sees_switches(level) {
+            // A note of a thread out of scope holds until its switch-out. So none may be left when switches are no longer
+            // seen, not even by a program that began under the old setting.
+            grace_period.wait();
+            self.tell(offset_of!(CpuState, cache.out_of_scope_regs), 0_u64);
+        }
         links.iter_mut().filter(|link| !link.hook().is_used_at(level)).for_each(Link::detach);
         self.level = level;
         let (since, before) = &mut self.without_wakeups;

@@ -1,8 +1,8 @@
 //! Adds up the cells of all CPUs into one count per syscall kind. Pure arithmetic on what was read.
 
 use syscost_common::{
-    cell::{Cell, ERRNOS, PARTS},
-    hist::{BUCKETS, PART_BUCKETS},
+    cell::{Cell, ERRNOS, PARTS, PartOf},
+    hist::{BUCKETS, PART_BUCKETS, part_index_of_bucket},
 };
 
 use crate::sample::{KindKey, KindSample};
@@ -15,7 +15,7 @@ use crate::sample::{KindKey, KindSample};
 pub(super) struct Folded {
     buckets: [Counter; BUCKETS],
     errnos: [Counter; ERRNOS],
-    parts: [[Counter; PART_BUCKETS]; PARTS],
+    parts: [[PartCounter; PART_BUCKETS]; PARTS],
 }
 
 #[derive(Clone, Copy, Default)]
@@ -32,12 +32,36 @@ impl Counter {
     }
 }
 
+/// A counter that a partial copy can also show a little lower than before: it has a call's parts, but not its latency. The
+/// counter then stays as it was.
+#[derive(Clone, Copy, Default)]
+struct PartCounter {
+    total: i64,
+    last_sum: u32,
+    shown: u64,
+}
+
+/// By less than this a sum can be lower than before: the weights of the calls that all CPUs are recording at one moment.
+const IN_PART: u32 = 1 << 24;
+
+impl PartCounter {
+    /// Exact as long as a counter is folded before 2^32 - [`IN_PART`] are added to it.
+    fn advance(&mut self, sum: u32) -> u64 {
+        let gained = sum.wrapping_sub(self.last_sum);
+        let lost = gained.wrapping_neg();
+        self.total += if lost < IN_PART { -i64::from(lost) } else { i64::from(gained) };
+        self.last_sum = sum;
+        self.shown = self.shown.max(u64::try_from(self.total).unwrap_or(0));
+        self.shown
+    }
+}
+
 impl Default for Folded {
     fn default() -> Self {
         Self {
             buckets: [Counter::default(); BUCKETS],
             errnos: [Counter::default(); ERRNOS],
-            parts: [[Counter::default(); PART_BUCKETS]; PARTS],
+            parts: [[PartCounter::default(); PART_BUCKETS]; PARTS],
         }
     }
 }
@@ -66,6 +90,11 @@ impl Folded {
                 sample.parts[which].sum_ns = sample.parts[which].sum_ns.wrapping_add(part.sum_ns);
                 add(&mut parts[which], &part.buckets);
             }
+        }
+        // What the cells have of on-CPU time is the difference to this, see `Part::buckets`.
+        for (index, sum) in buckets.iter().enumerate() {
+            let on_cpu = &mut parts[PartOf::OnCpu as usize][part_index_of_bucket(index)];
+            *on_cpu = on_cpu.wrapping_add(*sum);
         }
         for (which, buckets) in parts.into_iter().enumerate() {
             for (index, sum) in buckets.into_iter().enumerate() {
@@ -114,18 +143,32 @@ mod tests {
         if errno != 0 {
             cell.errnos[errno] += 1;
         }
-        if errno.is_multiple_of(5) {
-            // Context switches were not seen.
+        let Some(blocked_ns) = blocked_ns(latency_ns, errno) else {
             cell.unparted_sum_ns += latency_ns;
+            add_to_part(cell, PartOf::OnCpu, latency_ns, -1);
             return;
+        };
+        cell.parts[PartOf::OnCpu as usize].sum_ns += latency_ns - blocked_ns;
+        if blocked_ns > 0 {
+            add_to_part(cell, PartOf::OnCpu, latency_ns, -1);
+            add_to_part(cell, PartOf::OnCpu, latency_ns - blocked_ns, 1);
+            cell.parts[PartOf::Blocked as usize].sum_ns += blocked_ns;
+            add_to_part(cell, PartOf::Blocked, blocked_ns, 1);
         }
-        // Blocked for a third of the time, if at all.
-        let blocked_ns = if errno.is_multiple_of(2) { latency_ns / 3 } else { 0 };
-        for (of, ns) in [(PartOf::OnCpu, latency_ns - blocked_ns), (PartOf::Blocked, blocked_ns)] {
-            let part = &mut cell.parts[of as usize];
-            part.sum_ns += ns;
-            part.buckets[PART.index(ns)] += 1;
+    }
+
+    fn add_to_part(cell: &mut Cell, of: PartOf, ns: u64, by: i32) {
+        let bucket = &mut cell.parts[of as usize].buckets[PART.index(ns)];
+        *bucket = bucket.wrapping_add_signed(by);
+    }
+
+    /// How long the calls of these tests are blocked: a third of the time, if at all. `None`: the switches of one in five
+    /// were not seen.
+    fn blocked_ns(latency_ns: u64, errno: usize) -> Option<u64> {
+        if errno.is_multiple_of(5) {
+            return None;
         }
+        Some(if errno.is_multiple_of(2) { latency_ns / 3 } else { 0 })
     }
 
     proptest! {
@@ -147,6 +190,19 @@ mod tests {
             let seen = calls.iter().filter(|call| !call.1.is_multiple_of(5));
             let parts: u64 = folded.parts.iter().map(|part| part.sum_ns).sum();
             prop_assert_eq!(parts, seen.map(|call| call.0).sum::<u64>());
+            // Whether a call left the CPU or not, its on-CPU time is in a bucket.
+            let mut on_cpu = [0; PART_BUCKETS];
+            let mut blocked = [0; PART_BUCKETS];
+            for &(latency_ns, errno, _) in &calls {
+                if let Some(blocked_ns) = blocked_ns(latency_ns, errno) {
+                    on_cpu[PART.index(latency_ns - blocked_ns)] += 1;
+                    if blocked_ns > 0 {
+                        blocked[PART.index(blocked_ns)] += 1;
+                    }
+                }
+            }
+            prop_assert_eq!(folded.parts[PartOf::OnCpu as usize].buckets, on_cpu);
+            prop_assert_eq!(folded.parts[PartOf::Blocked as usize].buckets, blocked);
         }
 
         #[test]
@@ -162,6 +218,32 @@ mod tests {
             }
             prop_assert_eq!(last, Some(Folded::default().advance(KEY, shards.iter())));
         }
+    }
+
+    #[test]
+    fn a_call_that_is_there_in_part_takes_nothing_back() {
+        let mut cell = Cell::EMPTY;
+        record(&mut cell, 9, 1);
+        let mut folded = Folded::default();
+        let on_cpu =
+            |sample: &KindSample| sample.parts[PartOf::OnCpu as usize].buckets[PART.index(9)];
+        assert_eq!(on_cpu(&folded.advance(KEY, [cell].iter())), 1);
+        // Its parts are there, its latency is not.
+        add_to_part(&mut cell, PartOf::OnCpu, 9, -1);
+        assert_eq!(on_cpu(&folded.advance(KEY, [cell].iter())), 1);
+        cell.buckets[bucket_index(9)] += 1;
+        assert_eq!(on_cpu(&folded.advance(KEY, [cell].iter())), 1);
+        record(&mut cell, 9, 1);
+        assert_eq!(on_cpu(&folded.advance(KEY, [cell].iter())), 2);
+    }
+
+    #[test]
+    fn a_part_that_gains_more_than_half_its_range_loses_nothing() {
+        let mut cell = Cell::EMPTY;
+        cell.buckets[bucket_index(9)] = u32::MAX - IN_PART;
+        let sample = Folded::default().advance(KEY, [cell].iter());
+        let on_cpu = sample.parts[PartOf::OnCpu as usize].buckets[PART.index(9)];
+        assert_eq!(on_cpu, u64::from(u32::MAX - IN_PART));
     }
 
     #[test]

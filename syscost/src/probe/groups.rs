@@ -16,6 +16,7 @@ use syscost_common::{
 
 use super::{
     bpf,
+    cpu_states::CPUS,
     mapped::Mapped,
     object, scope,
     tally::{Found, Sum, Tally},
@@ -67,7 +68,7 @@ impl Groups {
             .context("cannot link the iterator over threads")?;
         Ok(Self {
             by,
-            cpus: Mapped::open(ebpf, "CPUS", cpus)?,
+            cpus: Mapped::open(ebpf, CPUS, cpus)?,
             groups: Mapped::open(ebpf, "GROUPS", room)?,
             deaths: Mapped::open(ebpf, "DEATHS", DEATHS)?,
             death_count: Mapped::open(ebpf, "DEATH_COUNT", 1)?,

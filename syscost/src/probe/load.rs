@@ -10,17 +10,15 @@ use aya::{
 use syscost_common::{
     cell::{self, ERRNOS, SLOTS},
     config::{Machine, Offsets},
-    cpu_state::CpuState,
     filter::{self, LEFT_OUT},
     group,
     kind::KINDS,
     scope,
-    settings::Settings,
     thread_state::ThreadState,
 };
 
 use super::{
-    clock::monotonic_ns,
+    cpu_states,
     cpus::possible_cpus,
     diagnostics::Diagnostics,
     object::{self, Bytes},
@@ -64,6 +62,8 @@ pub(super) fn load(object: &[u8], plan: &LoadPlan<'_>) -> Result<(Ebpf, Option<D
     let filter = Bytes(filter_constants(&request.filter));
     let group_by = group_constant(request.group_by);
     let preempted = u32::from(plan.preempted);
+    let room = cpu_states::room_for(cpus);
+    let cpu_mask = room - 1;
     let mut loader = object::loader();
     loader
         .override_global("SCOPE", &scope, true)
@@ -73,8 +73,8 @@ pub(super) fn load(object: &[u8], plan: &LoadPlan<'_>) -> Result<(Ebpf, Option<D
         .override_global("MACHINE", &machine, true)
         .override_global("OFFSETS", &offsets, true)
         .override_global("AYA_LOG_LEVEL", &log_level, false)
-        .map_max_entries("CELLS", cell::count(cpus))
-        .map_max_entries("CPUS", cpus);
+        .override_global("CPU_MASK", &cpu_mask, true)
+        .map_max_entries("CELLS", cell::count(cpus));
     if !request.verbose {
         // Stays empty; a page is the smallest size.
         loader.map_max_entries("AYA_LOGS", 4096);
@@ -90,6 +90,7 @@ pub(super) fn load(object: &[u8], plan: &LoadPlan<'_>) -> Result<(Ebpf, Option<D
         .map_max_entries("TARGETS", targets)
         .map_max_entries("FORKS", if resolved.scope.follow == 0 { 1 } else { scope::MAX_FORKS });
     let mut ebpf = loader.load(object).context("cannot load the BPF object")?;
+    cpu_states::make_room(room, &ebpf)?;
     fill_slots(&mut ebpf, &request.filter)?;
     target_map::fill(&mut ebpf, resolved)?;
     // Before the programs are loaded: afterwards the ring belongs to them.
@@ -135,17 +136,6 @@ fn fill_slots(ebpf: &mut Ebpf, filter: &Filter) -> Result<()> {
         for kind in (0..KINDS).filter(|kind| !filter.wants(*kind)) {
             slots.set(kind, LEFT_OUT, 0).context("cannot mark what the filter leaves out")?;
         }
-    }
-    Ok(())
-}
-
-/// Sets `settings` on all CPUs, before the programs run. Later, [`super::detail::DetailControl`] changes them.
-pub(super) fn set_on_all_cpus(ebpf: &mut Ebpf, settings: Settings) -> Result<()> {
-    let mut map: Array<&mut MapData, Bytes<CpuState>> =
-        Array::try_from(object::map(ebpf, "CPUS")?)?;
-    let fresh = CpuState::fresh(settings, monotonic_ns());
-    for cpu in 0..map.len() {
-        map.set(cpu, Bytes(fresh), 0).context("cannot set what is collected")?;
     }
     Ok(())
 }

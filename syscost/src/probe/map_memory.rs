@@ -37,7 +37,7 @@ pub fn map_bytes_at_most(cpus: u32) -> u64 {
     let maps = [
         array(size_of::<Cell>(), cell::count(cpus)),
         array(size_of::<u32>(), KINDS),
-        array(size_of::<CpuState>(), cpus),
+        array(size_of::<CpuState>(), super::cpu_states::room_for(cpus)),
         // The queue of free slots.
         array(size_of::<u32>(), SLOTS + 1),
         array(size_of::<u32>(), 1),

@@ -12,7 +12,7 @@ use syscost_common::{
     ledger::{COUNTERS, Counter},
 };
 
-use super::{cells::Cells, fold::Folded, mapped::Mapped};
+use super::{cells::Cells, cpu_states::CPUS, fold::Folded, mapped::Mapped};
 use crate::sample::{KindKey, KindSample};
 
 /// The maps that a snapshot reads.
@@ -48,7 +48,7 @@ impl Maps {
         Ok(Self {
             cells: Cells::open(ebpf, cpus)?,
             slot_of_kind: Mapped::open(ebpf, "SLOT_OF_KIND", KINDS)?,
-            cpus: Mapped::open(ebpf, "CPUS", cpus)?,
+            cpus: Mapped::open(ebpf, CPUS, cpus)?,
             folded: BTreeMap::new(),
             slots: Vec::new(),
         })

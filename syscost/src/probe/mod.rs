@@ -15,6 +15,7 @@ mod btf;
 mod cells;
 mod clock;
 mod cost;
+mod cpu_states;
 mod cpu_time;
 mod cpus;
 mod detail;

@@ -11,7 +11,6 @@ use aya::{
 };
 use syscost_common::{
     config::{Machine, Offsets},
-    cpu_state::CpuState,
     filter, scope,
     thread_state::ThreadState,
 };
@@ -39,8 +38,6 @@ unsafe impl Pod for Bytes<filter::Filter> {}
 // SAFETY: as above.
 unsafe impl Pod for Bytes<ThreadState> {}
 // SAFETY: as above.
-unsafe impl Pod for Bytes<CpuState> {}
-// SAFETY: as above.
 unsafe impl Pod for Bytes<scope::TargetState> {}
 
 /// A loader that reads no kernel BTF and asks the verifier for no log.
@@ -60,6 +57,8 @@ pub(super) fn smallest(offsets: Offsets) -> Result<Ebpf> {
     let mut loader = loader();
     loader
         .override_global("OFFSETS", &offsets, true)
+        // The object has room for one CPU.
+        .override_global("CPU_MASK", &0_u32, true)
         .override_global("AYA_LOG_LEVEL", &log_level, false)
         .map_max_entries("CELLS", 1)
         .map_max_entries("TARGETS", 1)
