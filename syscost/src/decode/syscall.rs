@@ -1,8 +1,7 @@
-//! Syscall names per ABI.
+//! The system calls of each ABI: numbers, names and strace's classes, from `syscalls.tsv`.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, collections::HashMap, fmt, sync::LazyLock};
 
-use syscall_numbers as table;
 use syscost_common::kind::{AbiClass, NR_OUT_OF_RANGE};
 
 /// An ABI by the name its users know it by.
@@ -20,7 +19,29 @@ pub enum Abi {
     Arm,
 }
 
+/// A system call that has a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Syscall {
+    /// Its ABI.
+    pub abi: Abi,
+    /// Its number there.
+    pub nr: u32,
+    /// Its name.
+    pub name: &'static str,
+    classes: &'static str,
+}
+
+impl Syscall {
+    /// The names of strace's classes that it is in.
+    pub fn classes(&self) -> impl Iterator<Item = &'static str> + use<> {
+        self.classes.split(',').filter(|class| *class != "-")
+    }
+}
+
 impl Abi {
+    /// Every ABI.
+    pub const ALL: [Self; 5] = [Self::X86_64, Self::I386, Self::X32, Self::Aarch64, Self::Arm];
+
     /// The ABI that `class` means on the machine this program was built for.
     pub const fn of(class: AbiClass) -> Self {
         match class {
@@ -55,55 +76,36 @@ impl fmt::Display for Abi {
     }
 }
 
-/// The name of syscall `nr`; `unknown(nr)` where the tables have none, and `out-of-range` for the
+/// By ABI and number.
+static SYSCALLS: LazyLock<HashMap<(Abi, u32), Syscall>> = LazyLock::new(|| {
+    let lines = include_str!("syscalls.tsv").lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(parse).map(|call| ((call.abi, call.nr), call)).collect()
+});
+
+/// A line of the table.
+fn parse(line: &'static str) -> Option<Syscall> {
+    let mut columns = line.split('\t');
+    let abi = columns.next()?;
+    let abi = Abi::ALL.into_iter().find(|known| known.name() == abi)?;
+    let nr = columns.next()?.parse().ok()?;
+    Some(Syscall { abi, nr, name: columns.next()?, classes: columns.next()? })
+}
+
+/// All system calls that have a name, in no particular order.
+pub fn all() -> impl Iterator<Item = &'static Syscall> {
+    SYSCALLS.values()
+}
+
+/// The name of syscall `nr`; `unknown(nr)` where the table has none, and `out-of-range` for the
 /// numbers that no table could have.
 pub fn name(abi: Abi, nr: u32) -> Cow<'static, str> {
     if nr == NR_OUT_OF_RANGE {
         return Cow::Borrowed("out-of-range");
     }
-    let number = nr.into();
-    let known = corrected(abi, nr).or_else(|| match abi {
-        Abi::X86_64 => table::x86_64::sys_call_name(number),
-        Abi::I386 => table::x86::sys_call_name(number),
-        // x32 shares x86-64's numbers and adds its own from 512 on; its table counts with bit 30.
-        Abi::X32 => table::x32::sys_call_name(number)
-            .or_else(|| table::x32::sys_call_name(number | 0x4000_0000)),
-        Abi::Aarch64 => table::aarch64::sys_call_name(number),
-        Abi::Arm => table::arm::sys_call_name(number),
-    });
-    match known {
-        Some(name) if !name.is_empty() => Cow::Borrowed(name),
-        _ => Cow::Owned(format!("unknown({nr})")),
+    match SYSCALLS.get(&(abi, nr)) {
+        Some(call) => Cow::Borrowed(call.name),
+        None => Cow::Owned(format!("unknown({nr})")),
     }
-}
-
-/// What the crate's tables lack or call by the name of the kernel's function. The right ones:
-/// arch/x86/entry/syscalls/syscall_32.tbl and arch/arm/tools/syscall.tbl in the kernel's tree, as
-/// the headers for user space have them.
-fn corrected(abi: Abi, nr: u32) -> Option<&'static str> {
-    Some(match (abi, nr) {
-        (Abi::I386, 76) => "getrlimit",
-        (Abi::I386 | Abi::Arm, 78) => "gettimeofday",
-        (Abi::I386 | Abi::Arm, 79) => "settimeofday",
-        (Abi::I386, 260) | (Abi::Arm, 258) => "timer_settime",
-        (Abi::I386, 261) | (Abi::Arm, 259) => "timer_gettime",
-        (Abi::I386, 262) => "timer_getoverrun",
-        (Abi::I386, 263) => "timer_delete",
-        (Abi::I386, 264) | (Abi::Arm, 262) => "clock_settime",
-        (Abi::I386, 265) | (Abi::Arm, 263) => "clock_gettime",
-        (Abi::I386, 266) | (Abi::Arm, 264) => "clock_getres",
-        (Abi::I386, 267) | (Abi::Arm, 265) => "clock_nanosleep",
-        // Its arguments are in another order than those of fadvise64_64.
-        (Abi::Arm, 270) => "arm_fadvise64_64",
-        (Abi::I386, 278) => "mq_unlink",
-        (Abi::I386, 279) => "mq_timedsend",
-        (Abi::I386, 280) => "mq_timedreceive",
-        (Abi::I386, 281) => "mq_notify",
-        (Abi::I386, 282) => "mq_getsetattr",
-        (Abi::I386, 325) | (Abi::Arm, 353) => "timerfd_settime",
-        (Abi::I386, 326) | (Abi::Arm, 354) => "timerfd_gettime",
-        _ => return None,
-    })
 }
 
 #[cfg(test)]
@@ -123,24 +125,31 @@ mod tests {
     }
 
     #[test]
-    fn names_are_those_of_the_kernels_headers() {
-        const ABIS: [Abi; 5] = [Abi::X86_64, Abi::I386, Abi::X32, Abi::Aarch64, Abi::Arm];
-        let mut tested = [0; ABIS.len()];
-        let lines = include_str!("syscalls.tsv").lines().filter(|line| !line.starts_with('#'));
-        let mut wrong = Vec::new();
-        for line in lines {
-            let [abi, number, called] = line.split('\t').collect::<Vec<_>>()[..] else {
-                panic!("three columns: {line}");
-            };
-            let index = ABIS.iter().position(|known| known.name() == abi).expect("a known ABI");
-            let named = name(ABIS[index], number.parse().expect("a number"));
-            if named != called {
-                wrong.push(format!("{abi} {number} is {called}, not {named}"));
-            }
-            tested[index] += 1;
+    fn every_line_of_the_table_is_a_call_of_its_own() {
+        let lines = || include_str!("syscalls.tsv").lines().filter(|line| !line.starts_with('#'));
+        for line in lines() {
+            let call = parse(line).unwrap_or_else(|| panic!("no syscall: {line}"));
+            assert!(call.nr < NR_OUT_OF_RANGE, "{line}");
         }
-        assert!(wrong.is_empty(), "{wrong:#?}");
-        assert!(tested.iter().all(|tested| *tested > 300), "{tested:?}");
+        assert_eq!(all().count(), lines().count());
+        for abi in Abi::ALL {
+            assert!(all().filter(|call| call.abi == abi).count() > 300, "{abi}");
+        }
+    }
+
+    #[test]
+    fn names_are_those_of_the_kernels_headers() {
+        // Other sources have the names of the kernel's functions for some of these.
+        assert_eq!(name(Abi::I386, 78), "gettimeofday");
+        assert_eq!(name(Abi::I386, 265), "clock_gettime");
+        assert_eq!(name(Abi::I386, 403), "clock_gettime64");
+        assert_eq!(name(Abi::Arm, 270), "arm_fadvise64_64");
+        assert_eq!(name(Abi::Aarch64, 79), "newfstatat");
+        assert_eq!(name(Abi::X86_64, 134), "uselib");
+        assert_eq!(name(Abi::X86_64, 336), "uprobe");
+        for abi in Abi::ALL {
+            assert_eq!(name(abi, 470), "listns");
+        }
     }
 
     #[test]

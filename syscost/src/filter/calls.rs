@@ -4,17 +4,15 @@
 //! Two things of strace's are left out: numbers, which mean different calls in different ABIs, and
 //! `read@32`, for one ABI only.
 
-use std::{borrow::Cow, collections::HashSet};
-
 use regex_lite::Regex;
-use syscost_common::kind::{AbiClass, NR_OUT_OF_RANGE, pack};
+use syscost_common::kind::{AbiClass, pack};
 
 use super::{
     class::{CLASSES, Class},
     kind_set::KindSet,
 };
 use crate::{
-    decode::syscall::{self, Abi},
+    decode::syscall::{self, Abi, Syscall},
     near::did_you_mean,
 };
 
@@ -58,8 +56,8 @@ impl Calls {
     }
 }
 
-/// The calls that have a name, in every ABI of the machine.
-struct Table(Vec<(u32, &'static str)>);
+/// The calls that have a name, in every ABI of the machine, with their kinds.
+struct Table(Vec<(u32, &'static Syscall)>);
 
 impl Table {
     fn of_this_machine() -> Self {
@@ -68,14 +66,11 @@ impl Table {
         } else {
             &[AbiClass::Native, AbiClass::Compat]
         };
-        let of_abi = |abi: AbiClass| {
-            (0..NR_OUT_OF_RANGE).filter_map(move |nr| match syscall::name(Abi::of(abi), nr) {
-                Cow::Borrowed(name) => Some((pack(abi, nr), name)),
-                // Made up for a number that the tables lack.
-                Cow::Owned(_) => None,
-            })
+        let kind = |call: &'static Syscall| {
+            let abi = abis.iter().find(|abi| Abi::of(**abi) == call.abi)?;
+            Some((pack(*abi, call.nr), call))
         };
-        Self(abis.iter().copied().flat_map(of_abi).collect())
+        Self(syscall::all().filter_map(kind).collect())
     }
 
     fn select(&self, words: &[&str]) -> Result<KindSet, String> {
@@ -96,8 +91,7 @@ impl Table {
     /// machine has none of its calls.
     fn find(&self, word: &str) -> Result<Option<Vec<u32>>, String> {
         if let Some(class) = Class::named(word) {
-            let calls: HashSet<&str> = class.calls().collect();
-            return Ok(Some(self.kinds(|name| calls.contains(name))));
+            return Ok(Some(self.kinds(|call| class.has(call))));
         }
         if word == "all" {
             return Ok(Some(self.kinds(|_| true)));
@@ -106,15 +100,15 @@ impl Table {
             Some(pattern) => {
                 let regex = Regex::new(pattern)
                     .map_err(|error| format!("{word}: not a regular expression: {error}"))?;
-                self.kinds(|name| regex.is_match(name))
+                self.kinds(|call| regex.is_match(call.name))
             }
-            None => self.kinds(|name| name == word),
+            None => self.kinds(|call| call.name == word),
         };
         Ok((!kinds.is_empty()).then_some(kinds))
     }
 
-    fn kinds(&self, wanted: impl Fn(&str) -> bool) -> Vec<u32> {
-        self.0.iter().filter(|(_, name)| wanted(name)).map(|(kind, _)| *kind).collect()
+    fn kinds(&self, wanted: impl Fn(&Syscall) -> bool) -> Vec<u32> {
+        self.0.iter().filter(|(_, call)| wanted(call)).map(|(kind, _)| *kind).collect()
     }
 
     /// What to say about a word that nothing is called.
@@ -137,7 +131,7 @@ impl Table {
                 .unwrap_or_else(|| format!("use one of {}", classes.join(", ")));
             return format!("{word}: no such class; {advice}");
         }
-        let near = did_you_mean(word, self.0.iter().map(|(_, name)| *name));
+        let near = did_you_mean(word, self.0.iter().map(|(_, call)| call.name));
         let advice = near.as_deref().unwrap_or("see `man 2 syscalls` for their names");
         format!("{word}: no such system call; {advice}")
     }
