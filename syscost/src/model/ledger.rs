@@ -1,228 +1,246 @@
-//! The ledger: what became of every event, and whether the numbers are exact.
+//! The ledger: what became of every event, and what makes numbers inexact. Each counter is declared
+//! once, in [`declared`]: the entry drives the account, its screen, JSON, the losses and the docs.
 
-use syscost_common::ledger::Counter;
+mod declared;
 
-use crate::sample::{LedgerSample, SkippedRuns};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use syscost_common::{
+    kind::is_io_uring,
+    ledger::{COUNTERS, Counter},
+};
 
-/// The account of every event since the probes were attached. Its fields are those of `ledger` in
-/// JSON, in this order.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Ledger {
-    /// Calls entered.
-    pub enters: u64,
-    /// Exits seen, whatever became of them.
-    pub exits: u64,
-    /// Exits that closed a call and were recorded.
-    pub matched: u64,
-    /// Of those, calls that were being recorded when the sample was read, and may be in it in part.
-    pub recording: u64,
-    /// Calls entered and still open when the sample was read.
-    pub in_flight: u64,
-    /// Calls whose thread died inside them: exit, exit_group, killed.
-    pub ended_without_exit: u64,
-    /// Exits of calls that were open when the probes were attached.
-    pub open_at_attach: u64,
-    /// The child's side of fork, vfork and clone: exits of a call it never entered.
-    pub newborn_exits: u64,
-    /// Other exits without an enter, such as calls denied by seccomp.
-    pub orphan_exits: u64,
-    /// Exits by which signals took calls out of the kernel that had not returned by that.
-    pub interrupted: u64,
-    /// Enters by which the kernel took interrupted calls up again; they are not in `enters`.
-    pub restarts: u64,
-    /// Interrupted calls that were abandoned: a handler did not return to them. They are in `matched`.
-    pub abandoned: u64,
-    /// Interrupted calls whose end was guessed.
-    pub restarts_guessed: u64,
-    /// Finished calls that the filter on results leaves out.
-    pub filtered: u64,
-    /// Pairs with an impossible time.
-    pub discarded: u64,
-    /// Calls whose exit was never seen although their thread went on.
-    pub exits_missed: u64,
-    /// Calls recorded in the overflow row because all slots were taken.
-    pub slots_full: u64,
-    /// Calls not recorded because there was no room for their open call.
-    pub open_calls_full: u64,
-    /// Children that were not followed because there was no room for them.
-    pub targets_full: u64,
-    /// Dead threads whose calls are in no group of their own.
-    pub groups_full: u64,
-    /// Times a thread went on after waiting although its wake-up was not seen.
-    pub wakeups_missed: u64,
-    /// Calls of io_uring's: its operations make none, and are not visible.
-    pub io_uring_calls: u64,
-    /// Stretches of CPU time whose begin or end was not seen: they are not in the CPU time.
-    pub slices_missed: u64,
-    /// Calls of which it is not known what their latency consists of, though that was to be measured.
-    pub unparted: u64,
-    /// Calls that were measured in place of several, where calls were sampled.
-    pub sampled: u64,
-    /// Calls that those stand for beside themselves, and that are in `matched` for it.
-    pub stood_for: u64,
-    /// Calls that were not measured because another one stands for them.
-    pub sampled_out: u64,
+use super::check::{self, Contradiction};
+use crate::sample::{KindKey, KindSample, LedgerSample, Sample, SkippedRuns};
+pub use declared::ENTRIES;
+
+/// What an entry counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Item {
+    /// A counter of the programs in the kernel; [`Counter::Matched`] is summed over the cells.
+    Counter(Counter),
+    /// All exits: no program counts them, so this is the sum of what they were.
+    Exits,
+    /// Calls that are open: what is left of the calls entered.
+    InFlight,
+    /// Calls that were being recorded while they were read.
+    Recording,
     /// Program runs that the kernel skipped.
-    #[serde(serialize_with = "counted")]
-    pub program_misses: SkippedRuns,
-    /// Calls whose bucket counters wrapped before they were read: nobody looked for too long.
-    pub wrapped: u64,
+    ProgramMisses,
+    /// Calls lost in counters that wrapped.
+    Wrapped,
 }
 
-/// The number of skipped runs, or nothing where it is not known.
-fn counted<S: serde::Serializer>(misses: &SkippedRuns, serializer: S) -> Result<S::Ok, S::Error> {
-    serde::Serialize::serialize(&misses.counted(), serializer)
+/// A sum that the account consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sum {
+    /// What became of the calls entered.
+    Enters,
+    /// What the exits were.
+    Exits,
 }
 
-/// A few calls that are being recorded may not be in the histograms yet. A counter that has wrapped is 2^32
-/// calls behind.
+/// What an entry is in a sum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sign {
+    /// What the others add up to.
+    Whole,
+    /// One of those that add up: positive.
+    Part,
+}
+
+/// Where an entry stands in the account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In these sums.
+    Sums(&'static [(Sum, Sign)]),
+    /// Counted in another entry as well.
+    Within(Item),
+    /// Among the losses that are in no sum.
+    Losses,
+    /// Among what tells about the detail of the numbers.
+    Detail,
+}
+
+/// What makes numbers inexact where an entry is above 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// The more serious, the lower: losses are listed in this order.
+    pub rank: u8,
+    /// What happened, after the number: `exits not seen`.
+    pub text: &'static str,
+}
+
+/// The declaration of a counter.
+#[derive(Debug)]
+pub struct Entry {
+    /// What it counts.
+    pub item: Item,
+    /// Its name in JSON.
+    pub field: &'static str,
+    /// Its label on the ledger screen.
+    pub label: &'static str,
+    /// What it counts, in plain words.
+    pub meaning: &'static str,
+    /// Where it stands.
+    pub place: Place,
+    /// Whether it makes numbers inexact.
+    pub loss: Option<Loss>,
+}
+
+impl Entry {
+    /// What it is in `sum`; `None` where it is no part of it.
+    pub fn sign_in(&self, sum: Sum) -> Option<Sign> {
+        let Place::Sums(sums) = self.place else { return None };
+        sums.iter().find(|(other, _)| *other == sum).map(|(_, sign)| *sign)
+    }
+}
+
+/// The account of every event since the probes were attached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ledger {
+    counters: [u64; COUNTERS],
+    recording: u64,
+    program_misses: SkippedRuns,
+    wrapped: u64,
+    /// What does not add up; empty unless something is wrong with the measurement itself.
+    contradictions: Vec<Contradiction>,
+}
+
+/// A few calls that are being recorded may not be in the histograms yet. A counter that has wrapped is
+/// 2^32 calls behind.
 const WRAPPED: u64 = 1 << 31;
 
-/// A reason why numbers are lower bounds or shared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Loss {
-    /// The kernel skipped program runs.
-    ProgramMisses(u64),
-    /// The kernel may have skipped program runs, and did not tell.
-    ProgramMissesUnknown,
-    /// Exits were not seen.
-    ExitsMissed(u64),
-    /// Pairs had an impossible time.
-    Discarded(u64),
-    /// No room for a thread's open call.
-    OpenCallsFull(u64),
-    /// Calls of several kinds share a row.
-    SlotsFull(u64),
-    /// Nobody looked for so long that counters wrapped.
-    Wrapped(u64),
-    /// The ends of interrupted calls were guessed: each may count as one call too many, or without
-    /// its EINTR.
-    RestartsGuessed(u64),
-    /// Children were not followed.
-    TargetsFull(u64),
-    /// Calls were being recorded all the time while they were read. The next reading has all of them.
-    Recording(u64),
-}
-
-impl Loss {
+/// Why numbers are inexact.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Reason {
+    /// The field of the ledger that it comes from, or the name of the check that failed.
+    pub kind: &'static str,
+    /// How often it happened; `None` where that is not known, or not a number of events.
+    pub count: Option<u64>,
     /// What happened, in a few words, for headers and notes.
-    pub fn describe(self) -> String {
-        match self {
-            Self::ProgramMisses(n) => format!("{n} program runs skipped by the kernel"),
-            Self::ProgramMissesUnknown => {
-                "program runs that the kernel may have skipped: it did not tell how many".to_owned()
-            }
-            Self::ExitsMissed(n) => format!("{n} exits not seen"),
-            Self::Discarded(n) => format!("{n} pairs discarded"),
-            Self::OpenCallsFull(n) => format!("{n} calls without room to be opened"),
-            Self::SlotsFull(n) => format!("{n} calls share the row \"(other)\""),
-            Self::Wrapped(n) => format!("{n} calls gone in counters that wrapped"),
-            Self::RestartsGuessed(n) => {
-                format!("{n} ends of interrupted calls guessed")
-            }
-            Self::Recording(n) => format!("{n} calls read while they were being recorded"),
-            Self::TargetsFull(n) => {
-                format!("{n} children not followed: no room for them, or hidden by /proc (hidepid)")
-            }
-        }
-    }
+    pub text: String,
 }
 
 impl Ledger {
-    /// The account behind a sample whose histograms hold `recorded` calls.
-    pub(super) fn new(sample: &LedgerSample, recorded: u64) -> Self {
-        let get = |counter: Counter| sample.counters[counter as usize];
-        let enters = get(Counter::Enters);
-        let matched = get(Counter::Matched);
-        let ended_without_exit = get(Counter::EndedWithoutExit);
-        let open_at_attach = get(Counter::OpenAtAttach);
-        let newborn_exits = get(Counter::NewbornExits);
-        let orphan_exits = get(Counter::OrphanExits);
-        let discarded = get(Counter::Discarded);
-        let interrupted = get(Counter::Interrupted);
-        let exits_missed = get(Counter::ExitsMissed);
-        let filtered = get(Counter::Filtered);
-        Self {
-            enters,
-            exits: matched
-                + open_at_attach
-                + newborn_exits
-                + orphan_exits
-                + discarded
-                + interrupted
-                + filtered,
-            matched,
-            recording: sample.recording,
-            in_flight: enters
-                .saturating_sub(matched + filtered + ended_without_exit + discarded + exits_missed),
-            ended_without_exit,
-            open_at_attach,
-            newborn_exits,
-            orphan_exits,
-            interrupted,
-            restarts: get(Counter::Restarts),
-            abandoned: get(Counter::Abandoned),
-            restarts_guessed: get(Counter::RestartsGuessed),
-            filtered,
-            discarded,
-            exits_missed,
-            slots_full: get(Counter::SlotsFull),
-            open_calls_full: get(Counter::OpenCallsFull),
-            targets_full: get(Counter::TargetsFull),
-            groups_full: get(Counter::GroupsFull),
-            wakeups_missed: get(Counter::WakeupsMissed),
-            io_uring_calls: get(Counter::IoUringCalls),
-            slices_missed: get(Counter::SlicesMissed),
-            unparted: get(Counter::Unparted),
-            sampled: get(Counter::Sampled),
-            stood_for: get(Counter::StoodFor),
-            sampled_out: get(Counter::SampledOut),
-            program_misses: sample.program_misses,
-            wrapped: Some(matched.saturating_sub(recorded)).filter(|n| *n >= WRAPPED).unwrap_or(0),
+    /// The account behind `sample`, for a window that begins with `before`, or with attaching.
+    pub(super) fn new(sample: &Sample, before: Option<&Sample>) -> Self {
+        let LedgerSample { mut counters, program_misses, .. } = sample.ledger;
+        let recorded: u64 = sample.kinds.iter().map(KindSample::calls).sum();
+        // The kernel side counts those that a filter leaves out; the others have rows.
+        counters[Counter::IoUringCalls as usize] += sample
+            .kinds
+            .iter()
+            .filter(|kind| matches!(kind.key, KindKey::Call { nr, .. } if is_io_uring(nr)))
+            .map(KindSample::calls)
+            .sum::<u64>();
+        let behind = counters[Counter::Matched as usize].saturating_sub(recorded);
+        let mut ledger = Self {
+            counters,
+            // What was read of a call in part is missing in the window before, and too much in this one.
+            recording: check::recording(sample) + before.map_or(0, check::recording),
+            program_misses,
+            wrapped: if behind >= WRAPPED { behind } else { 0 },
+            contradictions: Vec::new(),
+        };
+        // Without the calls that have wrapped, nothing adds up.
+        if ledger.wrapped == 0 {
+            ledger.contradictions = check::contradictions(sample, before, &ledger);
+        }
+        ledger
+    }
+
+    /// One of the kernel side's counters.
+    pub fn counter(&self, counter: Counter) -> u64 {
+        self.counters[counter as usize]
+    }
+
+    /// The number of an entry; `None` where it is not known.
+    pub fn get(&self, item: Item) -> Option<u64> {
+        match item {
+            Item::Counter(counter) => Some(self.counter(counter)),
+            Item::Exits => Some(self.parts(Sum::Exits)),
+            Item::InFlight => Some(self.in_flight()),
+            Item::Recording => Some(self.recording),
+            Item::ProgramMisses => self.program_misses.counted(),
+            Item::Wrapped => Some(self.wrapped),
         }
     }
 
-    /// Everything that makes numbers inexact; empty when they are exact.
-    pub fn losses(&self) -> Vec<Loss> {
-        [
-            match self.program_misses {
-                SkippedRuns::Unknown => Loss::ProgramMissesUnknown,
-                // None could be: see there.
-                SkippedRuns::NotCounted => Loss::ProgramMisses(0),
-                SkippedRuns::Counted(n) => Loss::ProgramMisses(n),
-            },
-            Loss::ExitsMissed(self.exits_missed),
-            Loss::Discarded(self.discarded),
-            Loss::OpenCallsFull(self.open_calls_full),
-            Loss::SlotsFull(self.slots_full),
-            Loss::Wrapped(self.wrapped),
-            Loss::RestartsGuessed(self.restarts_guessed),
-            Loss::TargetsFull(self.targets_full),
-            Loss::Recording(self.recording),
-        ]
-        .into_iter()
-        .filter(|loss| match loss {
-            Loss::ProgramMissesUnknown => true,
-            Loss::ProgramMisses(n)
-            | Loss::ExitsMissed(n)
-            | Loss::Discarded(n)
-            | Loss::OpenCallsFull(n)
-            | Loss::SlotsFull(n)
-            | Loss::Wrapped(n)
-            | Loss::RestartsGuessed(n)
-            | Loss::Recording(n)
-            | Loss::TargetsFull(n) => *n > 0,
+    /// Calls entered and still open when the sample was read.
+    pub fn in_flight(&self) -> u64 {
+        self.counter(Counter::Enters).saturating_sub(self.ended())
+    }
+
+    /// Calls entered of which it is known how they ended.
+    pub(super) fn ended(&self) -> u64 {
+        self.parts(Sum::Enters)
+    }
+
+    /// The parts of a sum that are counted by themselves.
+    fn parts(&self, sum: Sum) -> u64 {
+        let counted = |entry: &Entry| match entry.item {
+            Item::Counter(counter) => self.counter(counter),
+            // What is worked out from the others.
+            _ => 0,
+        };
+        let parts = ENTRIES.iter().filter(|entry| entry.sign_in(sum) == Some(Sign::Part));
+        parts.map(counted).sum()
+    }
+
+    /// The numbers that do not agree.
+    pub fn contradictions(&self) -> &[Contradiction] {
+        &self.contradictions
+    }
+
+    /// Everything that makes numbers inexact, the most serious first; empty when they are exact.
+    pub fn reasons(&self) -> Vec<Reason> {
+        let mut losses: Vec<(Loss, &Entry)> =
+            ENTRIES.iter().filter_map(|entry| Some((entry.loss?, entry))).collect();
+        losses.sort_by_key(|(loss, _)| loss.rank);
+        let contradictions = self.contradictions.iter().map(|contradiction| Reason {
+            kind: contradiction.check,
+            count: None,
+            text: format!("the numbers contradict each other: {}", contradiction.text),
+        });
+        contradictions
+            .chain(losses.into_iter().filter_map(|(loss, entry)| self.reason(loss, entry)))
+            .collect()
+    }
+
+    fn reason(&self, loss: Loss, entry: &Entry) -> Option<Reason> {
+        let unknown =
+            entry.item == Item::ProgramMisses && self.program_misses == SkippedRuns::Unknown;
+        if unknown {
+            let text = "program runs that the kernel may have skipped: it did not tell how many";
+            return Some(Reason { kind: entry.field, count: None, text: text.to_owned() });
+        }
+        // Where the kernel counts no skipped runs, it skips none.
+        let count = self.get(entry.item).filter(|count| *count > 0)?;
+        Some(Reason {
+            kind: entry.field,
+            count: Some(count),
+            text: format!("{count} {}", loss.text),
         })
-        .collect()
     }
 
     /// Whether some numbers may be too high as well as too low.
     pub fn guessed(&self) -> bool {
-        self.restarts_guessed > 0
+        self.counter(Counter::RestartsGuessed) > 0 || !self.contradictions.is_empty()
     }
 
     /// Whether every call of the target that was entered is accounted for in its own row.
     pub fn exact(&self) -> bool {
-        self.losses().is_empty()
+        self.reasons().is_empty()
+    }
+}
+
+/// Its entries by their names, as declared.
+impl Serialize for Ledger {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(ENTRIES.len()))?;
+        for entry in ENTRIES {
+            map.serialize_entry(entry.field, &self.get(entry.item))?;
+        }
+        map.end()
     }
 }

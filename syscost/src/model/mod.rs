@@ -5,6 +5,7 @@
 
 pub mod budget;
 pub mod calibration;
+pub mod check;
 pub mod column;
 pub mod counted;
 pub mod distribution;
@@ -17,7 +18,7 @@ pub mod row;
 pub mod subject;
 pub mod trust;
 
-use syscost_common::{cell::PartOf, kind::is_io_uring};
+use syscost_common::{cell::PartOf, kind::is_io_uring, ledger::Counter};
 
 use crate::{
     costs::{Calibrated, Costs, ProgramsCost},
@@ -120,22 +121,12 @@ impl Model {
         rows: Vec<Row>,
         groups: Option<Groups>,
     ) -> Self {
-        let finished = finished(sample);
         let total = Total::of(&rows);
-        let mut ledger = Ledger::new(&sample.ledger, finished);
-        // What was read of a call in part is missing in the window before, and too much in this one.
-        ledger.recording = recording(sample) + before.map_or(0, recording);
-        // Those that the filter leaves out are there already.
-        ledger.io_uring_calls += sample
-            .kinds
-            .iter()
-            .filter(|kind| matches!(kind.key, KindKey::Call { nr, .. } if is_io_uring(nr)))
-            .map(KindSample::calls)
-            .sum::<u64>();
+        let ledger = Ledger::new(sample, before);
         let mut open_calls = sample.open_calls.iter().flatten();
         let uses_io_uring = sample.ring_at_attach
             || open_calls.any(|call| is_io_uring(call.nr))
-            || ledger.io_uring_calls > 0
+            || ledger.counter(Counter::IoUringCalls) > 0
             || sample.cpu.io_workers_ns.value().is_some_and(|ns| ns > 0);
         Self {
             subject: Subject::new(&sample.subject),
@@ -211,14 +202,14 @@ impl Model {
     /// The calls that are open: those that were seen entering, and those of the list that were not. A call that
     /// has returned before it could be listed counts.
     pub fn open_calls(&self) -> u64 {
-        let Some(calls) = &self.in_flight else { return self.ledger.in_flight };
+        let Some(calls) = &self.in_flight else { return self.ledger.in_flight() };
         let listed = calls.len() as u64;
         // Some that were seen stand for others then, which are in the list as well.
         if self.trust.sampled {
             return listed;
         }
         let unseen = calls.iter().filter(|call| !matches!(call.age_ns, Reading::Exact(_))).count();
-        listed.max(self.ledger.in_flight + unseen as u64)
+        listed.max(self.ledger.in_flight() + unseen as u64)
     }
 
     /// The row of a syscall by its identity, which outlives sorting and windows.
@@ -244,11 +235,6 @@ fn cpu_since(
         // What was not seen before this window does not matter to it.
         _ => Reading::exact_if(sample.cpu.unseen == before.cpu.unseen, ns),
     }
-}
-
-/// Calls that were read in part.
-fn recording(sample: &Sample) -> u64 {
-    sample.ledger.recording + sample.groups.as_ref().map_or(0, |groups| groups.recording)
 }
 
 /// All calls since attaching that were recorded in a syscall of the sample.

@@ -50,7 +50,7 @@ fn fields(model: &Model) -> Vec<&'static str> {
         .into_iter()
         .chain(identity(by).iter().copied())
         .chain(columns)
-        .chain(["exact", "parts_exact"])
+        .chain(["exact", "parts_exact", "losses"])
         .collect()
 }
 
@@ -61,7 +61,14 @@ fn record(model: &Model, basis: &Basis, identity: Vec<String>, row: &dyn Counted
         .chain(identity)
         .chain(measures)
         .chain([basis.trust.all_counted(), basis.trust.all_parted()].map(|exact| exact.to_string()))
+        .chain([losses(model)])
         .collect()
+}
+
+/// The names of what makes numbers inexact, with blanks in between.
+fn losses(model: &Model) -> String {
+    let kinds: Vec<_> = model.ledger.reasons().into_iter().map(|reason| reason.kind).collect();
+    kinds.join(" ")
 }
 
 fn by(model: &Model) -> GroupBy {

@@ -109,7 +109,7 @@ fn off_cpu(key: KindKey, ns: u64) -> OffCpu {
 }
 
 /// A thread that has waited for half a second, one that works, and one stuck since before.
-pub(super) fn open_calls() -> Option<Vec<OpenCallSample>> {
+pub(crate) fn open_calls() -> Option<Vec<OpenCallSample>> {
     let call = |tid, nr, age_ns: Option<u64>, runnable| OpenCallSample {
         thread: ThreadName { tid, pid: 1234, comm: "nginx".to_owned() },
         abi: AbiClass::Native,

@@ -16,7 +16,7 @@ use crate::{
     model::{
         self, Basis, Counted, Distribution, GroupRow, Model, Row, SubjectKind, Window,
         column::{COLUMNS, Needs, Value},
-        ledger::Loss,
+        ledger::Reason,
     },
     reading::Reading,
     sample::{GroupKey, WhyEmpty},
@@ -52,7 +52,7 @@ struct Report<'a> {
     groups: Option<Vec<Group<'a>>>,
     syscalls: Vec<Syscall<'a>>,
     ledger: &'a model::Ledger,
-    losses: Vec<LossReport>,
+    losses: Vec<Reason>,
     window: &'static str,
     attached_ns: u64,
     threads: Option<u32>,
@@ -73,18 +73,18 @@ struct Report<'a> {
     crossing_ns: Option<Spread>,
     probe: Probe,
     in_flight: Option<Vec<InFlight<'a>>>,
-    why_empty: Option<Reason>,
+    why_empty: Option<WhyEmptyReport>,
 }
 
 /// Why there are no calls.
 #[derive(Serialize)]
-struct Reason {
+struct WhyEmptyReport {
     kind: &'static str,
     children: Option<usize>,
     text: String,
 }
 
-impl Reason {
+impl WhyEmptyReport {
     fn new(model: &Model) -> Option<Self> {
         if model.total.calls > 0 {
             return None;
@@ -204,13 +204,6 @@ struct Bucket {
     count: u64,
 }
 
-#[derive(Serialize)]
-struct LossReport {
-    kind: &'static str,
-    count: Option<u64>,
-    text: String,
-}
-
 impl<'a> Report<'a> {
     fn new(model: &'a Model, order: &Order) -> Self {
         // As many rows as were asked for, of what was asked for.
@@ -246,7 +239,7 @@ impl<'a> Report<'a> {
             groups,
             syscalls: rows.into_iter().map(|row| Syscall::new(row, &basis)).collect(),
             ledger: &model.ledger,
-            losses: model.ledger.losses().into_iter().map(LossReport::new).collect(),
+            losses: model.ledger.reasons(),
             window: match model.window {
                 Window::SinceAttach => "since_attach",
                 Window::Interval => "interval",
@@ -286,7 +279,7 @@ impl<'a> Report<'a> {
                 .in_flight
                 .as_ref()
                 .map(|calls| calls.iter().map(InFlight::new).collect()),
-            why_empty: Reason::new(model),
+            why_empty: WhyEmptyReport::new(model),
         }
     }
 }
@@ -425,25 +418,6 @@ impl<'a> InFlight<'a> {
             args: call.args.map(|args| args.map(|arg| format!("{arg:#x}"))),
             arguments: call.arguments().map(|arguments| arguments.join(", ")),
         }
-    }
-}
-
-impl LossReport {
-    fn new(loss: Loss) -> Self {
-        let (kind, count) = match loss {
-            Loss::ProgramMisses(n) => ("program_misses", n),
-            Loss::ProgramMissesUnknown => ("program_misses", 0),
-            Loss::ExitsMissed(n) => ("exits_missed", n),
-            Loss::Discarded(n) => ("discarded", n),
-            Loss::OpenCallsFull(n) => ("open_calls_full", n),
-            Loss::SlotsFull(n) => ("slots_full", n),
-            Loss::Wrapped(n) => ("wrapped", n),
-            Loss::RestartsGuessed(n) => ("restarts_guessed", n),
-            Loss::Recording(n) => ("recording", n),
-            Loss::TargetsFull(n) => ("targets_full", n),
-        };
-        let count = (loss != Loss::ProgramMissesUnknown).then_some(count);
-        Self { kind, count, text: loss.describe() }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use syscost_common::ledger::Counter;
+
 use crate::{
     decode::printable::printable,
     model::{Known, Model, Subject, SubjectKind, budget},
@@ -40,7 +42,7 @@ pub fn parts(model: &Model) -> Option<String> {
     let why = match model.trust.parts {
         Known::All => return None,
         _ if calls == 0 => return None,
-        Known::Nothing if model.ledger.unparted == 0 => {
+        Known::Nothing if model.ledger.counter(Counter::Unparted) == 0 => {
             "CPU time unknown: these hooks see no context switches".to_owned()
         }
         Known::Nothing => "CPU time unknown: context switches were not seen".to_owned(),

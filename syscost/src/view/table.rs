@@ -71,7 +71,7 @@ pub fn write(mut out: impl Write, model: &Model, options: &TableOptions) -> io::
             }
         }
     }
-    for block in [errors, in_flight(model, options.width), losses(model, &paint), missing(model)] {
+    for block in [errors, in_flight(model, options.width), reasons(model, &paint), missing(model)] {
         if !block.is_empty() {
             writeln!(out, "\n{block}")?;
         }
@@ -320,19 +320,18 @@ fn thread(model: &Model, call: &InFlight) -> String {
     }
 }
 
-fn losses(model: &Model, paint: &Paint) -> String {
-    let losses = model.ledger.losses();
-    if losses.is_empty() {
+fn reasons(model: &Model, paint: &Paint) -> String {
+    let reasons = model.ledger.reasons();
+    if reasons.is_empty() {
         return String::new();
     }
-    let lines = losses.into_iter().map(|loss| format!("\n  {}", loss.describe()));
+    let lines: String = reasons.into_iter().map(|reason| format!("\n  {}", reason.text)).collect();
     let marked = if model.trust.guessed {
         "what has a ≈ may be more or less"
     } else {
         "what has a >= may be more"
     };
-    let verdict = paint.over("NOT EXACT", ALARM);
-    format!("{verdict}: {marked}, for since attaching there were{}", lines.collect::<String>())
+    format!("{}: {marked}. Since attaching:{lines}", paint.over("NOT EXACT", ALARM))
 }
 
 /// Why numbers are missing, or stand for more than what was measured.

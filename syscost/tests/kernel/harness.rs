@@ -235,7 +235,18 @@ pub(crate) struct Measured(pub Value);
 impl Measured {
     /// Reads a line of JSON.
     pub(crate) fn parse(line: &str) -> Self {
-        Self(serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        let value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        let measured = Self(value);
+        measured.assert_no_contradiction();
+        measured
+    }
+
+    /// No check of the program itself has failed: its numbers agree wherever they are counted twice.
+    fn assert_no_contradiction(&self) {
+        for loss in self.0["losses"].as_array().expect("an array") {
+            let kind = loss["kind"].as_str().expect("a name");
+            assert!(!kind.starts_with("check_"), "{}", loss["text"]);
+        }
     }
 
     /// The row of a native call, if it has one.

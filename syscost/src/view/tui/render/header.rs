@@ -205,8 +205,8 @@ fn status(ui: &UiState, live: &Live, brevity: Brevity) -> Line<'static> {
 }
 
 fn why_inexact(live: &Live, window: Window) -> Option<String> {
-    let losses = live.model(window).ledger.losses();
-    let why: Vec<String> = losses.into_iter().map(|loss| loss.describe()).collect();
+    let reasons = live.model(window).ledger.reasons();
+    let why: Vec<String> = reasons.into_iter().map(|reason| reason.text).collect();
     if why.is_empty() { None } else { Some(why.join(", ")) }
 }
 

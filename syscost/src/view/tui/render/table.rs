@@ -6,7 +6,7 @@ use ratatui::{
     style::Style,
     text::{Line, Span},
 };
-use syscost_common::cell::PartOf;
+use syscost_common::{cell::PartOf, ledger::Counter};
 
 use super::{Page, header, left, number, right, spans, wrap};
 use crate::{
@@ -247,10 +247,11 @@ fn open_calls_now(model: &Model) -> Vec<String> {
             });
         }
     }
-    if model.ledger.open_at_attach > 0 {
+    let open_at_attach = model.ledger.counter(Counter::OpenAtAttach);
+    if open_at_attach > 0 {
         lines.push(format!(
             "{} that were open when tracing began have returned; their time is unknown",
-            format::count(model.ledger.open_at_attach)
+            format::count(open_at_attach)
         ));
     }
     lines
