@@ -1,47 +1,19 @@
-//! Durations as people type them: `5`, `1.5s`, `500ms`, `2m`, `1m30s`. Knows no limits; those
-//! depend on what the duration is for.
+//! Durations as typed on the command line: `5`, `1.5s`, `500ms`, `2m`, `1m30s`. Their limits depend on what
+//! they are for, and are checked elsewhere.
 
 use std::time::Duration;
 
-/// Suffixes and their length in seconds. A bare number is seconds.
-const UNITS: &[(&str, f64)] = &[
-    ("ns", 1e-9),
-    ("us", 1e-6),
-    ("µs", 1e-6),
-    ("ms", 1e-3),
-    ("s", 1.0),
-    ("m", 60.0),
-    ("min", 60.0),
-    ("h", 3600.0),
-];
-
-/// The duration that `text` means; `None` when it means none.
+/// The duration that `text` means; `None` when it means none. A number without a unit is seconds.
 pub(super) fn parse(text: &str) -> Option<Duration> {
-    if let Some(seconds) = number(text) {
-        return Duration::try_from_secs_f64(seconds).ok();
+    // The library takes M for months. Minutes are more likely to be meant.
+    if text.contains('M') || !text.contains(|c: char| c.is_ascii_digit()) {
+        return None;
     }
-    let mut sum = Duration::ZERO;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let unit_at = rest.find(|c: char| !is_numeric(c))?;
-        let (value, after) = rest.split_at(unit_at);
-        let (unit, after) = after.split_at(after.find(is_numeric).unwrap_or(after.len()));
-        let (_, seconds) = UNITS.iter().find(|(name, _)| *name == unit)?;
-        let part = Duration::try_from_secs_f64(number(value)? * seconds).ok()?;
-        sum = sum.checked_add(part)?;
-        rest = after;
-    }
-    (!text.is_empty()).then_some(sum)
-}
-
-fn is_numeric(c: char) -> bool {
-    c.is_ascii_digit() || c == '.'
-}
-
-/// A plain decimal number: no sign, no exponent, no `inf`.
-fn number(text: &str) -> Option<f64> {
-    let plain = text.chars().all(is_numeric) && text.contains(|c: char| c.is_ascii_digit());
-    plain.then(|| text.parse().ok()).flatten()
+    // As in other numbers, digits may be left out before or behind the point.
+    let text = if text.starts_with('.') { &format!("0{text}") } else { text };
+    let is_number = text.chars().all(|c| c.is_ascii_digit() || c == '.');
+    let text = if is_number { &format!("{}s", text.trim_end_matches('.')) } else { text };
+    humantime::parse_duration(text).ok()
 }
 
 #[cfg(test)]
@@ -53,6 +25,7 @@ mod tests {
         assert_eq!(parse("5"), Some(Duration::from_secs(5)));
         assert_eq!(parse("0.25"), Some(Duration::from_millis(250)));
         assert_eq!(parse("0"), Some(Duration::ZERO));
+        assert_eq!((parse(".5"), parse("5.")), (parse("0.5s"), parse("5s")));
     }
 
     #[test]
@@ -62,6 +35,9 @@ mod tests {
         assert_eq!(parse("1.5s"), Some(Duration::from_millis(1500)));
         assert_eq!(parse("2m"), Some(Duration::from_secs(120)));
         assert_eq!(parse("1m30s"), Some(Duration::from_secs(90)));
+        assert_eq!(parse("0.5m30s"), Some(Duration::from_secs(60)));
+        assert_eq!(parse("1h2min"), Some(Duration::from_secs(3720)));
+        assert_eq!(parse("100us"), Some(Duration::from_micros(100)));
         assert_eq!(parse("100us"), parse("100µs"));
     }
 
