@@ -34,7 +34,7 @@ use crate::{
     source::{Event, Source},
     target::command::Stdio,
     view::{
-        Order, ascii, csv, format, json, missing,
+        Order, csv, format, json, missing,
         table::{self, TableOptions},
     },
     writer::Writer,
@@ -241,8 +241,6 @@ const LITTLE_PATIENCE: Duration = Duration::from_millis(200);
 /// Writes the numbers in the form that was asked for.
 struct Output {
     format: Format,
-    /// Whether to write it in ASCII. Programs that read JSON and CSV expect UTF-8 in any locale.
-    ascii: bool,
     options: TableOptions,
     writer: Writer,
     printed: bool,
@@ -254,14 +252,14 @@ impl Output {
         let width = if plan.output.is_none() { terminal_width() } else { None };
         let terminal = plan.output.is_none() && message::stdout_is_terminal();
         let color = terminal && plan.common.color == ColorChoice::Auto;
-        let options = TableOptions { order, width, color };
+        // Programs that read JSON and CSV expect UTF-8 in any locale.
+        let options = TableOptions { order, width, color, ascii: plan.common.ascii };
         let writer = match destination {
             Destination::Stdout(file) => Writer::start(file),
             Destination::File(file) => Writer::start(file),
         };
         let writer = writer.context("cannot start a thread")?;
-        let ascii = plan.common.ascii && plan.format == Format::Table;
-        Ok(Self { format: plan.format, ascii, options, writer, printed: false })
+        Ok(Self { format: plan.format, options, writer, printed: false })
     }
 
     /// Whether the reader keeps up.
@@ -282,10 +280,6 @@ impl Output {
             Format::Csv => csv::write(&mut *out, model, order, !self.printed),
         }
         .context("cannot write the output")?;
-        if self.ascii {
-            text = ascii::text(std::str::from_utf8(&text).context("the output is no text")?)
-                .into_bytes();
-        }
         self.writer.push(text);
         self.printed = true;
         Ok(())

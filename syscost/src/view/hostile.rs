@@ -55,7 +55,7 @@ proptest! {
             let model = fixture::since_attach(&sample);
 
             let mut out = Vec::new();
-            let options = table::TableOptions { order: Order::default(), width: Some(100), color: false };
+            let options = table::TableOptions { order: Order::default(), width: Some(100), ..Default::default() };
             table::write(&mut out, &model, &options).unwrap();
             let text = String::from_utf8(out).unwrap();
             prop_assert!(is_plain(&text), "{text}");

@@ -4,7 +4,7 @@
 use super::width::{Columns, aligned_left, aligned_right};
 use std::io::{self, Write};
 
-use super::{Order, blind, format, missing, share};
+use super::{Order, ascii, blind, format, missing, share};
 use crate::{
     decode::{errno, printable::printable},
     group::GroupBy,
@@ -25,6 +25,8 @@ pub struct TableOptions {
     pub width: Option<usize>,
     /// Whether to set off the headings and what says how far to trust the numbers.
     pub color: bool,
+    /// Whether to write ASCII characters alone.
+    pub ascii: bool,
 }
 
 impl TableOptions {
@@ -36,6 +38,16 @@ impl TableOptions {
 
 /// Writes `model` as a table.
 pub fn write(mut out: impl Write, model: &Model, options: &TableOptions) -> io::Result<()> {
+    if options.ascii {
+        let mut text = Vec::new();
+        write_utf8(&mut text, &ascii::names(model), options)?;
+        out.write_all(ascii::text(&String::from_utf8_lossy(&text)).as_bytes())
+    } else {
+        write_utf8(out, model, options)
+    }
+}
+
+fn write_utf8(mut out: impl Write, model: &Model, options: &TableOptions) -> io::Result<()> {
     let paint = Paint(options.color);
     let trust = trust(model);
     let style = if trust == "EXACT" { GOOD } else { ALARM };

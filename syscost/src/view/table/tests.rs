@@ -212,3 +212,21 @@ fn wide_names_keep_the_columns_in_line() {
     assert!(widths.len() >= 3, "{text}");
     assert!(widths.iter().all(|width| *width == end), "{widths:?} of {end}:\n{text}");
 }
+
+#[test]
+fn a_table_in_ascii_keeps_its_columns_whatever_names_are() {
+    let mut sample = fixture::grouped(GroupBy::Comm);
+    let groups = &mut sample.groups.as_mut().unwrap().groups;
+    groups[0].key = GroupKey::Comm("größe".to_owned());
+    let text = table(
+        &Model::since_attach(&sample),
+        &TableOptions { ascii: true, width: Some(120), ..Default::default() },
+    );
+    assert!(text.is_ascii() && !text.contains('?'), "{text}");
+    let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
+    let from = lines.iter().position(|line| line.contains("CALLS")).unwrap();
+    let ends = |line: &str, cell: &str| line.find(cell).map(|at| at + cell.len());
+    let column = ends(lines[from], "CALLS").unwrap();
+    let row = lines[from..].iter().find(|line| line.starts_with(r"gr\u{f6}\u{df}e")).unwrap();
+    assert_eq!(ends(row, "4,800"), Some(column), "{text}");
+}

@@ -45,6 +45,15 @@ pub fn render(frame: &mut Frame<'_>, ui: &UiState, live: &Live) {
     }
 }
 
+/// The names with escapes, before they are laid out: escapes are longer than what they stand for.
+fn in_ascii_names(live: &Live) -> Live {
+    Live {
+        interval: ascii::names(&live.interval),
+        since_attach: ascii::names(&live.since_attach),
+        notes: live.notes.clone(),
+    }
+}
+
 /// Puts ASCII characters in the place of all others. At the end, for it moves nothing.
 fn in_ascii(buffer: &mut Buffer) {
     for cell in buffer.content.iter_mut().filter(|cell| !cell.symbol().is_ascii()) {
@@ -55,6 +64,8 @@ fn in_ascii(buffer: &mut Buffer) {
 
 fn draw(page: &mut Page<'_>, ui: &UiState, live: &Live) {
     let live = ui.shown(live);
+    let escaped = ui.theme.ascii.then(|| in_ascii_names(live));
+    let live = escaped.as_ref().unwrap_or(live);
     match ui.screen {
         Screen::Processes | Screen::Calls => table::draw(page, ui, live),
         Screen::Detail(key) => detail::draw(page, ui, live, key),
