@@ -128,10 +128,14 @@ impl Basis {
         self.trust.reading(value)
     }
 
-    /// A mean, a share or a percentile of calls: an estimate where some stand for others, or are guessed.
+    /// A mean, a share or a percentile of calls. An estimate after a loss, for the calls that were not seen
+    /// may raise or lower it, and where calls were sampled or guessed.
     pub fn figure<T>(&self, value: T) -> Reading<T> {
-        let is_estimated = self.trust.sampled || self.trust.guessed;
-        if is_estimated { Reading::Estimated(value) } else { Reading::Exact(value) }
+        if self.trust.all_counted() && !self.trust.guessed {
+            Reading::Exact(value)
+        } else {
+            Reading::Estimated(value)
+        }
     }
 
     /// One part of the latencies that `sum` adds up, ns.
@@ -142,12 +146,16 @@ impl Basis {
     /// The same in percent of the latencies of the calls whose parts are known.
     pub fn part_pct(&self, of: PartOf, sum: Total) -> Reading<f64> {
         let PartSums { on_cpu_ns, runq_ns, blocked_ns, .. } = sum.parts;
-        let pct = share(sum.parts.get(of), on_cpu_ns + runq_ns + blocked_ns);
+        self.part_figure(of, sum, share(sum.parts.get(of), on_cpu_ns + runq_ns + blocked_ns))
+    }
+
+    /// A mean, a share or a percentile of one part of the latencies that `sum` adds up. An estimate also where
+    /// this part is not known for all calls.
+    pub fn part_figure<T>(&self, of: PartOf, sum: Total, value: T) -> Reading<T> {
         match self.part(of, sum) {
             Reading::NotCollected => Reading::NotCollected,
-            Reading::Exact(_) => Reading::Exact(pct),
-            // What is missing may raise a share or lower it.
-            _ => Reading::Estimated(pct),
+            Reading::Exact(_) => Reading::Exact(value),
+            Reading::Partial(_) | Reading::Estimated(_) => Reading::Estimated(value),
         }
     }
 
@@ -161,7 +169,7 @@ impl Basis {
     /// a null call takes on this machine. An estimate, beside latencies and never taken from them.
     pub fn boundary_ns(&self, calls: u64) -> Reading<f64> {
         match self.crossing_ns {
-            Some(crossing) => self.reading(calls as f64 * crossing.median),
+            Some(crossing) => Reading::Estimated(calls as f64 * crossing.median),
             None => Reading::NotCollected,
         }
     }

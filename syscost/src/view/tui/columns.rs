@@ -221,13 +221,15 @@ fn number_width(key: Key, exact: bool) -> u16 {
     /// The longest number that there is: `12.4k`, `1m05s`, `>99.9`.
     const NUMBER: u16 = 5;
     /// `>=`.
-    const MARK: u16 = 2;
+    const BOUND: u16 = 2;
+    /// `≈`.
+    const ESTIMATE: u16 = 1;
     let column = key.column();
     let mark = match column.measure {
         // As wide with and without a mark, so that histograms stay in place after a loss.
-        Measure::Sum => MARK,
-        Measure::Maximum if !exact => MARK,
-        // Where there is `≈`, it takes the place of the gap.
+        Measure::Sum => BOUND,
+        Measure::Maximum if !exact => BOUND,
+        Measure::Figure if !exact => ESTIMATE,
         Measure::Name | Measure::Figure | Measure::Maximum => 0,
     };
     let title = |key: Key| key.column().title.columns() as u16;

@@ -30,7 +30,11 @@ static READING: &[(&str, &str)] = &[
          with >= are lower bounds. The ledger has the whole account",
     ),
     ("–", "nothing was collected; 0 always means zero"),
-    ("≈", "an estimate: calls were sampled, and those measured stand for the others"),
+    (
+        "≈",
+        "an estimate, too high or too low: calls were sampled, or an end was guessed. After a loss, also means, \
+         shares, percentiles and minima. The boundary always has it",
+    ),
     (
         "SHED",
         "detail that is gone without for now, to cost less. Without the run-queue split, that time \

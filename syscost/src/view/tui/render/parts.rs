@@ -186,8 +186,8 @@ fn part(basis: &Basis, window: Window, row: &Row, of: PartOf, figure: Figure) ->
     let sum = basis.part(of, row.sum());
     let times = row.parts.as_ref().filter(|_| sum.value().is_some()).map(|parts| parts.get(of));
     let time = |get: &dyn Fn(&Distribution) -> Option<u64>| {
-        let ns = times.and_then(get).map_or(Reading::NotCollected, |ns| basis.figure(ns));
-        format::reading(ns, format::ns)
+        let figure = |ns| basis.part_figure(of, row.sum(), ns);
+        format::reading(times.and_then(get).map_or(Reading::NotCollected, figure), format::ns)
     };
     // Of the same calls: no part exceeds the whole, whose times are finer.
     let same = basis.trust.parts == Known::All || row.part_sums.calls == row.calls;
@@ -202,7 +202,7 @@ fn part(basis: &Basis, window: Window, row: &Row, of: PartOf, figure: Figure) ->
             format::reading(basis.part_pct(of, row.sum()), |pct| format!("{}%", format::pct(pct)))
         }
         Figure::Mean => match sum.value().and_then(|ns| ns.checked_div(row.part_sums.calls)) {
-            Some(ns) => format::reading(basis.figure(ns), format::ns),
+            Some(ns) => format::reading(basis.part_figure(of, row.sum(), ns), format::ns),
             None => format::NOT_COLLECTED.to_owned(),
         },
         // Never too low, as percentiles are: the whole's shortest is exact, a part's is a bucket.
