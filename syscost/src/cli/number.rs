@@ -1,4 +1,4 @@
-//! Whole numbers as people type them. Knows no limits but 0.
+//! Whole numbers as typed on the command line. Limits other than 0 are checked elsewhere.
 
 /// Digits that make a number above 0. Signs are not digits.
 pub(super) fn positive(text: &str) -> Option<u64> {

@@ -1,5 +1,4 @@
-//! What the user wants, validated: whoever holds a [`Plan`] need not check it again. Whether the
-//! target exists and may be traced is not known here.
+//! The validated arguments. A [`Plan`] needs no further check, except whether the target exists and may be traced.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -158,7 +157,7 @@ pub struct DemoPlan {
 /// How `stat` prints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// For people.
+    /// A table.
     Table,
     /// An object per line.
     Json,

@@ -1,5 +1,4 @@
-//! Which calls an expression means: strace's `-e trace=`. Knows names, classes and patterns, not
-//! what becomes of the calls.
+//! The calls that an expression selects: strace's `-e trace=`, with names, classes and patterns.
 //!
 //! Two things of strace's are left out: numbers, which mean different calls in different ABIs, and
 //! `read@32`, for one ABI only.
@@ -16,7 +15,7 @@ use crate::{
     near::did_you_mean,
 };
 
-/// The calls that are recorded, and how the user put it.
+/// The calls that are recorded, and the words that selected them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Calls {
     /// Their kinds; not all.
@@ -36,7 +35,7 @@ impl Calls {
         let bare = ["trace=", "t="].iter().find_map(|prefix| expression.strip_prefix(prefix));
         let bare = bare.unwrap_or(expression);
         let list = bare.trim_start_matches('!');
-        // Each of them turns the whole set round, as in strace.
+        // Each `!` inverts the whole set, as in strace.
         let negated = (bare.len() - list.len()) % 2 == 1;
         let words: Vec<&str> =
             list.split(',').map(str::trim).filter(|word| !word.is_empty()).collect();
@@ -80,7 +79,7 @@ impl Table {
             match self.find(name)? {
                 Some(kinds) => kinds.into_iter().for_each(|kind| selected.insert(kind)),
                 None if name == *word || name.is_empty() => return Err(self.unknown(word)),
-                // A question mark stands for: if there is one.
+                // With a question mark, a name that does not exist is no error.
                 None => {}
             }
         }

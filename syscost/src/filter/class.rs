@@ -1,4 +1,4 @@
-//! The classes of system calls that strace knows: `%file`, `%network` and so on.
+//! The classes of system calls of strace: `%file`, `%network` and so on.
 //!
 //! Which calls are in a class is in the [table of syscalls](crate::decode::syscall).
 

@@ -1,4 +1,4 @@
-//! A set of syscall kinds. Knows no names.
+//! A set of syscall kinds.
 
 use syscost_common::kind::KINDS;
 
@@ -14,7 +14,7 @@ impl KindSet {
         Self(Box::new([0; WORDS]))
     }
 
-    /// Every kind there can be, with and without a name.
+    /// Every possible kind, with and without a name.
     pub(super) fn full() -> Self {
         Self(Box::new([u64::MAX; WORDS]))
     }
@@ -31,7 +31,7 @@ impl KindSet {
         self.0.get(word).is_some_and(|bits| bits & bit != 0)
     }
 
-    /// Takes out what is in it, and puts in all else.
+    /// Makes it the set of all other kinds.
     pub(super) fn invert(&mut self) {
         for bits in self.0.iter_mut() {
             *bits = !*bits;

@@ -1,22 +1,22 @@
-//! A budget for what measuring costs: less detail when it is exceeded, more when there is room again.
+//! The budget of `--max-overhead`: less detail when measuring costs more, more detail when it costs less.
 
 use crate::{costs::ProgramsCost, sample::Detail};
 
-/// How much of the budget may be used for more detail to be tried.
+/// More detail is tried only while the cost is below this share of the budget.
 const ROOM: f64 = 0.5;
 
-/// How many looks in a row must find room before more detail is tried.
+/// So many measurements in a row must be below that share before more detail is tried.
 const PATIENCE: u32 = 3;
 
-/// The longest wait, in looks, after attempts that failed.
+/// The most measurements to wait for after attempts that failed.
 const MOST_PATIENCE: u32 = 60;
 
 /// By how much the cost may exceed the budget for calls to be sampled less often. One call in 16 is measured
 /// by then: what is left is mostly what the hooks cost for all the others.
 const SPARED_AT_MOST: f64 = 1.25;
 
-/// Whether the programs were found to cost more than they may, and no less detail would cost less: it is the
-/// hooks themselves, which every call passes.
+/// Whether the programs cost more than the budget, and less detail would not cost less, because most of the cost
+/// is that of the hooks, which every call passes.
 pub fn cannot_be_kept(cost: ProgramsCost) -> bool {
     let over = |at_most_pct: f64| {
         cost.run_pct > at_most_pct && less(cost.detail, cost.run_pct, at_most_pct) == cost.detail
@@ -24,17 +24,17 @@ pub fn cannot_be_kept(cost: ProgramsCost) -> bool {
     cost.budget_pct.is_some_and(over)
 }
 
-/// Decides how much detail the budget has room for. Given one look at the cost after the other.
+/// Decides the level of detail from one measurement of the cost after the other.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Budget {
     /// In percent of one CPU.
     at_most_pct: f64,
     level: Detail,
-    /// Looks in a row that found room.
+    /// Measurements in a row that left room for more detail.
     with_room: u32,
-    /// How many of those it takes. Doubled each time that more detail turns out to be too much.
+    /// How many of these it takes. Doubled each time that more detail turns out to cost too much.
     patience: u32,
-    /// Looks since more detail was tried; `None` when that was long ago, or never.
+    /// Measurements since more detail was tried; `None` if that was long ago, or never.
     tried: Option<u32>,
 }
 
@@ -49,8 +49,8 @@ impl Budget {
         self.at_most_pct
     }
 
-    /// How much detail there is to be from now on, the present level having been found to cost
-    /// `cost_pct` of one CPU. One step at a time: the next look is at what that step has brought.
+    /// The level to use next, given the measured cost of the present one, percent of one CPU. It changes by one
+    /// step at a time, so that the next measurement shows the effect of that step.
     pub fn look(&mut self, cost_pct: f64) -> Detail {
         self.tried = self.tried.map(|looks| looks + 1).filter(|looks| *looks <= PATIENCE);
         if cost_pct > self.at_most_pct {

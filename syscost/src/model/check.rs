@@ -129,8 +129,13 @@ pub(super) fn contradictions(
     before: Option<&Sample>,
     ledger: &Ledger,
 ) -> Vec<Contradiction> {
-    let facts =
-        Facts { sample, before, ledger, recording: recording(sample), ended: sample.read_ns() == 0 };
+    let facts = Facts {
+        sample,
+        before,
+        ledger,
+        recording: recording(sample),
+        ended: sample.read_ns() == 0,
+    };
     let failed = |check: &Check| {
         let text = (check.find)(&facts)?;
         Some(Contradiction { check: check.id, text })
@@ -158,7 +163,7 @@ fn enters(facts: &Facts<'_>) -> Option<String> {
 }
 
 fn in_flight(facts: &Facts<'_>) -> Option<String> {
-    // Of sampled calls, those that others count for are in the list as well.
+    // With sampling, the list also has the calls that were sampled out.
     if facts.ledger.counter(Counter::Sampled) > 0 || facts.ledger.counter(Counter::SampledOut) > 0 {
         return None;
     }
@@ -247,7 +252,7 @@ fn shared_row(facts: &Facts<'_>) -> Option<String> {
     let shared = facts.sample.kinds.iter().find(|kind| kind.key == KindKey::Overflow);
     let shared = shared.map_or(0, KindSample::calls);
     let counted = facts.ledger.counter(Counter::SlotsFull);
-    // Likewise.
+    // Such a call is counted before it is recorded.
     let agree = shared <= counted && (!facts.ended || counted <= shared + facts.recording);
     (!agree).then(|| format!("{shared} calls in the row (other), {counted} counted as such"))
 }

@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 
 use syscost_common::cell::PartOf;
 
-use super::{Basis, Counted, Known, Sum, Total, Trust, Window};
+use super::{Availability, Sum, TableContext, TableRow, Total, Trust, Window};
 use crate::reading::Reading;
 pub use declared::COLUMNS;
 
@@ -164,7 +164,7 @@ pub struct Column {
     /// When the live table of processes shows it; likewise.
     pub processes: Priority,
     /// The value of a row.
-    pub get: fn(&Basis, &dyn Counted) -> Value,
+    pub get: fn(&TableContext, &dyn TableRow) -> Value,
 }
 
 impl Column {
@@ -175,9 +175,9 @@ impl Column {
 
     /// The value of a row without a finished call in the window: sums are 0, and there are no other
     /// numbers.
-    pub fn of_idle_row(&self, basis: &Basis) -> Value {
+    pub fn of_idle_row(&self, context: &TableContext) -> Value {
         match self.measure {
-            Measure::Sum => (self.get)(basis, &Sum { label: "", total: Total::default() }),
+            Measure::Sum => (self.get)(context, &Sum { label: "", total: Total::default() }),
             Measure::Name | Measure::Figure | Measure::Maximum => Value::Ns(Reading::NotCollected),
         }
     }
@@ -192,7 +192,7 @@ impl Key {
     /// The column to sort by where rows are to be sorted by this one: itself, or another one where
     /// none of its values is known.
     pub fn or_next_best(self, trust: Trust) -> Self {
-        self.column().instead.filter(|_| trust.parts == Known::Nothing).unwrap_or(self)
+        self.column().instead.filter(|_| trust.parts == Availability::None).unwrap_or(self)
     }
 
     /// The column that shows the same in `window`: as a rate in an interval, as a sum since attaching.
@@ -211,15 +211,15 @@ impl Key {
 
 /// `rows` sorted by `key`, or by [another column](Key::or_next_best) where its values are not known; in
 /// the column's own direction, or `reversed`. Equal rows are in order of name, so that they do not jump.
-pub fn sorted<'a, R: Counted>(
+pub fn sorted<'a, R: TableRow>(
     rows: &'a [R],
-    basis: &Basis,
+    context: &TableContext,
     key: Key,
     reversed: bool,
 ) -> Vec<&'a R> {
-    let column = key.or_next_best(basis.trust).column();
+    let column = key.or_next_best(context.trust).column();
     let mut rows: Vec<(Value, &R)> =
-        rows.iter().map(|row| ((column.get)(basis, row), row)).collect();
+        rows.iter().map(|row| ((column.get)(context, row), row)).collect();
     rows.sort_by(|(a, row_a), (b, row_b)| {
         let order = compare(a, b);
         let order = if column.descending != reversed { order.reverse() } else { order };

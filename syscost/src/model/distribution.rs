@@ -36,7 +36,7 @@ impl Distribution {
             buckets.to_vec(),
         )
         .expect("the kernel's buckets have the histogram crate's layout");
-        // Extremes that were read while the first calls were being recorded may be the wrong way round.
+        // If the first calls were being recorded meanwhile, the minimum can be above the maximum.
         let max_ns = max_ns.max(min_ns);
         Self { scheme, histogram, count: buckets.iter().sum(), min_ns, max_ns }
     }
@@ -56,15 +56,14 @@ impl Distribution {
         self.max_ns
     }
 
-    /// The time (ns) that `quantile` (0.0..=1.0) of the calls do not exceed: the upper bound of
-    /// the bucket with that rank (so at most a bucket's width too high, which its scheme says), kept
-    /// within the known extremes.
+    /// The time (ns) that a share `quantile` (0.0..=1.0) of the calls do not exceed: the upper bound of the
+    /// bucket with that rank, kept within the known extremes. At most the width of a bucket too high.
     ///
     /// # Panics
     /// When `quantile` is not between 0 and 1.
     pub fn quantile_ns(&self, quantile: f64) -> Option<u64> {
         let bucket = self.histogram.quantile_bucket(quantile).expect("a quantile is in 0..=1")?;
-        // The last bucket is open above: only the extreme says how far it reaches.
+        // The last bucket has no upper bound: the known maximum takes its place.
         let open = bucket.end() >= (1 << self.scheme.max_value_power) - 1;
         let high = if open { self.max_ns } else { bucket.end() };
         Some(high.max(self.min_ns).min(self.max_ns))

@@ -1,4 +1,4 @@
-//! The calls by who made them: by process, thread, cgroup or name.
+//! Calls added up by the process, thread, cgroup or name that made them.
 
 use std::{
     borrow::Cow,
@@ -7,7 +7,7 @@ use std::{
 
 use syscost_common::cell::PartOf;
 
-use super::{Counted, Distribution, PartSums, Parts, Total};
+use super::{Distribution, PartSums, Parts, TableRow, Total};
 use crate::{
     decode::printable::printable,
     group::GroupBy,
@@ -24,10 +24,10 @@ pub struct Groups {
     pub by: GroupBy,
     /// A row for each group with a finished call in the window, in no particular order.
     pub rows: Vec<GroupRow>,
-    /// All rows taken together.
+    /// The sums over all rows.
     pub total: Total,
-    /// Calls since attaching that are in the syscalls and not in a group yet: those that ended while the
-    /// sample was read. Below 0: calls that are in a group and were still being recorded in their syscall.
+    /// Calls since attaching that are in the rows of syscalls and not in a group yet, because they ended while
+    /// the sample was read. Below 0: calls in a group that were still being recorded in their syscall.
     pub behind: i64,
 }
 
@@ -47,9 +47,8 @@ pub struct GroupRow {
 }
 
 impl Groups {
-    /// The groups of a sample, less those before. A group that is no longer there has been merged into
-    /// that of all others: what it had before, that one has now, and has not gained.
-    /// `finished`: the calls of all syscalls since attaching.
+    /// The difference between two samples. A group that is missing in the later one was merged into the group
+    /// of all others: its calls before are subtracted there. `finished`: all calls since attaching.
     pub(super) fn new(sample: &GroupsSample, before: Option<&GroupsSample>, finished: u64) -> Self {
         let before: HashMap<&GroupKey, &GroupSample> = before
             .into_iter()
@@ -88,7 +87,7 @@ fn sum(group: &GroupSample) -> Total {
 }
 
 impl GroupRow {
-    /// The row of a group's calls, less those before; `None` when no call is left.
+    /// The row of a group: its calls since `before`; `None` where there are none.
     fn new(group: &GroupSample, before: Total) -> Option<Self> {
         let sum = sum(group).less(before);
         (sum.calls > 0).then(|| Self {
@@ -101,7 +100,7 @@ impl GroupRow {
     }
 }
 
-impl Counted for GroupRow {
+impl TableRow for GroupRow {
     /// A PID or TID stands before the name, right-aligned to the longest there are.
     fn title(&self) -> Cow<'_, str> {
         match (&self.key, &self.name) {

@@ -14,7 +14,7 @@ use crate::{
 /// A call that has not returned yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InFlight {
-    /// The thread that made it, and its process.
+    /// The thread that made the call, and its process.
     pub thread: ThreadName,
     /// The call's name; see [`syscall::name`].
     pub name: Cow<'static, str>,
@@ -31,7 +31,7 @@ pub struct InFlight {
     /// What file descriptors among the arguments refer to, printable, as far as that was looked up. It is what
     /// they referred to when it was looked up, not when the call was made.
     pub descriptor_names: BTreeMap<u32, String>,
-    /// Whether the thread waits, rather than works or wants to; `None` likewise.
+    /// Whether the thread waits: it is not running and not runnable. `None` where `args` is.
     pub waiting: Option<bool>,
     /// Whether a signal interrupted it and its handler has not returned yet.
     pub interrupted: bool,
@@ -41,13 +41,13 @@ impl InFlight {
     /// The calls that were open at the time of a sample, oldest first; `None` where they cannot be
     /// listed.
     pub(super) fn of(sample: &Sample) -> Option<Vec<Self>> {
-        // They are listed a moment after that time, and some were entered in between.
+        // Calls are listed a moment after the window ends: some were entered in between.
         let was_open = |call: &&OpenCallSample| {
             call.entered_at_ns.is_none_or(|at_ns| at_ns <= sample.begin_ns)
         };
         let open = sample.open_calls.as_ref()?.iter().filter(was_open);
         let mut calls: Vec<_> = open.map(|call| Self::new(call, sample)).collect();
-        // Those from before attaching are the oldest, whatever their age is.
+        // Calls from before attaching are the oldest, whatever age is known.
         let partial = |call: &Self| matches!(call.age_ns, Reading::Partial(_));
         calls.sort_by(|a, b| {
             (partial(b), b.age_ns.value(), a.thread.tid).cmp(&(
@@ -78,7 +78,7 @@ impl InFlight {
         }
     }
 
-    /// What its thread does, in one word of at most seven letters; `None` where that is not known.
+    /// What the thread does, in a word of at most seven letters; `None` where that is not known.
     pub fn state(&self) -> Option<&'static str> {
         match (self.interrupted, self.waiting) {
             (true, _) => Some("handler"),
@@ -88,7 +88,7 @@ impl InFlight {
         }
     }
 
-    /// Its arguments as people write them, where they are known; see [`arguments::texts`].
+    /// Its arguments as text, where they are known; see [`arguments::texts`].
     pub fn arguments(&self) -> Option<Vec<String>> {
         let texts = |args| arguments::texts(self.abi, self.nr, args, &self.descriptor_names);
         self.args.as_ref().map(texts)

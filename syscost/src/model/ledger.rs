@@ -42,9 +42,9 @@ pub enum Sum {
 /// What an entry is in a sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sign {
-    /// What the others add up to.
+    /// The sum itself.
     Whole,
-    /// One of those that add up: positive.
+    /// One of the numbers that are added up.
     Part,
 }
 
@@ -53,11 +53,11 @@ pub enum Sign {
 pub enum Place {
     /// In these sums.
     Sums(&'static [(Sum, Sign)]),
-    /// Counted in another entry as well.
+    /// Within another entry, which counts the same calls.
     Within(Item),
-    /// Among the losses that are in no sum.
+    /// With the losses that are in no sum.
     Losses,
-    /// Among what tells about the detail of the numbers.
+    /// With the counters about detail: groups, parts, sampling.
     Detail,
 }
 
@@ -126,7 +126,7 @@ impl Ledger {
     pub(super) fn new(sample: &Sample, before: Option<&Sample>) -> Self {
         let LedgerSample { mut counters, program_misses, .. } = sample.ledger;
         let recorded: u64 = sample.kinds.iter().map(KindSample::calls).sum();
-        // The kernel side counts those that a filter leaves out; the others have rows.
+        // The kernel side counts only the calls that a filter leaves out; the others have rows.
         counters[Counter::IoUringCalls as usize] += sample
             .kinds
             .iter()
@@ -136,7 +136,7 @@ impl Ledger {
         let behind = counters[Counter::Matched as usize].saturating_sub(recorded);
         let mut ledger = Self {
             counters,
-            // What was read of a call in part is missing in the window before, and too much in this one.
+            // A call that was read in part is too little in the window before, and too much in this one.
             recording: check::recording(sample) + before.map_or(0, check::recording),
             program_misses,
             wrapped: if behind >= WRAPPED { behind } else { 0 },

@@ -7,7 +7,6 @@ pub mod budget;
 pub mod calibration;
 pub mod check;
 pub mod column;
-pub mod counted;
 pub mod distribution;
 pub mod group;
 pub mod history;
@@ -16,6 +15,7 @@ pub mod ledger;
 pub mod parts;
 pub mod row;
 pub mod subject;
+pub mod table;
 pub mod trust;
 
 use syscost_common::{cell::PartOf, kind::is_io_uring, ledger::Counter};
@@ -25,7 +25,6 @@ use crate::{
     reading::Reading,
     sample::{CpuSample, Detail, KindKey, KindSample, Sample},
 };
-pub use counted::{Basis, Counted, Sum, Total};
 pub use distribution::Distribution;
 pub use group::{GroupRow, Groups};
 pub use history::History;
@@ -34,7 +33,8 @@ pub use ledger::Ledger;
 pub use parts::{PartSums, Parts};
 pub use row::Row;
 pub use subject::{Subject, SubjectKind};
-pub use trust::{Known, Trust};
+pub use table::{Sum, TableContext, TableRow, Total};
+pub use trust::{Availability, Trust};
 
 /// The stretch of time a model is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,13 +60,13 @@ pub struct Model {
     pub read_ns: u64,
     /// One row for each syscall with a finished call in the window, by ABI and number.
     pub rows: Vec<Row>,
-    /// All rows taken together.
+    /// The sums over all rows.
     pub total: Total,
-    /// The calls by who made them; `None` where that was not asked for.
+    /// The calls by process, thread, cgroup or name; `None` where that was not asked for.
     pub groups: Option<Groups>,
     /// The calls open when the window ended, oldest first; `None` where they cannot be listed.
     pub in_flight: Option<Vec<InFlight>>,
-    /// The account of every event, always since attach: a loss does not heal.
+    /// The account of every event, always since attach. A loss is never made good.
     pub ledger: Ledger,
     /// How far the numbers of this window can be trusted.
     pub trust: Trust,
@@ -76,12 +76,12 @@ pub struct Model {
     pub cpu_ns: Reading<u64>,
     /// CPU time of the kernel threads that io_uring runs for it in this window, ns; not in `cpu_ns`.
     pub io_workers_ns: Reading<u64>,
-    /// Whether it uses io_uring, whose operations are not visible.
+    /// Whether the target uses io_uring, whose operations are not visible.
     pub uses_io_uring: bool,
     /// How many other BPF programs were at the hooks of calls when the probes were attached; `None` where
     /// that is not known.
     pub other_tracers: Option<u32>,
-    /// What a crossing costs on this machine; `None` where nobody has calibrated.
+    /// The boundary cost on this machine; `None` where it was not calibrated.
     pub calibrated: Option<Calibrated>,
     /// What the programs cost when that was last measured; `None` where it never was.
     pub cost: Option<ProgramsCost>,
@@ -156,18 +156,18 @@ impl Model {
         Self { calibrated: costs.calibrated, cost: costs.programs, ..self }
     }
 
-    /// What the numbers of syscalls are set against.
-    pub fn basis(&self) -> Basis {
-        self.basis_of(self.total)
+    /// What the numbers of syscalls are compared with.
+    pub fn context(&self) -> TableContext {
+        self.context_of(self.total)
     }
 
-    /// What the numbers of groups are set against: they are read a moment before the syscalls.
-    pub fn group_basis(&self) -> Basis {
-        self.basis_of(self.groups.as_ref().map_or(Total::default(), |groups| groups.total))
+    /// What the numbers of groups are compared with: groups are read a moment before the syscalls.
+    pub fn group_context(&self) -> TableContext {
+        self.context_of(self.groups.as_ref().map_or(Total::default(), |groups| groups.total))
     }
 
-    fn basis_of(&self, total: Total) -> Basis {
-        Basis {
+    fn context_of(&self, total: Total) -> TableContext {
+        TableContext {
             total,
             window_ns: self.window_ns,
             trust: self.trust,
@@ -177,17 +177,16 @@ impl Model {
 
     /// Time on a CPU inside calls, percent of all CPU time of what is measured.
     pub fn cpu_share_pct(&self) -> Reading<f64> {
-        let on_cpu = self.basis().part(PartOf::OnCpu, self.total);
+        let on_cpu = self.context().part(PartOf::OnCpu, self.total);
         let (Some(ns), Some(cpu_ns @ 1..)) = (on_cpu.value(), self.cpu_ns.value()) else {
             return Reading::NotCollected;
         };
         let pct = ns as f64 * 100.0 / cpu_ns as f64;
-        // A call that ends in this window may have begun long before it.
+        // A call that ends in this window may have begun long before.
         if pct > 100.0 {
             return Reading::Estimated(100.0);
         }
-        // Of a call that began before the window, or is open at its end, all of the time or none is in
-        // the sum.
+        // The sum has a call that began before the window as a whole, and an open call not at all.
         if self.window == Window::Interval || self.open_calls() > 0 {
             return Reading::Estimated(pct);
         }
@@ -199,12 +198,12 @@ impl Model {
         }
     }
 
-    /// The calls that are open: those that were seen entering, and those of the list that were not. A call that
-    /// has returned before it could be listed counts.
+    /// The number of open calls: calls that were seen entering, and listed calls that were not. A call that
+    /// returned before it could be listed counts.
     pub fn open_calls(&self) -> u64 {
         let Some(calls) = &self.in_flight else { return self.ledger.in_flight() };
         let listed = calls.len() as u64;
-        // Some that were seen stand for others then, which are in the list as well.
+        // With sampling, the list has the calls that were sampled out as well.
         if self.trust.sampled {
             return listed;
         }
@@ -218,7 +217,7 @@ impl Model {
     }
 }
 
-/// How much of a CPU time falls between `before`, or attaching, and `sample`, ns.
+/// CPU time between `before`, or attaching, and `sample`, ns.
 fn cpu_since(
     sample: &Sample,
     before: Option<&Sample>,
@@ -232,12 +231,12 @@ fn cpu_since(
     let ns = ns.saturating_sub(before_ns);
     match now {
         Reading::Estimated(_) => Reading::Estimated(ns),
-        // What was not seen before this window does not matter to it.
+        // Time that was not seen before this window does not concern it.
         _ => Reading::exact_if(sample.cpu.unseen == before.cpu.unseen, ns),
     }
 }
 
-/// All calls since attaching that were recorded in a syscall of the sample.
+/// All calls in the histograms of the sample.
 fn finished(sample: &Sample) -> u64 {
     sample.kinds.iter().map(KindSample::calls).sum()
 }

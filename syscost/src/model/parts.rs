@@ -1,4 +1,4 @@
-//! What latencies consist of: time on a CPU, waiting for one, and blocked.
+//! The parts of latencies: on a CPU, in the run queue, blocked.
 
 use syscost_common::{
     cell::PartOf,
@@ -8,10 +8,10 @@ use syscost_common::{
 use super::Distribution;
 use crate::sample::{KindSample, PartSample};
 
-/// Sums of the three, over the calls of which they are known.
+/// Sums of the three parts, over the calls whose parts are known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PartSums {
-    /// Those calls.
+    /// Calls whose parts are known.
     pub calls: u64,
     /// On a CPU, ns.
     pub on_cpu_ns: u64,
@@ -22,7 +22,7 @@ pub struct PartSums {
 }
 
 impl PartSums {
-    /// One of the three.
+    /// The sum of one part, ns.
     pub fn get(self, of: PartOf) -> u64 {
         match of {
             PartOf::OnCpu => self.on_cpu_ns,
@@ -31,7 +31,7 @@ impl PartSums {
         }
     }
 
-    /// Both together.
+    /// The sum of both.
     pub(super) fn plus(self, other: Self) -> Self {
         Self {
             calls: self.calls + other.calls,
@@ -41,7 +41,7 @@ impl PartSums {
         }
     }
 
-    /// What is left without `before`, of each sum at least 0.
+    /// The difference to `before`; each number is at least 0.
     pub(super) fn less(self, before: Self) -> Self {
         Self {
             calls: self.calls.saturating_sub(before.calls),
@@ -52,7 +52,8 @@ impl PartSums {
     }
 }
 
-/// How each part is distributed over the calls of which it is known, those with none of it included.
+/// The distribution of each part over the calls whose parts are known. A call without any time in a part counts
+/// as 0 there.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parts {
     on_cpu: Distribution,
@@ -70,8 +71,8 @@ impl Parts {
         }
     }
 
-    /// The parts of a kind's calls, less those before, and their sums; `max_ns` is the longest
-    /// latency, which no part exceeds. `None` where nothing is known.
+    /// The parts of the calls of a kind since `before`, and their sums. `max_ns`: the longest latency, which no
+    /// part exceeds. `None` where no parts are known.
     pub(super) fn new(
         kind: &KindSample,
         before: Option<&KindSample>,
@@ -83,7 +84,7 @@ impl Parts {
             subtract(now, before)
         };
         let [on_cpu, runq, blocked] = [PartOf::OnCpu, PartOf::Runq, PartOf::Blocked].map(since);
-        // Every call of which the parts are known was on a CPU.
+        // Every call whose parts are known has been on a CPU.
         let calls = on_cpu.buckets.iter().sum();
         if calls == 0 {
             return None;
@@ -107,7 +108,7 @@ impl Parts {
 fn subtract(now: &PartSample, before: Option<&PartSample>) -> PartSample {
     let mut since = *now;
     if let Some(before) = before {
-        // As with latencies: read while calls were being recorded.
+        // Both were read while calls were recorded, so that a difference could be below 0.
         since.sum_ns = since.sum_ns.saturating_sub(before.sum_ns);
         for (count, before) in since.buckets.iter_mut().zip(before.buckets) {
             *count = count.saturating_sub(before);
@@ -116,7 +117,7 @@ fn subtract(now: &PartSample, before: Option<&PartSample>) -> PartSample {
     since
 }
 
-/// Of `calls` calls; those that the kernel did not count had none of this part.
+/// The distribution of a part over `calls` calls. Calls that the kernel did not count have no time in it.
 fn distribution(mut part: PartSample, calls: u64, longest_ns: u64) -> Distribution {
     let counted: u64 = part.buckets.iter().sum();
     part.buckets[0] += calls.saturating_sub(counted);
@@ -135,7 +136,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        model::{Counted, Row},
+        model::{Row, TableRow},
         sample::KindKey,
     };
 

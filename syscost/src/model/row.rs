@@ -7,7 +7,7 @@ use syscost_common::{
     hist::{BUCKETS, LATENCY, bucket_bounds},
 };
 
-use super::{Counted, Distribution, PartSums, Parts, Total};
+use super::{Distribution, PartSums, Parts, TableRow, Total};
 use crate::{
     decode::syscall::{self, Abi},
     sample::{KindKey, KindSample},
@@ -26,29 +26,28 @@ pub struct Row {
     pub nr: Option<u32>,
     /// Finished calls.
     pub calls: u64,
-    /// Those that failed.
+    /// Calls that failed.
     pub errors: u64,
     /// Sum of their latencies, ns.
     pub total_ns: u64,
-    /// How the latencies are distributed.
+    /// The distribution of latencies.
     pub latency: Distribution,
-    /// How what they consist of is distributed; `None` where nothing of it is known.
+    /// The distributions of the parts of latencies; `None` where none is known.
     pub parts: Option<Parts>,
-    /// Sums of that.
+    /// The sums of these parts.
     pub part_sums: PartSums,
     /// Failed calls per errno, most first.
     pub errnos: Vec<(u16, u64)>,
 }
 
 impl Row {
-    /// The row of a kind's calls, less those before; `None` when no call is left.
+    /// The row of a kind: its calls since `before`; `None` where there are none.
     pub(super) fn new(kind: &KindSample, before: Option<&KindSample>) -> Option<Self> {
         let mut buckets = kind.buckets.clone();
         let mut total_ns = kind.sum_ns;
         let mut errnos = kind.errnos.clone();
         if let Some(before) = before {
-            // Both were read while calls were being recorded: a difference below zero cannot
-            // be, and is nothing rather than a wrapped giant.
+            // Both were read while calls were recorded, so that a difference could be below 0.
             for (count, before) in buckets.iter_mut().zip(before.buckets.iter()) {
                 *count = count.saturating_sub(*before);
             }
@@ -92,18 +91,18 @@ impl Row {
 }
 
 impl Row {
-    /// The time (ns) of one part that `quantile` of the calls do not exceed; `None` where nothing is known of
-    /// it. A part's buckets are coarser than those of the latency, which it never exceeds in any call.
+    /// A percentile of one part, ns; `None` where it is not known. Buckets of parts are coarser than those of
+    /// latencies. A part never exceeds the latency of its call, so neither does this percentile.
     pub fn part_quantile_ns(&self, of: PartOf, quantile: f64) -> Option<u64> {
         let part = self.parts.as_ref()?.get(of).quantile_ns(quantile)?;
-        // Of the same calls.
+        // The comparison is valid only if both are about the same calls.
         let same = self.part_sums.calls == self.calls;
         let whole = self.latency.quantile_ns(quantile).filter(|_| same);
         Some(whole.map_or(part, |whole| part.min(whole)))
     }
 }
 
-impl Counted for Row {
+impl TableRow for Row {
     /// The name, with the ABI where it is not the machine's usual one.
     fn title(&self) -> Cow<'_, str> {
         match self.abi {
@@ -132,13 +131,12 @@ impl Counted for Row {
 
 /// The shortest and the longest latency (ns) of a window.
 ///
-/// The kernel keeps extremes since attach only. One that moved was set in this window and is
-/// exact; for one that did not, the bounds of the outermost buckets are the best that is known:
-/// outwards by at most 1/16, and never beyond the extreme since attach.
+/// The kernel keeps the extremes since attach. One that changed was set in this window and is exact. For one
+/// that did not, the bounds of the outermost buckets are the best that is known: at most 1/16 too far out, and
+/// never beyond the extreme since attach.
 ///
-/// Either lies in the outermost bucket on its side. A sample that was read while a call was being
-/// recorded may have its bucket and not yet its extreme, or the reverse; the buckets decide, for
-/// they are what is counted.
+/// Each extreme lies in the outermost bucket on its side. A sample that was read while a call was recorded may
+/// have its bucket without its extreme, or the reverse. The buckets decide then, because they count the calls.
 fn extremes(
     kind: &KindSample,
     before: Option<&KindSample>,

@@ -8,14 +8,14 @@ use crate::{
     sample::{LedgerSample, Sample},
 };
 
-/// How much of what there was is known.
+/// How much of something is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Known {
-    /// Nothing.
-    Nothing,
-    /// Some of it.
+pub enum Availability {
+    /// Nothing of it.
+    None,
+    /// A part of it.
     Some,
-    /// All.
+    /// All of it.
     #[default]
     All,
 }
@@ -23,23 +23,23 @@ pub enum Known {
 /// What holds for every number of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trust {
-    /// Whether nothing was lost since attaching: a loss does not heal.
+    /// Whether nothing was lost since attaching. A loss is never made good.
     pub exact: bool,
-    /// Whether some calls stand for others.
+    /// Whether calls were sampled, so that a measured call counts for several.
     pub sampled: bool,
-    /// Whether the ends of interrupted calls were guessed since attaching, so that numbers may be too
-    /// high as well as too low.
+    /// Whether numbers may be too high as well as too low: since attaching, ends of interrupted calls were
+    /// guessed, or a check failed.
     pub guessed: bool,
-    /// What latencies consist of.
-    pub parts: Known,
-    /// Of that, what was time waiting for a CPU.
-    pub runq: Known,
-    /// Whether some of that counts as blocked, because wake-ups were not seen.
+    /// How much is known of the parts of latencies.
+    pub parts: Availability,
+    /// How much is known of the time in the run queue.
+    pub runq: Availability,
+    /// Whether some time in the run queue counts as blocked, because wake-ups were not seen.
     pub runq_as_blocked: bool,
 }
 
 impl Trust {
-    /// Of a window that ends with `sample` and begins with `before`, or with attaching.
+    /// For a window that ends with `sample` and begins with `before`, or with attaching.
     pub(super) fn new(
         sample: &Sample,
         before: Option<&Sample>,
@@ -56,17 +56,17 @@ impl Trust {
             .saturating_sub(before.map_or(0, |before| before.detail.without_wakeups_ns));
         let unparted = since(Counter::Unparted);
         let parts = match unparted {
-            _ if !detail.parts => Known::Nothing,
-            0 => Known::All,
-            n if n >= since(Counter::Matched) => Known::Nothing,
-            _ => Known::Some,
+            _ if !detail.parts => Availability::None,
+            0 => Availability::All,
+            n if n >= since(Counter::Matched) => Availability::None,
+            _ => Availability::Some,
         };
         let runq_as_blocked = without_wakeups_ns > 0 || since(Counter::WakeupsMissed) > 0;
         let runq = match parts {
-            Known::Nothing => Known::Nothing,
-            // The window begins and ends a moment beside the change.
-            _ if without_wakeups_ns > window_ns - window_ns / 100 => Known::Nothing,
-            _ if runq_as_blocked => Known::Some,
+            Availability::None => Availability::None,
+            // The level of detail changes a moment before or after a window begins or ends.
+            _ if without_wakeups_ns > window_ns - window_ns / 100 => Availability::None,
+            _ if runq_as_blocked => Availability::Some,
             known => known,
         };
         Self {
@@ -79,7 +79,7 @@ impl Trust {
         }
     }
 
-    /// Whether every call of the window was measured itself, and none was lost.
+    /// Whether every call of the window was measured, and none was lost.
     pub fn all_counted(self) -> bool {
         self.exact && !self.sampled
     }
@@ -93,23 +93,23 @@ impl Trust {
         }
     }
 
-    /// A sum over one part of the calls' latencies, of which `known` calls' are known, of `calls`.
+    /// A sum over one part of the latencies of `calls` calls, of which `known` have known parts.
     pub fn part<T>(self, of: PartOf, known: u64, calls: u64, value: T) -> Reading<T> {
         let how = if of == PartOf::Runq { self.runq } else { self.parts };
         match how {
-            Known::Nothing => Reading::NotCollected,
-            // Of this row, or this group, nothing.
+            Availability::None => Reading::NotCollected,
+            // No call of this row has known parts.
             _ if known == 0 && calls > 0 => Reading::NotCollected,
             _ if self.guessed || of == PartOf::Blocked && self.runq_as_blocked => {
                 Reading::Estimated(value)
             }
-            Known::Some => Reading::Partial(value),
-            Known::All => Reading::exact_if(self.exact, value),
+            Availability::Some => Reading::Partial(value),
+            Availability::All => Reading::exact_if(self.exact, value),
         }
     }
 
     /// Whether all parts of every call are known.
     pub fn all_parted(self) -> bool {
-        self.exact && self.parts == Known::All && self.runq == Known::All
+        self.exact && self.parts == Availability::All && self.runq == Availability::All
     }
 }

@@ -1,6 +1,5 @@
-//! The characters of screens and tables in ASCII, for terminals and locales that have no others.
-//!
-//! One character for one: columns stay where they are.
+//! Screens and tables in ASCII, for terminals and locales without other characters. Each character of a view becomes
+//! one ASCII character, so that columns stay aligned. Names are escaped before columns are laid out.
 
 use crate::{model::Model, sample::GroupKey};
 
@@ -73,7 +72,7 @@ pub fn text(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{group::GroupBy, model::Counted, view::fixture};
+    use crate::{group::GroupBy, model::TableRow, view::fixture};
 
     #[test]
     fn each_character_has_one_that_stands_for_it() {
@@ -85,14 +84,15 @@ mod tests {
     fn names_are_escaped_wherever_they_are() {
         for by in [GroupBy::Process, GroupBy::Comm, GroupBy::Cgroup] {
             let mut sample = fixture::grouped(by);
-            sample.subject.name = "größe".to_owned();
             sample.open_calls.as_mut().unwrap()[0].thread.comm = "数据".to_owned();
             let group = &mut sample.groups.as_mut().unwrap().groups[0];
             match &mut group.key {
                 GroupKey::Comm(name) => *name = "ö".to_owned(),
                 _ => group.name = Some("ö".to_owned()),
             }
-            let model = names(&Model::since_attach(&sample));
+            let mut model = Model::since_attach(&sample);
+            model.subject.name = "größe".to_owned();
+            let model = names(&model);
             assert_eq!(model.subject.name, r"gr\u{f6}\u{df}e");
             let comms: Vec<_> =
                 model.in_flight.unwrap().into_iter().map(|call| call.thread.comm).collect();

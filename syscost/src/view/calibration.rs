@@ -1,4 +1,4 @@
-//! A calibration, for people and for programs.
+//! A calibration, as text and as JSON.
 
 use std::path::Path;
 

@@ -1,5 +1,4 @@
-//! What measuring costs, in words: the run time of the programs in the kernel, and what was found to
-//! be added to each call.
+//! Phrases about the probe overhead: the run time of the programs, and the time that they add to a call.
 
 use crate::{
     costs::{Calibrated, ProgramsCost},
@@ -8,8 +7,7 @@ use crate::{
     view::format,
 };
 
-/// From the longest to the shortest way to say it; empty where nothing is known. Percentages are of
-/// one CPU.
+/// The same from the longest phrase to the shortest; empty where nothing is known. Percentages are of one CPU.
 pub fn phrases(model: &Model) -> Vec<String> {
     let run = model.cost.map(run_time);
     let tax = model.calibrated.and_then(tax);
@@ -49,7 +47,7 @@ fn run_time(cost: ProgramsCost) -> String {
     }
 }
 
-/// What is added to a call of the target, and to one of anybody else.
+/// The time added to a call of the target, and to a call of a bystander.
 fn tax(calibrated: Calibrated) -> Option<(String, String)> {
     let added = |ns: f64| format!("+{}", format::ns_f64(ns));
     let Calibrated { target_tax_ns, bystander_tax_ns, .. } = calibrated;

@@ -1,6 +1,5 @@
-//! The CSV that `stat --csv` prints: a line per row, for spreadsheets and data frames. Every
-//! line stands alone, so that intervals can be appended, sorted and joined. Carries no histogram;
-//! that is JSON's.
+//! The CSV that `stat --csv` prints: a line per row, for spreadsheets and data frames. Each line is complete in
+//! itself, so that lines can be appended, sorted and joined. Histograms are in JSON only.
 
 use std::io::{self, Write};
 
@@ -9,7 +8,7 @@ use crate::{
     decode::printable::printable,
     group::GroupBy,
     model::{
-        Basis, Counted, GroupRow, Model, Row,
+        GroupRow, Model, Row, TableContext, TableRow,
         column::{COLUMNS, Column, Key, Value},
     },
     reading::Reading,
@@ -26,15 +25,15 @@ pub fn write(mut out: impl Write, model: &Model, order: &Order, header: bool) ->
     }
     match &model.groups {
         None => {
-            let basis = model.basis();
-            for row in order.split(&model.rows, &basis).0 {
-                csv.write_record(record(model, &basis, syscall(row), row))?;
+            let context = model.context();
+            for row in order.split(&model.rows, &context).0 {
+                csv.write_record(record(model, &context, syscall(row), row))?;
             }
         }
         Some(groups) => {
-            let basis = model.group_basis();
-            for row in order.split(&groups.rows, &basis).0 {
-                csv.write_record(record(model, &basis, group(groups.by, row), row))?;
+            let context = model.group_context();
+            for row in order.split(&groups.rows, &context).0 {
+                csv.write_record(record(model, &context, group(groups.by, row), row))?;
             }
         }
     }
@@ -42,7 +41,7 @@ pub fn write(mut out: impl Write, model: &Model, order: &Order, header: bool) ->
     out.write_all(&bytes)
 }
 
-/// When, then what, then every column, then how far to trust it.
+/// The names of the fields: the window, the row, every column, exactness.
 fn fields(model: &Model) -> Vec<&'static str> {
     let by = by(model);
     let columns = measures(by).map(|column| column.field);
@@ -54,13 +53,21 @@ fn fields(model: &Model) -> Vec<&'static str> {
         .collect()
 }
 
-fn record(model: &Model, basis: &Basis, identity: Vec<String>, row: &dyn Counted) -> Vec<String> {
+fn record(
+    model: &Model,
+    context: &TableContext,
+    identity: Vec<String>,
+    row: &dyn TableRow,
+) -> Vec<String> {
     let when = [model.attached_ns.to_string(), model.window_ns.to_string()];
-    let measures = measures(by(model)).map(|column| text((column.get)(basis, row)));
+    let measures = measures(by(model)).map(|column| text((column.get)(context, row)));
     when.into_iter()
         .chain(identity)
         .chain(measures)
-        .chain([basis.trust.all_counted(), basis.trust.all_parted()].map(|exact| exact.to_string()))
+        .chain(
+            [context.trust.all_counted(), context.trust.all_parted()]
+                .map(|exact| exact.to_string()),
+        )
         .chain([losses(model)])
         .collect()
 }
@@ -112,8 +119,8 @@ fn group(by: GroupBy, row: &GroupRow) -> Vec<String> {
     cells
 }
 
-/// A name as a cell: without control characters, and nothing that a spreadsheet would run. Those take what
-/// begins like this for a formula, in quotes as well, and show an apostrophe before it to nobody.
+/// A name as a cell: without control characters, and no formula. Spreadsheets take a cell that begins with one of
+/// these characters for a formula, even in quotes. They do not show an apostrophe before it.
 fn name(text: &str) -> String {
     let text = printable(text);
     if text.starts_with(['=', '+', '-', '@', '\'']) {
@@ -123,7 +130,7 @@ fn name(text: &str) -> String {
     }
 }
 
-/// The columns that are measured. The name is not; it stands with what else says whose it is.
+/// The columns with numbers. The name stands with the other fields that identify a row.
 fn measures(by: GroupBy) -> impl Iterator<Item = &'static Column> {
     COLUMNS
         .iter()

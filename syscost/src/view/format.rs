@@ -1,11 +1,11 @@
-//! Numbers in human units: short enough for a column, and never a misleading 0.
+//! Numbers as text: short enough for a column, and never a misleading 0.
 //!
 //! Knows no model beyond a column's value, and neither widths nor colours.
 
 use crate::view::width::Columns;
 use crate::{model::column::Value, reading::Reading, spread::Spread};
 
-/// What stands for a number that was not collected.
+/// The sign for a number that was not collected.
 pub const NOT_COLLECTED: &str = "–";
 
 /// A cell of the table.
@@ -27,9 +27,9 @@ pub fn reading<T>(reading: Reading<T>, format: impl FnOnce(T) -> String) -> Stri
     match reading {
         Reading::NotCollected => NOT_COLLECTED.into(),
         Reading::Partial(value) => match format(value) {
-            // At least a little less than that: at least something.
+            // A lower bound of less than the smallest number: more than 0.
             small if small.starts_with('<') => ">0".into(),
-            // It says so itself.
+            // It has the sign already.
             text if text.starts_with('>') => text,
             text => format!(">={text}"),
         },
@@ -43,7 +43,7 @@ pub fn ns(ns: u64) -> String {
     ns_f64(ns as f64)
 }
 
-/// [`ns`] for a computed time, which may lie between 0 and 1 ns.
+/// [`ns`] for a computed time, which may be between 0 and 1 ns.
 pub fn ns_f64(ns: f64) -> String {
     const UNITS: [(f64, &str); 4] = [(1.0, "ns"), (1e3, "µs"), (1e6, "ms"), (1e9, "s")];
     if ns <= 0.0 {
@@ -58,7 +58,7 @@ pub fn ns_f64(ns: f64) -> String {
     // 999.5 rounds up into the next unit.
     let (size, unit) = UNITS.into_iter().find(|(size, _)| ns < size * 999.5).unwrap_or(UNITS[3]);
     let value = ns / size;
-    // A nanosecond is the clock's grain: it has no decimals.
+    // The clock counts whole nanoseconds: they have no decimals.
     if value < 9.95 && size > 1.0 {
         format!("{value:.1}{unit}")
     } else {

@@ -1,5 +1,5 @@
-//! The JSON that `stat --json` prints: an object per line, for programs to read. Its schema is
-//! `docs/stat-json.md`. Leaves nothing out for brevity and puts no unit but the base one.
+//! The JSON that `stat --json` prints: an object per line. Its schema is `docs/stat-json.md`. Everything that the
+//! model has is in it, in base units.
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +14,7 @@ use crate::{
     decode::errno,
     group::GroupBy,
     model::{
-        self, Basis, Counted, Distribution, GroupRow, Model, Row, SubjectKind, Window,
+        self, Distribution, GroupRow, Model, Row, SubjectKind, TableContext, TableRow, Window,
         column::{COLUMNS, Needs, Value},
         ledger::Reason,
     },
@@ -161,13 +161,13 @@ struct Syscall<'a> {
 /// collected.
 struct Columns<'a> {
     needs: &'a [Needs],
-    basis: Basis,
-    row: &'a dyn Counted,
+    context: TableContext,
+    row: &'a dyn TableRow,
 }
 
 /// `on_cpu_ns`, `on_cpu_p50_ns` and so on of each part; null where nothing was collected.
 struct Parts<'a> {
-    basis: Basis,
+    context: TableContext,
     row: &'a Row,
 }
 
@@ -206,25 +206,25 @@ struct Bucket {
 
 impl<'a> Report<'a> {
     fn new(model: &'a Model, order: &Order) -> Self {
-        // As many rows as were asked for, of what was asked for.
+        // `-n` is about groups where there are any.
         let all = Order { top: None, ..*order };
         let (groups, other_groups) = match &model.groups {
             Some(groups) => {
-                let basis = model.group_basis();
-                let (rows, rest) = order.split(&groups.rows, &basis);
-                let rows = rows.into_iter().map(|row| Group::new(row, &basis));
+                let context = model.group_context();
+                let (rows, rest) = order.split(&groups.rows, &context);
+                let rows = rows.into_iter().map(|row| Group::new(row, &context));
                 (Some(rows.collect()), rest.len())
             }
             None => (None, 0),
         };
         let order = if groups.is_some() { &all } else { order };
-        let basis = model.basis();
-        let (rows, rest) = order.split(&model.rows, &basis);
+        let context = model.context();
+        let (rows, rest) = order.split(&model.rows, &context);
         let subject = &model.subject;
         Self {
             schema: SCHEMA,
             pid: subject.pid,
-            // What has a PID is called as its process is.
+            // A subject with a PID has the name of its process.
             comm: subject.pid.map(|_| subject.name.as_str()),
             target: Target {
                 kind: subject.kind,
@@ -237,7 +237,7 @@ impl<'a> Report<'a> {
             sampled: model.trust.sampled,
             by: model.groups.as_ref().map_or(GroupBy::Syscall, |groups| groups.by).id(),
             groups,
-            syscalls: rows.into_iter().map(|row| Syscall::new(row, &basis)).collect(),
+            syscalls: rows.into_iter().map(|row| Syscall::new(row, &context)).collect(),
             ledger: &model.ledger,
             losses: model.ledger.reasons(),
             window: match model.window {
@@ -263,7 +263,7 @@ impl<'a> Report<'a> {
                 workers_cpu_ns: model.io_workers_ns.value(),
             },
             other_tracers: model.other_tracers,
-            crossing_ns: basis.crossing_ns,
+            crossing_ns: context.crossing_ns,
             probe: Probe {
                 run_pct: model.cost.map(|cost| cost.run_pct),
                 run_ns: model.cost.and_then(|cost| cost.run_ns),
@@ -285,8 +285,8 @@ impl<'a> Report<'a> {
 }
 
 impl<'a> Syscall<'a> {
-    fn new(row: &'a Row, basis: &Basis) -> Self {
-        let columns = |needs| Columns { needs, basis: *basis, row };
+    fn new(row: &'a Row, context: &TableContext) -> Self {
+        let columns = |needs| Columns { needs, context: *context, row };
         Self {
             name: &row.name,
             nr: row.nr,
@@ -299,7 +299,7 @@ impl<'a> Syscall<'a> {
                 .iter()
                 .map(|&(errno, count)| (errno::symbol(errno).into_owned(), count))
                 .collect(),
-            parts: Parts { basis: *basis, row },
+            parts: Parts { context: *context, row },
             calibrated: columns(&[Needs::Calibration]),
         }
     }
@@ -317,7 +317,7 @@ impl Columns<'_> {
     fn serialize_into<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
         for column in COLUMNS.iter().filter(|column| self.needs.contains(&column.needs)) {
             let Some(field) = column.json else { continue };
-            match (column.get)(&self.basis, self.row) {
+            match (column.get)(&self.context, self.row) {
                 // Names have fields of their own.
                 Value::Text(_) => {}
                 Value::Count(n) | Value::Ns(n) => map.serialize_entry(field, &n.value())?,
@@ -347,10 +347,10 @@ impl Serialize for Parts<'_> {
         let total = self.row.sum();
         map.serialize_entry("parts_known", &total.parts.calls)?;
         for (name, of) in PARTS {
-            let sum = self.basis.part(of, total).value();
+            let sum = self.context.part(of, total).value();
             let parts = self.row.parts.as_ref();
             let part = parts.filter(|_| sum.is_some()).map(|parts| parts.get(of));
-            Columns { needs: &[Needs::Part(of)], basis: self.basis, row: self.row }
+            Columns { needs: &[Needs::Part(of)], context: self.context, row: self.row }
                 .serialize_into(&mut map)?;
             for (label, quantile) in QUANTILES {
                 let ns = part.and_then(|_| self.row.part_quantile_ns(of, quantile));
@@ -363,8 +363,8 @@ impl Serialize for Parts<'_> {
 }
 
 impl<'a> Group<'a> {
-    fn new(row: &'a GroupRow, basis: &Basis) -> Self {
-        let columns = |needs| Columns { needs, basis: *basis, row };
+    fn new(row: &'a GroupRow, context: &TableContext) -> Self {
+        let columns = |needs| Columns { needs, context: *context, row };
         Self {
             identity: Identity::new(row),
             threads: row.threads,
@@ -414,7 +414,7 @@ impl<'a> InFlight<'a> {
             age_exact: matches!(call.age_ns, Reading::Exact(_)),
             waiting: call.waiting,
             interrupted: call.interrupted,
-            // As text: many a reader has no integers of 64 bits.
+            // As text: many readers have no 64-bit integers.
             args: call.args.map(|args| args.map(|arg| format!("{arg:#x}"))),
             arguments: call.arguments().map(|arguments| arguments.join(", ")),
         }

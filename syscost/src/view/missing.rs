@@ -1,4 +1,4 @@
-//! What is missing and why, in words: calls, or the parts of their latencies.
+//! Sentences about what is missing and why: calls, or the parts of their latencies.
 
 use std::borrow::Cow;
 
@@ -6,12 +6,12 @@ use syscost_common::ledger::Counter;
 
 use crate::{
     decode::printable::printable,
-    model::{Known, Model, Subject, SubjectKind, budget},
+    model::{Availability, Model, Subject, SubjectKind, budget},
     sample::{Detail, WhyEmpty},
     view::format,
 };
 
-/// What is gone without at a level of detail, as people read it; `None` where nothing is.
+/// What is not collected at a level of detail; `None` at full detail.
 pub fn shed(detail: Detail) -> Option<Cow<'static, str>> {
     match detail {
         Detail::Full => None,
@@ -23,8 +23,8 @@ pub fn shed(detail: Detail) -> Option<Cow<'static, str>> {
     }
 }
 
-/// Why what measuring costs cannot be kept within its budget, in a sentence without its full stop; `None`
-/// where it can, or where there is none.
+/// Why the budget of `--max-overhead` is exceeded for good, in a sentence without its full stop; `None` where it is
+/// not, or where there is none.
 pub fn budget(model: &Model) -> Option<String> {
     let cost = model.cost.filter(|cost| budget::cannot_be_kept(*cost))?;
     Some(format!(
@@ -35,18 +35,17 @@ pub fn budget(model: &Model) -> Option<String> {
     ))
 }
 
-/// What is not known of the parts in this window and why, in a sentence without its full stop; `None`
-/// where all of it is.
+/// Which parts are not known in this window and why, in a sentence without its full stop; `None` where all are.
 pub fn parts(model: &Model) -> Option<String> {
     let calls = model.total.calls;
     let why = match model.trust.parts {
-        Known::All => return None,
+        Availability::All => return None,
         _ if calls == 0 => return None,
-        Known::Nothing if model.ledger.counter(Counter::Unparted) == 0 => {
+        Availability::None if model.ledger.counter(Counter::Unparted) == 0 => {
             "CPU time unknown: these hooks see no context switches".to_owned()
         }
-        Known::Nothing => "CPU time unknown: context switches were not seen".to_owned(),
-        Known::Some => format!(
+        Availability::None => "CPU time unknown: context switches were not seen".to_owned(),
+        Availability::Some => format!(
             "CPU and blocked time of {} of {} calls are not known: not all switches were seen",
             format::count(calls.saturating_sub(model.total.parts.calls)),
             format::count(calls)

@@ -1,5 +1,5 @@
-//! A model for eyes and pipes. Each view reads a [`Model`](crate::model::Model) and writes bytes; none asks the kernel,
-//! the clock or `/proc` for more.
+//! Views: the forms in which a [`Model`](crate::model::Model) is shown. Each reads a model and writes bytes. None
+//! reads the kernel, the clock or `/proc`.
 
 pub mod ascii;
 pub mod blind;
@@ -22,7 +22,7 @@ pub(crate) mod fixture;
 pub(crate) mod hostile;
 
 use crate::model::{
-    Basis, Counted,
+    TableContext, TableRow,
     column::{self, Key},
 };
 
@@ -31,7 +31,7 @@ use crate::model::{
 pub struct Order {
     /// The column to sort by.
     pub sort: Key,
-    /// Whether the column's own direction is turned round.
+    /// Whether rows are in the opposite of the column's own order.
     pub reversed: bool,
     /// How many rows at most; `None` for all.
     pub top: Option<usize>,
@@ -45,9 +45,13 @@ impl Default for Order {
 }
 
 impl Order {
-    /// Of `rows`, those to print and those left out, both in order.
-    fn split<'a, R: Counted>(&self, rows: &'a [R], basis: &Basis) -> (Vec<&'a R>, Vec<&'a R>) {
-        let mut shown = column::sorted(rows, basis, self.sort, self.reversed);
+    /// The rows to print and the rows that are left out, both in order.
+    fn split<'a, R: TableRow>(
+        &self,
+        rows: &'a [R],
+        context: &TableContext,
+    ) -> (Vec<&'a R>, Vec<&'a R>) {
+        let mut shown = column::sorted(rows, context, self.sort, self.reversed);
         let rest = shown.split_off(self.top.map_or(shown.len(), |top| top.min(shown.len())));
         (shown, rest)
     }

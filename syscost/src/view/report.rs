@@ -1,4 +1,4 @@
-//! The preflight report, for people and for programs.
+//! The preflight report, as text and as JSON.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! How much of its CPU time what is measured spends in syscalls, in words.
+//! The share of the target's CPU time that is spent in syscalls, in words.
 
 use crate::view::width::Columns;
 use std::borrow::Cow;
@@ -28,7 +28,7 @@ pub fn of_cpu_time(model: &Model) -> Option<String> {
     }
 }
 
-/// The calls that are meant, where there is room to name them.
+/// The names of the recorded calls, if they are short.
 fn of_which_calls(model: &Model) -> Cow<'_, str> {
     const ROOM: usize = 30;
     let Some(only) = &model.subject.only else { return "syscalls".into() };

@@ -1,5 +1,4 @@
-//! The table that `stat` prints for people, after the manner of `strace -c` and `perf stat`:
-//! aligned text without boxes. Says nothing that the model does not know.
+//! The table that `stat` prints, similar to that of `strace -c` and `perf stat`: aligned text without boxes.
 
 use super::width::{Columns, aligned_left, aligned_right};
 use std::io::{self, Write};
@@ -9,7 +8,7 @@ use crate::{
     decode::{errno, printable::printable},
     group::GroupBy,
     model::{
-        Basis, Counted, InFlight, Model, Row, Sum, Total, Window,
+        InFlight, Model, Row, Sum, TableContext, TableRow, Total, Window,
         column::{COLUMNS, Column, Key, Needs, Priority, Value},
     },
     sample::ThreadName,
@@ -23,7 +22,7 @@ pub struct TableOptions {
     /// How wide the terminal is; where it is too narrow, some columns are left out. `None` where
     /// there is none: a file has room for all.
     pub width: Option<usize>,
-    /// Whether to set off the headings and what says how far to trust the numbers.
+    /// Whether to write headings and exactness in bold and colours.
     pub color: bool,
     /// Whether to write ASCII characters alone.
     pub ascii: bool,
@@ -58,15 +57,15 @@ fn write_utf8(mut out: impl Write, model: &Model, options: &TableOptions) -> io:
     writeln!(out)?;
     let (grid, errors) = match &model.groups {
         Some(groups) => {
-            let basis = model.group_basis();
-            let (rows, rest) = options.order.split(&groups.rows, &basis);
-            // Of whom they are is not known.
-            (Grid::new(groups.by, &basis, &rows, &rest, options), String::new())
+            let context = model.group_context();
+            let (rows, rest) = options.order.split(&groups.rows, &context);
+            // Errnos are not known by group.
+            (Grid::new(groups.by, &context, &rows, &rest, options), String::new())
         }
         None => {
-            let basis = model.basis();
-            let (rows, rest) = options.order.split(&model.rows, &basis);
-            let grid = Grid::new(GroupBy::Syscall, &basis, &rows, &rest, options);
+            let context = model.context();
+            let (rows, rest) = options.order.split(&model.rows, &context);
+            let grid = Grid::new(GroupBy::Syscall, &context, &rows, &rest, options);
             (grid, errors(model, &rows, options.aim()))
         }
     };
@@ -143,9 +142,9 @@ struct Grid {
 
 impl Grid {
     /// `None` without a row.
-    fn new<R: Counted>(
+    fn new<R: TableRow>(
         by: GroupBy,
-        basis: &Basis,
+        context: &TableContext,
         rows: &[&R],
         rest: &[&R],
         options: &TableOptions,
@@ -153,13 +152,13 @@ impl Grid {
         if rows.is_empty() {
             return None;
         }
-        let sort = options.order.sort.or_next_best(basis.trust);
+        let sort = options.order.sort.or_next_best(context.trust);
         let columns: Vec<_> = COLUMNS
             .iter()
             .filter(|column| column.stat != Priority::Sorted || column.key == sort)
             .filter(|column| match column.needs {
                 Needs::Histogram => by == GroupBy::Syscall,
-                Needs::Calibration => basis.telling_crossing_ns().is_some(),
+                Needs::Calibration => context.telling_crossing_ns().is_some(),
                 // That a part was not collected is shown by its column.
                 Needs::Part(_) | Needs::Nothing => true,
             })
@@ -172,14 +171,14 @@ impl Grid {
             _ => column.title.to_owned(),
         })];
         for row in rows {
-            lines.push(line(&|column| text((column.get)(basis, *row))));
+            lines.push(line(&|column| text((column.get)(context, *row))));
         }
         if !rest.is_empty() {
             let label = format!("… and {} more", rest.len());
             let sum = Total::of(rest.iter().copied());
-            lines.push(line(&|column| sum_cell(basis, column, &label, sum)));
+            lines.push(line(&|column| sum_cell(context, column, &label, sum)));
         }
-        lines.push(line(&|column| sum_cell(basis, column, "total", basis.total)));
+        lines.push(line(&|column| sum_cell(context, column, "total", context.total)));
         let mut grid = Self { columns, lines, width: options.aim() };
         if options.width.is_some() {
             let rank = |column: &&Column| match column.stat {
@@ -238,9 +237,9 @@ impl Grid {
 }
 
 /// A cell of a line of sums; empty where the column is no sum.
-fn sum_cell(basis: &Basis, column: &Column, label: &str, total: Total) -> String {
+fn sum_cell(context: &TableContext, column: &Column, label: &str, total: Total) -> String {
     if column.needs_no_histogram() {
-        text((column.get)(basis, &Sum { label, total }))
+        text((column.get)(context, &Sum { label, total }))
     } else {
         String::new()
     }
@@ -280,7 +279,7 @@ fn errors(model: &Model, rows: &[&Row], width: usize) -> String {
     text
 }
 
-/// A process that waits in one call would else seem to do nothing.
+/// The open calls. Without them, a process that waits in one call would seem to do nothing.
 fn in_flight(model: &Model, width: Option<usize>) -> String {
     let sentence = match model.open_calls() {
         0 => return String::new(),
@@ -293,7 +292,7 @@ fn in_flight(model: &Model, width: Option<usize>) -> String {
     sentence + &oldest(model, width)
 }
 
-/// The oldest open calls: what a process that seems to do nothing is blocked in.
+/// The oldest open calls.
 fn oldest(model: &Model, width: Option<usize>) -> String {
     const SHOWN: usize = 5;
     let calls = model.in_flight.as_deref().unwrap_or_default();
@@ -346,7 +345,7 @@ fn reasons(model: &Model, paint: &Paint) -> String {
     format!("{}: {marked}. Since attaching:{lines}", paint.over("NOT EXACT", ALARM))
 }
 
-/// Why numbers are missing, or stand for more than what was measured.
+/// Why numbers are missing or are estimates.
 fn missing(model: &Model) -> String {
     let shed = missing::shed(model.detail).map(|shed| format!("in the end, {shed}"));
     let sampled = model.trust.sampled.then(|| {
@@ -357,7 +356,7 @@ fn missing(model: &Model) -> String {
     lines.chain(blind::notes(model)).collect::<Vec<_>>().join("\n")
 }
 
-/// By how many calls the heading and the rows of groups differ.
+/// The difference between the calls in the heading and in the rows of groups.
 fn apart(model: &Model) -> Option<String> {
     let rows = model.groups.as_ref()?.total.calls;
     let differ = match model.total.calls.abs_diff(rows) {

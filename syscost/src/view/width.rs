@@ -1,8 +1,8 @@
-//! How wide text is on a terminal: names may hold characters that take two columns, or none.
+//! The width of text on a terminal. A character of a name can take two columns, or none.
 
 use crate::decode::printable;
 
-/// Text that takes columns of a terminal.
+/// Text and its width on a terminal.
 pub(crate) trait Columns {
     /// How many it takes.
     fn columns(&self) -> usize;

@@ -8,7 +8,7 @@ use super::{
     Value,
 };
 use crate::{
-    model::{Basis, Counted, Distribution, Window},
+    model::{Distribution, TableContext, TableRow, Window},
     reading::Reading,
 };
 
@@ -60,7 +60,7 @@ pub static COLUMNS: &[Column] = &[
         help: "finished calls",
         pair: Some(Pair { window: Window::SinceAttach, other: Key::CallsPerSec }),
         stat: Always,
-        get: |basis, row| Value::Count(basis.reading(row.sum().calls)),
+        get: |context, row| Value::Count(context.reading(row.sum().calls)),
         ..SUM
     },
     Column {
@@ -72,7 +72,7 @@ pub static COLUMNS: &[Column] = &[
         pair: Some(Pair { window: Window::Interval, other: Key::Calls }),
         syscalls: Droppable(5),
         processes: Droppable(4),
-        get: |basis, row| Value::PerSec(basis.reading(basis.per_sec(row.sum().calls))),
+        get: |context, row| Value::PerSec(context.reading(context.per_sec(row.sum().calls))),
         ..SUM
     },
     Column {
@@ -84,7 +84,7 @@ pub static COLUMNS: &[Column] = &[
         help: "calls that returned an error",
         pair: Some(Pair { window: Window::SinceAttach, other: Key::ErrorsPerSec }),
         stat: Droppable(7),
-        get: |basis, row| Value::Count(basis.reading(row.sum().errors)),
+        get: |context, row| Value::Count(context.reading(row.sum().errors)),
         ..SUM
     },
     Column {
@@ -96,7 +96,7 @@ pub static COLUMNS: &[Column] = &[
         pair: Some(Pair { window: Window::Interval, other: Key::Errors }),
         syscalls: Extra(9),
         processes: Droppable(2),
-        get: |basis, row| Value::PerSec(basis.reading(basis.per_sec(row.sum().errors))),
+        get: |context, row| Value::PerSec(context.reading(context.per_sec(row.sum().errors))),
         ..SUM
     },
     Column {
@@ -108,7 +108,7 @@ pub static COLUMNS: &[Column] = &[
         measure: Measure::Figure,
         syscalls: Droppable(2),
         processes: Extra(4),
-        get: |basis, row| Value::Pct(basis.figure(row.sum().error_pct())),
+        get: |context, row| Value::Pct(context.figure(row.sum().error_pct())),
         ..SUM
     },
     Column {
@@ -122,7 +122,7 @@ pub static COLUMNS: &[Column] = &[
         instead: Some(Key::Time),
         pair: Some(Pair { window: Window::SinceAttach, other: Key::OnCpuPerSec }),
         stat: Always,
-        get: |basis, row| Value::Ns(basis.part(PartOf::OnCpu, row.sum())),
+        get: |context, row| Value::Ns(context.part(PartOf::OnCpu, row.sum())),
         ..SUM
     },
     Column {
@@ -136,9 +136,9 @@ pub static COLUMNS: &[Column] = &[
         pair: Some(Pair { window: Window::Interval, other: Key::OnCpu }),
         syscalls: Droppable(7),
         processes: Droppable(6),
-        get: |basis, row| {
-            let ns = basis.part(PartOf::OnCpu, row.sum());
-            Value::CpuPerSec(ns.map(|ns| basis.per_sec(ns)))
+        get: |context, row| {
+            let ns = context.part(PartOf::OnCpu, row.sum());
+            Value::CpuPerSec(ns.map(|ns| context.per_sec(ns)))
         },
         ..SUM
     },
@@ -150,7 +150,7 @@ pub static COLUMNS: &[Column] = &[
         title: "RUNQ",
         help: "time inside the calls able to run, but waiting for a CPU that was busy with others",
         needs: Needs::Part(PartOf::Runq),
-        get: |basis, row| Value::Ns(basis.part(PartOf::Runq, row.sum())),
+        get: |context, row| Value::Ns(context.part(PartOf::Runq, row.sum())),
         ..SUM
     },
     Column {
@@ -164,7 +164,7 @@ pub static COLUMNS: &[Column] = &[
         stat: Droppable(3),
         syscalls: Extra(2),
         processes: Extra(1),
-        get: |basis, row| Value::Pct(basis.part_pct(PartOf::Runq, row.sum())),
+        get: |context, row| Value::Pct(context.part_pct(PartOf::Runq, row.sum())),
         ..SUM
     },
     Column {
@@ -175,7 +175,7 @@ pub static COLUMNS: &[Column] = &[
         title: "BLOCKED",
         help: "time inside the calls waiting for anything else: data, a lock, a timer, a disk",
         needs: Needs::Part(PartOf::Blocked),
-        get: |basis, row| Value::Ns(basis.part(PartOf::Blocked, row.sum())),
+        get: |context, row| Value::Ns(context.part(PartOf::Blocked, row.sum())),
         ..SUM
     },
     Column {
@@ -189,7 +189,7 @@ pub static COLUMNS: &[Column] = &[
         stat: Always,
         syscalls: Droppable(6),
         processes: Droppable(5),
-        get: |basis, row| Value::Pct(basis.part_pct(PartOf::Blocked, row.sum())),
+        get: |context, row| Value::Pct(context.part_pct(PartOf::Blocked, row.sum())),
         ..SUM
     },
     Column {
@@ -201,7 +201,7 @@ pub static COLUMNS: &[Column] = &[
         help: "sum of latencies over all threads: work and waiting alike",
         pair: Some(Pair { window: Window::SinceAttach, other: Key::TimePerSec }),
         stat: Always,
-        get: |basis, row| Value::Ns(basis.reading(row.sum().total_ns)),
+        get: |context, row| Value::Ns(context.reading(row.sum().total_ns)),
         ..SUM
     },
     Column {
@@ -213,7 +213,7 @@ pub static COLUMNS: &[Column] = &[
         measure: Measure::Figure,
         syscalls: Extra(7),
         processes: Extra(2),
-        get: |basis, row| Value::Pct(basis.figure(basis.time_pct(row.sum().total_ns))),
+        get: |context, row| Value::Pct(context.figure(context.time_pct(row.sum().total_ns))),
         ..SUM
     },
     Column {
@@ -225,7 +225,7 @@ pub static COLUMNS: &[Column] = &[
         pair: Some(Pair { window: Window::Interval, other: Key::Time }),
         syscalls: Extra(1),
         processes: Droppable(3),
-        get: |basis, row| Value::NsPerSec(basis.reading(basis.per_sec(row.sum().total_ns))),
+        get: |context, row| Value::NsPerSec(context.reading(context.per_sec(row.sum().total_ns))),
         ..SUM
     },
     Column {
@@ -238,7 +238,9 @@ pub static COLUMNS: &[Column] = &[
         needs: Needs::Calibration,
         pair: Some(Pair { window: Window::SinceAttach, other: Key::BoundaryPerSec }),
         stat: Droppable(4),
-        get: |basis, row| Value::Ns(basis.boundary_ns(row.sum().calls).map(|ns| ns.round() as u64)),
+        get: |context, row| {
+            Value::Ns(context.boundary_ns(row.sum().calls).map(|ns| ns.round() as u64))
+        },
         ..SUM
     },
     Column {
@@ -251,9 +253,9 @@ pub static COLUMNS: &[Column] = &[
         pair: Some(Pair { window: Window::Interval, other: Key::Boundary }),
         syscalls: Extra(4),
         processes: Extra(3),
-        get: |basis, row| {
-            let ns = basis.boundary_ns(row.sum().calls);
-            Value::NsPerSec(ns.map(|ns| basis.per_sec(ns.round() as u64)))
+        get: |context, row| {
+            let ns = context.boundary_ns(row.sum().calls);
+            Value::NsPerSec(ns.map(|ns| context.per_sec(ns.round() as u64)))
         },
         ..SUM
     },
@@ -267,7 +269,7 @@ pub static COLUMNS: &[Column] = &[
         stat: Droppable(5),
         syscalls: Extra(5),
         processes: Droppable(1),
-        get: |basis, row| Value::Ns(basis.figure(row.sum().mean_ns())),
+        get: |context, row| Value::Ns(context.figure(row.sum().mean_ns())),
         ..SUM
     },
     Column {
@@ -280,7 +282,7 @@ pub static COLUMNS: &[Column] = &[
         measure: Measure::Figure,
         needs: Needs::Histogram,
         syscalls: Extra(8),
-        get: |basis, row| Value::Ns(latency(row, |latency| basis.figure(latency.min_ns()))),
+        get: |context, row| Value::Ns(latency(row, |latency| context.figure(latency.min_ns()))),
         ..SUM
     },
     Column {
@@ -292,7 +294,7 @@ pub static COLUMNS: &[Column] = &[
         help: "half of the calls took at most this",
         stat: Droppable(6),
         syscalls: Droppable(3),
-        get: |basis, row| quantile(basis, row, 0.5),
+        get: |context, row| quantile(context, row, 0.5),
         ..PERCENTILE
     },
     Column {
@@ -304,7 +306,7 @@ pub static COLUMNS: &[Column] = &[
         help: "90 % of the calls took at most this",
         stat: Droppable(1),
         syscalls: Extra(3),
-        get: |basis, row| quantile(basis, row, 0.9),
+        get: |context, row| quantile(context, row, 0.9),
         ..PERCENTILE
     },
     Column {
@@ -316,7 +318,7 @@ pub static COLUMNS: &[Column] = &[
         help: "99 % of the calls took at most this",
         stat: Always,
         syscalls: Droppable(4),
-        get: |basis, row| quantile(basis, row, 0.99),
+        get: |context, row| quantile(context, row, 0.99),
         ..PERCENTILE
     },
     Column {
@@ -328,7 +330,7 @@ pub static COLUMNS: &[Column] = &[
         help: "99.9 % of the calls took at most this",
         stat: Droppable(2),
         syscalls: Extra(6),
-        get: |basis, row| quantile(basis, row, 0.999),
+        get: |context, row| quantile(context, row, 0.999),
         ..PERCENTILE
     },
     Column {
@@ -343,18 +345,18 @@ pub static COLUMNS: &[Column] = &[
         stat: Always,
         syscalls: Droppable(1),
         // A call that was not seen may have been longer.
-        get: |basis, row| Value::Ns(latency(row, |latency| basis.reading(latency.max_ns()))),
+        get: |context, row| Value::Ns(latency(row, |latency| context.reading(latency.max_ns()))),
         ..SUM
     },
 ];
 
-fn quantile(basis: &Basis, row: &dyn Counted, quantile: f64) -> Value {
+fn quantile(context: &TableContext, row: &dyn TableRow, quantile: f64) -> Value {
     Value::Ns(latency(row, |latency| {
-        latency.quantile_ns(quantile).map_or(Reading::NotCollected, |ns| basis.figure(ns))
+        latency.quantile_ns(quantile).map_or(Reading::NotCollected, |ns| context.figure(ns))
     }))
 }
 
-fn latency(row: &dyn Counted, get: impl FnOnce(&Distribution) -> Reading<u64>) -> Reading<u64> {
+fn latency(row: &dyn TableRow, get: impl FnOnce(&Distribution) -> Reading<u64>) -> Reading<u64> {
     row.latency().map_or(Reading::NotCollected, get)
 }
 

@@ -1,8 +1,8 @@
-//! Everything a person can ask of the screen, and what of it the run loop has to carry out.
+//! The actions that keys stand for, and the effects that the run loop has to carry out.
 //!
 //! Knows no keys; those are the keymap's.
 
-/// What a key asks for.
+/// What a key stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
     /// Leave the program.
@@ -58,7 +58,7 @@ pub enum Action {
     FilterClear,
 }
 
-/// What the screen cannot do by itself.
+/// What the run loop has to do after an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Leave the program.

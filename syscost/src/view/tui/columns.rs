@@ -1,10 +1,10 @@
 //! Which columns fit a width, and how wide each is.
 //!
-//! Knows no values but their formats' longest; the columns themselves are the model's.
+//! The columns and their priorities are declared in the model.
 
 use super::{Live, Screen, UiState};
 use crate::model::{
-    Counted, Known, Model, Window,
+    Availability, Model, TableRow, Window,
     column::{COLUMNS, Column, Key, Measure, Needs, Priority},
 };
 use crate::view::width::Columns;
@@ -73,15 +73,15 @@ impl Table {
     }
 }
 
-/// What decides, beside the width of the screen, which columns there are.
+/// What decides about the columns, besides the width of the screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Contents {
     pub(super) window: Window,
-    /// Whether no number has a mark before it: else they need room for `>=`.
+    /// Whether no number has a mark (`>=`, `≈`), which needs room.
     pub(super) exact: bool,
-    /// Whether anything is known of what latencies consist of.
+    /// Whether the parts of any latency are known.
     pub(super) parts: bool,
-    /// Whether it is known well enough what a crossing costs here.
+    /// Whether the boundary cost is known, and more than its spread.
     pub(super) calibrated: bool,
     /// The column that is sorted by; it is always among them.
     pub(super) sort: Key,
@@ -99,8 +99,8 @@ impl Contents {
         Self {
             window: ui.window,
             exact: model.trust.exact && !model.trust.sampled,
-            parts: model.trust.parts != Known::Nothing,
-            calibrated: model.basis().telling_crossing_ns().is_some(),
+            parts: model.trust.parts != Availability::None,
+            calibrated: model.context().telling_crossing_ns().is_some(),
             sort: sorted_by(ui, model),
             // From everything since attach, so that columns do not move from tick to tick.
             name: longest(&live.since_attach.rows) as u16,

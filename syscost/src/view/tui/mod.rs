@@ -37,7 +37,7 @@ pub struct Live {
     pub interval: Model,
     /// Everything since the probes were attached.
     pub since_attach: Model,
-    /// What else a person should know, in a few words each.
+    /// Further notes, a few words each.
     pub notes: Vec<String>,
 }
 

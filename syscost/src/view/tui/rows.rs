@@ -1,4 +1,4 @@
-//! The rows of the first screen: which, and in what order.
+//! The rows of the first screen and their order.
 //!
 //! Knows no columns' widths and draws nothing.
 
@@ -9,7 +9,7 @@ use super::{
     columns::{Table, sorted_by},
 };
 use crate::{
-    model::{Basis, Counted, GroupRow, Model, Row, column},
+    model::{GroupRow, Model, Row, TableContext, TableRow, column},
     sample::{GroupKey, KindKey},
 };
 
@@ -27,11 +27,11 @@ pub(super) struct Entry<'a> {
     pub(super) key: RowKey,
     pub(super) title: Cow<'a, str>,
     /// Its numbers; `None` when no call finished in the window.
-    pub(super) row: Option<&'a dyn Counted>,
+    pub(super) row: Option<&'a dyn TableRow>,
 }
 
 /// A row that is one of many of its kind.
-trait Keyed: Counted {
+trait Keyed: TableRow {
     fn key(&self) -> RowKey;
 
     /// Whether to go on showing it while it makes no calls.
@@ -64,9 +64,9 @@ impl Keyed for GroupRow {
 pub(super) fn entries<'a>(ui: &UiState, live: &'a Live) -> Vec<Entry<'a>> {
     let (model, since_attach) = (live.model(ui.window), &live.since_attach);
     let mut entries = match Table::of(ui.screen) {
-        Table::Syscalls => of_rows(ui, model, (&model.rows, &model.basis()), &since_attach.rows),
+        Table::Syscalls => of_rows(ui, model, (&model.rows, &model.context()), &since_attach.rows),
         Table::Processes => {
-            let busy = (groups(model), &model.group_basis());
+            let busy = (groups(model), &model.group_context());
             of_rows(ui, model, busy, groups(since_attach))
         }
     };
@@ -82,11 +82,11 @@ fn groups(model: &Model) -> &[GroupRow] {
 fn of_rows<'a, R: Keyed>(
     ui: &UiState,
     model: &Model,
-    (busy, basis): (&'a [R], &Basis),
+    (busy, context): (&'a [R], &TableContext),
     ever: &'a [R],
 ) -> Vec<Entry<'a>> {
     let key = sorted_by(ui, model);
-    let mut entries: Vec<Entry<'a>> = column::sorted(busy, basis, key, ui.sort.reversed)
+    let mut entries: Vec<Entry<'a>> = column::sorted(busy, context, key, ui.sort.reversed)
         .into_iter()
         .map(|row| Entry { key: row.key(), title: row.title(), row: Some(row) })
         .collect();

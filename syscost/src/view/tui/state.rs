@@ -1,4 +1,4 @@
-//! What a person has chosen: screen, window, order, filter, selection.
+//! The state that keys change: screen, window, order, filter, selection.
 //!
 //! Knows no keys and draws nothing. Holds no measurement but the one that a pause froze.
 
@@ -72,9 +72,9 @@ pub struct UiState {
     /// Width and height of the terminal.
     pub(super) size: (u16, u16),
     pub(super) theme: Theme,
-    /// Whether what is measured was chosen from a list, which one can return to.
+    /// Whether the target was chosen from the list of processes; the user can return to it.
     pub(super) chosen: bool,
-    /// Why the last action came to nothing; the next one takes it away.
+    /// Why the last action failed; the next action clears it.
     pub(super) failed: Option<String>,
 }
 
@@ -115,8 +115,8 @@ impl UiState {
         self
     }
 
-    /// Tells the size of the terminal: at the start and whenever it changes. Decides how far a
-    /// page goes and which columns can be sorted by; drawing fits itself to the frame regardless.
+    /// Sets the size of the terminal: at the start and when it changes. The length of a page and the columns that
+    /// can be sorted by depend on it; drawing depends on the frame only.
     pub fn resize(&mut self, width: u16, height: u16) {
         self.size = (width, height);
     }
@@ -129,7 +129,7 @@ impl UiState {
         }
     }
 
-    /// Tells why the last action came to nothing.
+    /// Shows why the last action failed.
     pub fn fail(&mut self, why: String) {
         self.failed = Some(why);
     }

@@ -157,7 +157,7 @@ fn take(writer: &Arc<Writer>) -> io::Result<()> {
     enter().inspect_err(|_| restore())
 }
 
-/// Gives the terminal back, once. Its errors have nobody to be told to: the terminal is gone.
+/// Gives the terminal back, once. Errors are ignored: without a terminal, they cannot be shown.
 fn restore() {
     // A panic while this is locked has nothing to give back yet, or already has.
     let Some(writer) = TAKEN.try_lock().ok().and_then(|mut taken| taken.take()) else { return };

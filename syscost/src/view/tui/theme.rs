@@ -52,8 +52,8 @@ impl Theme {
         } else {
             (plain.fg(Color::Indexed(33)), plain.fg(Color::Indexed(166)))
         };
-        // Off the CPU is one colour; what of it is the run queue has a texture, for a third colour
-        // would not be told apart by everybody.
+        // Off the CPU is one colour. The run queue has a texture of it: colour-blind people could not tell a third
+        // colour from both others.
         let parts = if no_color {
             [
                 Ink { style: bold, full: '█' },

@@ -9,7 +9,7 @@ use ratatui::{
 use super::{Page, chart, clip, clip_words, header, left, parts, right, wrap};
 use crate::{
     decode::errno,
-    model::{Counted, Model, Row, Window},
+    model::{Model, Row, TableRow, Window},
     sample::KindKey,
     view::{
         format,
@@ -43,11 +43,11 @@ pub(super) fn draw(page: &mut Page<'_>, ui: &UiState, live: &Live, key: KindKey)
     let Some(row) = row else {
         return draw_idle(page, ui, model);
     };
-    let basis = model.basis();
-    parts::draw(page, &ui.theme, (&basis, ui.window), row, header + 1);
+    let context = model.context();
+    parts::draw(page, &ui.theme, (&context, ui.window), row, header + 1);
 
     let blank = u16::from(page.area.height >= ROOMY);
-    let top = header + 1 + parts::height(&basis) + blank;
+    let top = header + 1 + parts::height(&context) + blank;
     let room = page.area.height.saturating_sub(top + 1);
     let errors = errors_height(row, room);
     let chart = room.saturating_sub(errors).min(MAX_BARS + chart::BELOW);
@@ -69,17 +69,17 @@ fn draw_title(page: &mut Page<'_>, ui: &UiState, model: &Model, known: &Row, row
     };
     let mut facts = vec![about];
     if let Some(row) = row {
-        let (basis, sum) = (model.basis(), row.sum());
+        let (context, sum) = (model.context(), row.sum());
         facts.push(match ui.window {
             Window::Interval => {
-                let rate = basis.reading(basis.per_sec(sum.calls));
+                let rate = context.reading(context.per_sec(sum.calls));
                 format!("{} calls/s", format::reading(rate, format::rate))
             }
             Window::SinceAttach => {
-                format!("{} calls", format::reading(basis.reading(sum.calls), format::count))
+                format!("{} calls", format::reading(context.reading(sum.calls), format::count))
             }
         });
-        let errors = basis.figure(sum.error_pct());
+        let errors = context.figure(sum.error_pct());
         facts.push(format!("{}% errors", format::reading(errors, format::pct)));
     }
     // Whole or not at all: half a number is a wrong one.
@@ -138,8 +138,8 @@ fn draw_errors(
     let per_sec = ui.window == Window::Interval;
     let number_of = |calls: u64| {
         if per_sec {
-            let basis = model.basis();
-            format::reading(basis.reading(basis.per_sec(calls)), format::rate)
+            let context = model.context();
+            format::reading(context.reading(context.per_sec(calls)), format::rate)
         } else {
             format::reading(model.trust.reading(calls), format::count)
         }

@@ -10,7 +10,7 @@ use crate::view::tui::{
     rows,
 };
 
-/// The actions whose keys are on every screen, however narrow: who has these finds the others.
+/// The actions whose keys are shown on every screen, however narrow: help lists all others.
 const ALWAYS: [Action; 2] = [Action::Help, Action::Quit];
 
 /// Draws the last line.

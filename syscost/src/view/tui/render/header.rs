@@ -7,7 +7,7 @@ use syscost_common::cell::PartOf;
 use super::{Page, clip, clip_words};
 use crate::{
     decode::printable::printable,
-    model::{Known, Model, Subject, Window, budget::cannot_be_kept},
+    model::{Availability, Model, Subject, Window, budget::cannot_be_kept},
     reading::Reading,
     sample::Detail,
     view::{
@@ -29,7 +29,7 @@ pub(in crate::view::tui) fn height(rows: u16) -> u16 {
 /// Draws all lines that there are.
 pub(super) fn draw(page: &mut Page<'_>, ui: &UiState, live: &Live) {
     let lines = height(page.area.height);
-    // What the user waits for comes before everything else.
+    // The answer to the last key comes first.
     let urgent = ui.failed.is_some() || matches!(ui.filter, Filter::Typing(_));
     match lines {
         1 if urgent => draw_notes(page, ui, live, 0),
@@ -47,7 +47,7 @@ pub(super) fn draw(page: &mut Page<'_>, ui: &UiState, live: &Live) {
     }
 }
 
-/// Draws the first line alone: the process, and whether the numbers can be trusted.
+/// Draws the first line: the target, and whether the numbers are exact.
 pub(super) fn draw_identity(page: &mut Page<'_>, ui: &UiState, live: &Live) {
     let Identity { left, right, .. } = Identity::fit(page, ui, live);
     page.spread(0, left, right);
@@ -78,7 +78,7 @@ struct Brevity {
 
 impl Identity {
     fn fit(page: &Page<'_>, ui: &UiState, live: &Live) -> Self {
-        /// A name of this length is known again, however long it is.
+        /// So many characters of a name are enough to recognise it.
         const NAME: usize = 12;
         let room = usize::from(page.area.width);
         let facts = facts(ui, live);
@@ -150,7 +150,7 @@ fn facts(ui: &UiState, live: &Live) -> Vec<String> {
     let mut facts = Vec::new();
     facts.push(match ui.window {
         Window::Interval => {
-            let rate = model.trust.reading(model.basis().per_sec(model.total.calls));
+            let rate = model.trust.reading(model.context().per_sec(model.total.calls));
             format!("{} calls/s", format::reading(rate, format::rate))
         }
         Window::SinceAttach => {
@@ -268,7 +268,7 @@ fn windows(ui: &UiState, live: &Live) -> Vec<Line<'static>> {
 fn totals(model: &Model, window: Window) -> Vec<String> {
     let time = match window {
         Window::Interval => {
-            let rate = model.trust.reading(model.basis().per_sec(model.total.total_ns));
+            let rate = model.trust.reading(model.context().per_sec(model.total.total_ns));
             format!("{}/s", format::reading(rate, format::ns_f64))
         }
         Window::SinceAttach => {
@@ -277,12 +277,12 @@ fn totals(model: &Model, window: Window) -> Vec<String> {
     };
     let time = format!("{time} in syscalls");
     let errors = (model.total.calls > 0)
-        .then(|| model.basis().figure(model.total.error_pct()))
+        .then(|| model.context().figure(model.total.error_pct()))
         .map(|pct| format!("{}% errors", format::reading(pct, format::pct)));
     let in_flight = format!("{} in flight", format::count(model.open_calls()));
     let mut totals = vec![cpu(model, window)];
-    // What comes next where nobody knows what costs CPU time.
-    if model.trust.parts == Known::Nothing {
+    // The next best where the parts are not known.
+    if model.trust.parts == Availability::None {
         totals.push(time);
         totals.extend(errors);
         totals.push(in_flight);
@@ -299,11 +299,11 @@ fn cpu(model: &Model, window: Window) -> String {
     if let Some(share) = share::of_cpu_time(model) {
         return share;
     }
-    let basis = model.basis();
-    let on_cpu = basis.part(PartOf::OnCpu, model.total);
+    let context = model.context();
+    let on_cpu = context.part(PartOf::OnCpu, model.total);
     let time = match window {
         Window::Interval => {
-            let rate = on_cpu.map(|ns| basis.per_sec(ns) / 1e6);
+            let rate = on_cpu.map(|ns| context.per_sec(ns) / 1e6);
             if rate == Reading::NotCollected {
                 format::NOT_COLLECTED.to_owned()
             } else {
@@ -349,7 +349,7 @@ fn draw_notes(page: &mut Page<'_>, ui: &UiState, live: &Live, y: u16) {
         notes.push((format!("{mark}: {why}"), theme.mark));
     }
     notes.extend(live.notes.iter().map(|note| (printable(note).into_owned(), theme.dim)));
-    // What has just happened comes before what measuring costs, which there is room for or not.
+    // Notes about what has happened come before the costs, which are shown if there is room.
     let used: usize = notes.iter().map(|(note, _)| note.columns() + 3).sum();
     let room = usize::from(page.area.width).saturating_sub(used + 2);
     notes.extend(costs(model, ui.window, room).into_iter().map(|cost| (cost, theme.dim)));
@@ -385,14 +385,14 @@ fn costs(model: &Model, window: Window, room: usize) -> Vec<String> {
 /// An estimate, set beside the latencies: it lies mostly before and after what they measure. In a long
 /// and a short form, both with their spread.
 fn boundary(model: &Model, window: Window) -> Vec<String> {
-    let Some(crossing) = model.basis().telling_crossing_ns() else { return Vec::new() };
+    let Some(crossing) = model.context().telling_crossing_ns() else { return Vec::new() };
     let (at_least, mark) = match () {
         () if model.ledger.guessed() => ("", "≈"),
         () if model.ledger.exact() => ("", ""),
         () => (">=", ">="),
     };
     let (calls, unit) = match window {
-        Window::Interval => (model.basis().per_sec(model.total.calls), "/s"),
+        Window::Interval => (model.context().per_sec(model.total.calls), "/s"),
         Window::SinceAttach => (model.total.calls as f64, ""),
     };
     let number = match window {

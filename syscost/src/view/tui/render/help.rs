@@ -26,7 +26,7 @@ static READING: &[(&str, &str)] = &[
     ),
     (
         "INEXACT",
-        "something was missed, and the header says what; a loss does not heal, so it stays. Numbers \
+        "something was missed, and the header says what. A loss is never made good, so this stays. Numbers \
          with >= are lower bounds. The ledger has the whole account",
     ),
     ("–", "nothing was collected; 0 always means zero"),
@@ -37,7 +37,7 @@ static READING: &[(&str, &str)] = &[
     ),
     (
         "SHED",
-        "detail that is gone without for now, to cost less. Without the run-queue split, that time \
+        "detail that is not collected for now, to cost less. Without the run-queue split, that time \
          counts as blocked",
     ),
     (
@@ -79,6 +79,15 @@ static READING: &[(&str, &str)] = &[
         "█ ▒ █",
         "on a syscall's screen: the same, its parts stacked. A call counts in each part that it has \
          any of, where it lies by how long that part was. The marks below the axis are of latency",
+    ),
+    (
+        "newborn",
+        "in the ledger: an exit in a new thread or process. fork, vfork and clone are entered once and return twice. \
+         No call, and no loss",
+    ),
+    (
+        "orphan",
+        "in the ledger: an exit without an enter, of a call that seccomp or a tracer refused. No call, and no loss",
     ),
     ("dim rows", "no call finished in the window"),
     (

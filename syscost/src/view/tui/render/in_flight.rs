@@ -19,7 +19,7 @@ use crate::{
 /// What the columns are called, in their order.
 const TITLES: [&str; COLUMNS] = ["AGE", "TID", "SYSCALL", "STATE", "PROCESS"];
 const COLUMNS: usize = 5;
-/// Those whose numbers are aligned to the right.
+/// The columns that are aligned to the right.
 const NUMBERS: [usize; 2] = [AGE, TID];
 const AGE: usize = 0;
 const TID: usize = 1;

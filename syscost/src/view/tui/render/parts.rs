@@ -7,7 +7,7 @@ use syscost_common::cell::PartOf;
 
 use super::{Page, left, number, right};
 use crate::{
-    model::{Basis, Counted, Distribution, Known, Row, Window, column::Key},
+    model::{Availability, Distribution, Row, TableContext, TableRow, Window, column::Key},
     reading::Reading,
     spread::Spread,
     view::{
@@ -17,8 +17,8 @@ use crate::{
 };
 
 /// The lines of the table.
-pub(super) fn height(basis: &Basis) -> u16 {
-    2 + UPWARDS.len() as u16 + u16::from(basis.crossing_ns.is_some())
+pub(super) fn height(context: &TableContext) -> u16 {
+    2 + UPWARDS.len() as u16 + u16::from(context.crossing_ns.is_some())
 }
 
 const LABEL: u16 = 13;
@@ -36,7 +36,7 @@ const FIGURES: [(Figure, u16); 9] = [
     (Figure::Max, 8),
 ];
 
-/// What a narrow screen goes without, the first of them first.
+/// The figures that a narrow screen leaves out, in this order.
 const DISPENSABLE: [Figure; 8] = [
     Figure::Min,
     Figure::Quantile(Key::P999, 0.999),
@@ -62,7 +62,7 @@ enum Figure {
 pub(super) fn draw(
     page: &mut Page<'_>,
     theme: &Theme,
-    (basis, window): (&Basis, Window),
+    (context, window): (&TableContext, Window),
     row: &Row,
     y: u16,
 ) {
@@ -74,7 +74,7 @@ pub(super) fn draw(
     let numbers = |value: &dyn Fn(Figure) -> String| -> String {
         figures.iter().map(|(figure, width)| number(&value(*figure), *width)).collect()
     };
-    let of_latency = numbers(&|figure| latency(basis, window, row, figure));
+    let of_latency = numbers(&|figure| latency(context, window, row, figure));
     page.line(
         y + 1,
         Line::from(vec![
@@ -84,35 +84,35 @@ pub(super) fn draw(
     );
     for (at, of) in UPWARDS.into_iter().enumerate() {
         let ink = theme.part(of);
-        let known = basis.part(of, row.sum()) != Reading::NotCollected;
+        let known = context.part(of, row.sum()) != Reading::NotCollected;
         let legend = if known { ink.full } else { ' ' };
         page.line(
             y + 2 + at as u16,
             Line::from(vec![
                 Span::styled(format!(" {legend}"), ink.style),
                 Span::raw(left(&format!(" {}", name(of)), LABEL - 2)),
-                Span::raw(numbers(&|figure| part(basis, window, row, of, figure))),
+                Span::raw(numbers(&|figure| part(context, window, row, of, figure))),
             ]),
         );
     }
-    if let Some(crossing) = basis.telling_crossing_ns() {
-        draw_boundary(page, theme, (basis, window), crossing, row, y + 2 + UPWARDS.len() as u16);
+    if let Some(crossing) = context.telling_crossing_ns() {
+        draw_boundary(page, theme, (context, window), crossing, row, y + 2 + UPWARDS.len() as u16);
     }
 }
 
-/// What crossing into the kernel costs these calls, where somebody has calibrated: below the latency
-/// and its parts, for it is none of them.
+/// The boundary cost of these calls, where the machine was calibrated: below the latency and its parts, because it
+/// is not one of them.
 fn draw_boundary(
     page: &mut Page<'_>,
     theme: &Theme,
-    (basis, window): (&Basis, Window),
+    (context, window): (&TableContext, Window),
     crossing: Spread,
     row: &Row,
     y: u16,
 ) {
     let (cost, calls) = match window {
         Window::Interval => {
-            let rate = basis.per_sec(row.calls);
+            let rate = context.per_sec(row.calls);
             (rate * crossing.median, format!("{}/s", format::rate(rate)))
         }
         Window::SinceAttach => (row.calls as f64 * crossing.median, format::count(row.calls)),
@@ -168,41 +168,41 @@ fn title(figure: Figure, window: Window) -> &'static str {
     }
 }
 
-fn latency(basis: &Basis, window: Window, row: &Row, figure: Figure) -> String {
+fn latency(context: &TableContext, window: Window, row: &Row, figure: Figure) -> String {
     let key = match (figure, window) {
         (Figure::Sum, Window::Interval) => Key::TimePerSec,
         (Figure::Sum, Window::SinceAttach) => Key::Time,
-        // Of itself.
+        // Its share of itself would be 100 %.
         (Figure::Share, _) => return String::new(),
         (Figure::Mean, _) => Key::Mean,
         (Figure::Min, _) => Key::Min,
         (Figure::Quantile(key, _), _) => key,
         (Figure::Max, _) => Key::Max,
     };
-    format::value(&(key.column().get)(basis, row))
+    format::value(&(key.column().get)(context, row))
 }
 
-fn part(basis: &Basis, window: Window, row: &Row, of: PartOf, figure: Figure) -> String {
-    let sum = basis.part(of, row.sum());
+fn part(context: &TableContext, window: Window, row: &Row, of: PartOf, figure: Figure) -> String {
+    let sum = context.part(of, row.sum());
     let times = row.parts.as_ref().filter(|_| sum.value().is_some()).map(|parts| parts.get(of));
     let time = |get: &dyn Fn(&Distribution) -> Option<u64>| {
-        let figure = |ns| basis.part_figure(of, row.sum(), ns);
+        let figure = |ns| context.part_figure(of, row.sum(), ns);
         format::reading(times.and_then(get).map_or(Reading::NotCollected, figure), format::ns)
     };
-    // Of the same calls: no part exceeds the whole, whose times are finer.
-    let same = basis.trust.parts == Known::All || row.part_sums.calls == row.calls;
+    // No part exceeds the latency of the same calls, whose buckets are finer.
+    let same = context.trust.parts == Availability::All || row.part_sums.calls == row.calls;
     let within =
         |ns: u64, whole: Option<u64>| whole.filter(|_| same).map_or(ns, |whole| ns.min(whole));
     match figure {
         Figure::Sum if window == Window::Interval => {
-            format::reading(sum.map(|ns| basis.per_sec(ns)), format::ns_f64)
+            format::reading(sum.map(|ns| context.per_sec(ns)), format::ns_f64)
         }
         Figure::Sum => format::reading(sum, format::ns),
         Figure::Share => {
-            format::reading(basis.part_pct(of, row.sum()), |pct| format!("{}%", format::pct(pct)))
+            format::reading(context.part_pct(of, row.sum()), |pct| format!("{}%", format::pct(pct)))
         }
         Figure::Mean => match sum.value().and_then(|ns| ns.checked_div(row.part_sums.calls)) {
-            Some(ns) => format::reading(basis.part_figure(of, row.sum(), ns), format::ns),
+            Some(ns) => format::reading(context.part_figure(of, row.sum(), ns), format::ns),
             None => format::NOT_COLLECTED.to_owned(),
         },
         // Never too low, as percentiles are: the whole's shortest is exact, a part's is a bucket.

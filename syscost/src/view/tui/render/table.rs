@@ -12,7 +12,7 @@ use super::{Page, header, left, number, right, spans, wrap};
 use crate::{
     group::GroupBy,
     model::{
-        Basis, Counted, Known, Model,
+        Availability, Model, TableContext, TableRow,
         column::{Key, Needs},
     },
     sample::WhyEmpty,
@@ -44,9 +44,9 @@ pub(super) fn draw(page: &mut Page<'_>, ui: &UiState, live: &Live) {
         Table::Syscalls => LogAxis::over(live.since_attach.rows.iter()),
         Table::Processes => None,
     };
-    let basis = match table {
-        Table::Syscalls => model.basis(),
-        Table::Processes => model.group_basis(),
+    let context = match table {
+        Table::Syscalls => model.context(),
+        Table::Processes => model.group_context(),
     };
     draw_headings(page, ui, contents, &layout, axis);
 
@@ -55,7 +55,7 @@ pub(super) fn draw(page: &mut Page<'_>, ui: &UiState, live: &Live) {
     let selected = rows::selected(ui, &entries);
     let first = selected.saturating_sub(room / 2).min(entries.len().saturating_sub(room));
     for (y, (index, entry)) in entries.iter().enumerate().skip(first).take(room).enumerate() {
-        let line = row(ui, &basis, &layout, axis, entry, index == selected);
+        let line = row(ui, &context, &layout, axis, entry, index == selected);
         page.line(top + y as u16, line);
     }
 }
@@ -97,7 +97,7 @@ fn draw_headings(
 
 fn row(
     ui: &UiState,
-    basis: &Basis,
+    context: &TableContext,
     layout: &Layout,
     axis: Option<LogAxis>,
     entry: &Entry<'_>,
@@ -117,14 +117,14 @@ fn row(
     });
     for (key, width) in &layout.numbers {
         let value = match entry.row {
-            Some(row) => (key.column().get)(basis, row),
-            None => key.column().of_idle_row(basis),
+            Some(row) => (key.column().get)(context, row),
+            None => key.column().of_idle_row(context),
         };
         line.push_span(Span::styled(number(&format::value(&value), *width), style));
     }
     if let (Some(row), Some(axis)) = (entry.row, axis) {
         line.push_span(Span::raw(" ".repeat(GAP.into())));
-        line.extend(shape(theme, basis, layout, axis, row));
+        line.extend(shape(theme, context, layout, axis, row));
     }
     line
 }
@@ -143,10 +143,10 @@ fn heading_style(theme: &Theme, contents: Contents, key: Key) -> Style {
 /// How long a row's calls were on the CPU and off it; where that is not known, how long they took.
 fn shape(
     theme: &Theme,
-    basis: &Basis,
+    context: &TableContext,
     layout: &Layout,
     axis: LogAxis,
-    row: &dyn Counted,
+    row: &dyn TableRow,
 ) -> Vec<Span<'static>> {
     if let Some(parts) = row.parts() {
         let stacks = axis.stacks(parts, layout.histogram);
@@ -162,7 +162,7 @@ fn shape(
     let Some(latency) = row.latency() else { return Vec::new() };
     let shape = bars::sparkline(&axis.columns(latency, layout.histogram));
     // Beside rows in both colours it would pass for time on the CPU.
-    let style = if basis.trust.parts == Known::Nothing { theme.bar } else { theme.dim };
+    let style = if context.trust.parts == Availability::None { theme.bar } else { theme.dim };
     vec![Span::styled(shape, style)]
 }
 

@@ -1,4 +1,4 @@
-//! What rows of any table count, and what their numbers are set against.
+//! What the rows of any table have, and what their numbers are compared with.
 
 use std::borrow::Cow;
 
@@ -7,18 +7,18 @@ use syscost_common::cell::PartOf;
 use super::{Distribution, PartSums, Parts, Trust};
 use crate::{reading::Reading, spread::Spread};
 
-/// A row of any table: calls that are added up.
-pub trait Counted {
-    /// What they have in common.
+/// A row of a table: numbers about a set of calls.
+pub trait TableRow {
+    /// The name of the row: a syscall, a process, a cgroup.
     fn title(&self) -> Cow<'_, str>;
 
-    /// Finished calls, failed ones among them, and the sum of their latencies.
+    /// The sums over its calls.
     fn sum(&self) -> Total;
 
-    /// How their latencies are distributed; `None` where that is not collected.
+    /// The distribution of their latencies; `None` where it is not collected.
     fn latency(&self) -> Option<&Distribution>;
 
-    /// How what they consist of is distributed; `None` where that is not collected.
+    /// The distributions of the parts of their latencies; `None` where they are not collected.
     fn parts(&self) -> Option<&Parts>;
 }
 
@@ -31,7 +31,7 @@ pub struct Sum<'a> {
     pub total: Total,
 }
 
-impl Counted for Sum<'_> {
+impl TableRow for Sum<'_> {
     fn title(&self) -> Cow<'_, str> {
         self.label.into()
     }
@@ -54,21 +54,21 @@ impl Counted for Sum<'_> {
 pub struct Total {
     /// Finished calls.
     pub calls: u64,
-    /// Those that failed.
+    /// Calls that failed.
     pub errors: u64,
     /// Sum of their latencies, ns. Over several threads it can exceed the window.
     pub total_ns: u64,
-    /// What the latencies consist of.
+    /// Sums of the parts of the latencies.
     pub parts: PartSums,
 }
 
 impl Total {
     /// The sums over `rows`.
-    pub fn of<'a, R: Counted + 'a>(rows: impl IntoIterator<Item = &'a R>) -> Self {
-        rows.into_iter().map(Counted::sum).fold(Self::default(), Self::plus)
+    pub fn of<'a, R: TableRow + 'a>(rows: impl IntoIterator<Item = &'a R>) -> Self {
+        rows.into_iter().map(TableRow::sum).fold(Self::default(), Self::plus)
     }
 
-    /// Both together.
+    /// The sum of both.
     pub(super) fn plus(self, other: Self) -> Self {
         Self {
             calls: self.calls + other.calls,
@@ -78,7 +78,7 @@ impl Total {
         }
     }
 
-    /// What is left without `before`, of each sum at least 0.
+    /// The difference to `before`; each number is at least 0.
     pub(super) fn less(self, before: Self) -> Self {
         Self {
             calls: self.calls.saturating_sub(before.calls),
@@ -99,20 +99,20 @@ impl Total {
     }
 }
 
-/// What the numbers of a row are set against: all rows of its table, and the window.
+/// What the numbers of a row are compared with: all rows of its table, the window, and how far to trust them.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Basis {
-    /// All rows taken together.
+pub struct TableContext {
+    /// The sums over all rows.
     pub total: Total,
     /// The length of the window, ns.
     pub window_ns: u64,
-    /// How far they can be trusted.
+    /// How far the numbers can be trusted.
     pub trust: Trust,
-    /// What a crossing costs by itself, ns; `None` where nobody has calibrated.
+    /// The boundary cost of a call, ns; `None` where the machine was not calibrated.
     pub crossing_ns: Option<Spread>,
 }
 
-impl Basis {
+impl TableContext {
     /// `count` per second of the window; 0 for an empty window.
     pub fn per_sec(&self, count: u64) -> f64 {
         if self.window_ns == 0 { 0.0 } else { count as f64 * 1e9 / self.window_ns as f64 }
@@ -138,12 +138,12 @@ impl Basis {
         }
     }
 
-    /// One part of the latencies that `sum` adds up, ns.
+    /// One part of the latencies in `sum`, ns.
     pub fn part(&self, of: PartOf, sum: Total) -> Reading<u64> {
         self.trust.part(of, sum.parts.calls, sum.calls, sum.parts.get(of))
     }
 
-    /// The same in percent of the latencies of the calls whose parts are known.
+    /// One part in percent of the latencies of the calls whose parts are known.
     pub fn part_pct(&self, of: PartOf, sum: Total) -> Reading<f64> {
         let PartSums { on_cpu_ns, runq_ns, blocked_ns, .. } = sum.parts;
         self.part_figure(of, sum, share(sum.parts.get(of), on_cpu_ns + runq_ns + blocked_ns))
@@ -159,14 +159,14 @@ impl Basis {
         }
     }
 
-    /// What a crossing costs, where that is more than its own spread: else it is a number that says
-    /// nothing, and screens leave it out.
+    /// The boundary cost of a call, where it is more than the spread of its measurements. A smaller one cannot
+    /// be told from noise, and screens leave it out.
     pub fn telling_crossing_ns(&self) -> Option<Spread> {
         self.crossing_ns.filter(|crossing| crossing.exceeds_its_spread())
     }
 
-    /// What crossing into the kernel and back costs so many `calls` by itself, ns: calls times what
-    /// a null call takes on this machine. An estimate, beside latencies and never taken from them.
+    /// The boundary cost of `calls` calls, ns: their number times what a call takes that does nothing. An
+    /// estimate beside the latencies, never subtracted from them.
     pub fn boundary_ns(&self, calls: u64) -> Reading<f64> {
         match self.crossing_ns {
             Some(crossing) => Reading::Estimated(calls as f64 * crossing.median),
