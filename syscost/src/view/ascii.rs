@@ -50,6 +50,7 @@ pub fn names(model: &Model) -> Model {
     }
     for call in model.in_flight.iter_mut().flatten() {
         escape(&mut call.thread.comm);
+        call.descriptor_names.values_mut().for_each(escape);
     }
     model
 }
