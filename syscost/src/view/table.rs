@@ -40,7 +40,8 @@ pub fn write(mut out: impl Write, model: &Model, options: &TableOptions) -> io::
     if options.ascii {
         let mut text = Vec::new();
         write_utf8(&mut text, &ascii::names(model), options)?;
-        out.write_all(ascii::text(&String::from_utf8_lossy(&text)).as_bytes())
+        let text = String::from_utf8(text).map_err(io::Error::other)?;
+        out.write_all(ascii::text(&text).as_bytes())
     } else {
         write_utf8(out, model, options)
     }
