@@ -29,10 +29,11 @@ pub(crate) fn add<U: Update>(cpu: ThisCpu, cell: *mut Cell, finished: &Finished)
     if errno != 0 {
         add_errno::<U>(cell, errno, weight);
     }
+    // The thread never left the CPU: nothing to divide.
+    let undivided = seen && off.runq_ns | off.blocked_ns == 0;
     if !seen {
         add_unparted::<U>(cpu, cell, latency_ns, weight);
-    } else if off.runq_ns | off.blocked_ns == 0 {
-        // The thread never left the CPU: nothing to divide.
+    } else if undivided {
         // SAFETY: as above.
         unsafe { U::add64(&raw mut (*cell).parts[PartOf::OnCpu as usize].sum_ns, latency_ns) };
     } else {
@@ -42,6 +43,11 @@ pub(crate) fn add<U: Update>(cpu: ThisCpu, cell: *mut Cell, finished: &Finished)
     // arithmetic.
     let bucket = hist::bucket_index_by_table(latency_ns);
     if bucket < BUCKETS {
+        if !undivided {
+            // Its on-CPU time is not where its latency's bucket puts it, see `Part::buckets`.
+            let part_bucket = hist::part_index_of_bucket(bucket);
+            add_to_bucket::<U>(cell, PartOf::OnCpu, part_bucket, weight.wrapping_neg());
+        }
         // SAFETY: the pointer is to a live map value, and the index was just checked.
         unsafe { U::add32((&raw mut (*cell).buckets).cast::<u32>().add(bucket), weight) };
     }
@@ -67,14 +73,6 @@ fn add_unparted<U: Update>(cpu: ThisCpu, cell: *mut Cell, latency_ns: u64, weigh
     }
     // SAFETY: the pointer is to a field of a live map value.
     unsafe { U::add64(&raw mut (*cell).unparted_sum_ns, latency_ns * u64::from(weight)) };
-    take_from_on_cpu::<U>(cell, latency_ns, weight);
-}
-
-/// Takes a call of which not all latency is on-CPU time out of the buckets of on-CPU time, where its latency's bucket puts it,
-/// see [`Part::buckets`].
-#[inline(always)]
-fn take_from_on_cpu<U: Update>(cell: *mut Cell, latency_ns: u64, weight: u32) {
-    add_to_bucket::<U>(cell, PartOf::OnCpu, latency_ns, weight.wrapping_neg());
 }
 
 /// Divides the latency of a call that left the CPU. Out of line: it is rare where calls are many.
@@ -82,7 +80,6 @@ fn take_from_on_cpu<U: Update>(cell: *mut Cell, latency_ns: u64, weight: u32) {
 fn add_parts<U: Update>(cell: *mut Cell, latency_ns: u64, runq_ns: u64, blocked_ns: u64) {
     let off = OffCpu { runq_ns, blocked_ns }.within(latency_ns);
     let on_cpu_ns = latency_ns - off.runq_ns - off.blocked_ns;
-    take_from_on_cpu::<U>(cell, latency_ns, 1);
     add_part::<U>(cell, PartOf::OnCpu, on_cpu_ns);
     if off.runq_ns != 0 {
         add_part::<U>(cell, PartOf::Runq, off.runq_ns);
@@ -97,12 +94,11 @@ fn add_parts<U: Update>(cell: *mut Cell, latency_ns: u64, runq_ns: u64, blocked_
 fn add_part<U: Update>(cell: *mut Cell, of: PartOf, ns: u64) {
     // SAFETY: the pointer is to a field of a live map value.
     unsafe { U::add64(&raw mut (*cell).parts[of as usize].sum_ns, ns) };
-    add_to_bucket::<U>(cell, of, ns, 1);
+    add_to_bucket::<U>(cell, of, hist::part_index_by_table(ns), 1);
 }
 
 #[inline(always)]
-fn add_to_bucket<U: Update>(cell: *mut Cell, of: PartOf, ns: u64, by: u32) {
-    let bucket = hist::part_index_by_table(ns);
+fn add_to_bucket<U: Update>(cell: *mut Cell, of: PartOf, bucket: usize, by: u32) {
     if bucket < PART_BUCKETS {
         // SAFETY: the pointer is to a live map value, and the index was just checked.
         unsafe {
