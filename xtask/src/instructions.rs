@@ -5,6 +5,7 @@
 //! without `--instructions` has the time.
 
 mod figure;
+mod goal;
 mod peer;
 mod record;
 mod table;
@@ -66,7 +67,8 @@ pub(crate) fn run(accept: bool, args: &[OsString]) -> Result<ExitCode> {
     println!("counted in {} s, {RUNS} times\n", counted.elapsed().as_secs());
     let (first, others) = runs.split_first().context("nothing was run")?;
     print!("Linux {}, emulated\n\n{}", first.linux, table::tables(&first.figures));
-    let mut good = true;
+    let (verdicts, mut good) = goal::verdicts(&first.figures);
+    verdicts.iter().for_each(|verdict| println!("{verdict}"));
     for other in others {
         for difference in figure::differences(&first.figures, &other.figures) {
             println!("{difference}");

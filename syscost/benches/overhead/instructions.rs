@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// What it takes to attach to a process.
-const ATTACH: &str = "attach";
+pub(crate) const ATTACH: &str = "attach";
 
 /// Prints a line for each contender that is there: `instructions WORK ID UNTRACED TRACED NAME…`.
 pub(crate) fn print(options: &Options) -> Result<()> {

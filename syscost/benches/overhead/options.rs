@@ -2,7 +2,7 @@
 
 use clap::{Parser, builder::PossibleValuesParser};
 
-use crate::{contender, daemon};
+use crate::{contender, daemon, instructions};
 
 /// Measures what tracing costs, against floors and peers. Needs root.
 #[derive(Parser)]
@@ -19,7 +19,7 @@ pub(crate) struct Options {
     no_peers: bool,
     /// Measure these only
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
-    #[arg(value_parser = PossibleValuesParser::new(contender::ids().chain([daemon::ID])))]
+    #[arg(value_parser = PossibleValuesParser::new(contender::ids().chain([daemon::ID, instructions::ATTACH])))]
     only: Vec<String>,
     /// Count instructions; right only where the processor's clock counts them
     #[arg(long, hide = true)]
