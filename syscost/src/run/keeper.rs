@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::time::Instant;
 
-use super::privileges::LaidAside;
+use super::{driver::Upkeep, privileges::LaidAside};
 use crate::{
     costs::ProgramsCost,
     model::budget::Budget,
@@ -20,17 +20,8 @@ const EVERY: Duration = Duration::from_secs(1);
 /// short enough for nobody to notice.
 pub(super) const COST_TIME: Duration = Duration::from_millis(20);
 
-/// Work on a source between its readings.
-pub(super) trait Upkeep<S> {
-    /// When there is something to do next.
-    fn next(&self) -> Instant;
-
-    /// Does what is due. Returns what measuring costs, if that was found out now.
-    ///
-    /// # Errors
-    /// When the source cannot be kept as it has to be.
-    fn keep(&mut self, source: &mut S) -> Result<Option<ProgramsCost>>;
-}
+/// How long a look takes at most: measuring the cost, and attaching or detaching a hook.
+const TAKES: Duration = Duration::from_millis(250);
 
 /// A budget, and what keeping it takes.
 pub(super) struct Keeper {
@@ -43,9 +34,6 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// How long a look takes at most: measuring, and attaching or detaching a hook.
-    pub(super) const TAKES: Duration = Duration::from_millis(250);
-
     pub(super) fn new(at_most_pct: f64, aside: LaidAside) -> Self {
         let budget = Budget::new(at_most_pct);
         Self { budget, aside, next: Instant::now() + EVERY, measures: false }
@@ -62,6 +50,10 @@ impl Keeper {
 impl<S: Tune> Upkeep<S> for Keeper {
     fn next(&self) -> Instant {
         self.next
+    }
+
+    fn takes(&self) -> Duration {
+        TAKES
     }
 
     /// Begins to measure the cost, or ends that and sets the level of detail. Waits for nothing.

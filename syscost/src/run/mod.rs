@@ -37,8 +37,8 @@ use crate::{
     source::{Live, RunCost, Source, Tune},
     target::Target,
 };
-use driver::Session;
-use keeper::{COST_TIME, Keeper, Upkeep};
+use driver::{Session, Upkeep};
+use keeper::{COST_TIME, Keeper};
 use privileges::{For, LaidAside};
 
 /// Carries out `plan`; returns the code to exit with.

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use super::{
     attach,
     child::Child,
-    driver::{Around, End, Program, drive},
+    driver::{Around, At, End, Program, drive},
     find::{Found, find},
     names::DescriptorNames,
     output_file::OutputFile,
@@ -26,11 +26,10 @@ use super::{
 };
 use crate::{
     cli::{ColorChoice, Format, StatPlan},
-    costs::Costs,
     enrich::{Helper, NotStarted},
     exit, message,
-    model::{Model, Subject},
-    sample::{Sample, WhyEmpty},
+    model::{History, Model, Subject, history::Limits},
+    sample::WhyEmpty,
     source::{Event, Source},
     target::command::Stdio,
     view::{
@@ -66,9 +65,7 @@ pub(super) async fn run(plan: &StatPlan, helper: Option<Result<Helper, NotStarte
     }
     let mut printer = Printer {
         output: &mut output,
-        costs: session.costs,
         names: helper.map(DescriptorNames::new).transpose()?,
-        printed: None,
         merged: 0,
         last: None,
     };
@@ -109,10 +106,8 @@ pub(super) async fn run(plan: &StatPlan, helper: Option<Result<Helper, NotStarte
 /// Prints each interval, or everything at the end.
 struct Printer<'a> {
     output: &'a mut Output,
-    costs: Costs,
-    /// Where names are wanted.
+    /// The names of file descriptors, if they are wanted.
     names: Option<DescriptorNames>,
-    printed: Option<Sample>,
     /// How many intervals were not printed, but are part of later ones.
     merged: u64,
     /// The last window, until it is printed.
@@ -150,6 +145,9 @@ impl Program for Printer<'_> {
 
     const STAYS: bool = false;
 
+    /// What was printed is not needed any more.
+    const HISTORY: Limits = Limits::LAST;
+
     async fn event(&mut self) -> Happened {
         let ended = async {
             match &mut self.names {
@@ -163,7 +161,12 @@ impl Program for Printer<'_> {
         }
     }
 
-    fn on_event(&mut self, event: Happened, _child: &mut Child) -> Result<ControlFlow<Failed>> {
+    fn on_event(
+        &mut self,
+        event: Happened,
+        _history: &History,
+        _child: &mut Child,
+    ) -> Result<ControlFlow<Failed>> {
         match event {
             Happened::Failed => return Ok(ControlFlow::Break(Failed)),
             Happened::NamesEnded(what) => message::say(what),
@@ -171,46 +174,28 @@ impl Program for Printer<'_> {
         Ok(ControlFlow::Continue(()))
     }
 
-    fn on_costs(&mut self, costs: Costs) {
-        self.costs = costs;
+    fn has_room(&mut self) -> bool {
+        let has_room = self.output.has_room();
+        self.merged += u64::from(!has_room);
+        has_room
     }
 
-    fn on_begin(&mut self, _first: &Sample) {}
-
-    fn on_first(&mut self, _sample: Sample) -> Result<()> {
-        Ok(())
-    }
-
-    fn on_interval(&mut self, sample: Sample) -> Result<()> {
-        if !self.output.has_room() {
-            self.merged += 1;
+    fn on_sample(&mut self, history: &History, at: At) -> Result<()> {
+        let mut model = history.last();
+        if at == At::End {
+            self.last = Some(model);
             return Ok(());
         }
-        let mut model = window(&sample, self.printed.as_ref()).with(self.costs);
         if let Some(names) = &mut self.names {
             names.fill_in(&mut model);
         }
-        self.output.print(&model)?;
-        self.printed = Some(sample);
-        Ok(())
-    }
-
-    fn on_end(&mut self, last: Sample) -> Result<()> {
-        self.last = Some(window(&last, self.printed.as_ref()).with(self.costs));
-        Ok(())
+        self.output.print(&model)
     }
 
     fn on_events(&mut self, events: Vec<Event>) {
         for Event::Diagnostic(line) in events {
             message::say(line);
         }
-    }
-}
-
-fn window(sample: &Sample, printed: Option<&Sample>) -> Model {
-    match printed {
-        Some(previous) => Model::interval(sample, previous),
-        None => Model::since_attach(sample),
     }
 }
 

@@ -9,10 +9,10 @@ use tokio::sync::oneshot;
 use super::{
     attach, calibrated,
     child::Child,
-    driver::Session,
+    driver::{Session, Upkeep},
     find::{Found, find},
     jobs::Jobs,
-    keeper::{Keeper, Upkeep},
+    keeper::Keeper,
     measure_cost,
     privileges::{For, LaidAside},
     request, settle,

@@ -7,16 +7,14 @@ use nix::sys::signal::Signal;
 
 use super::{
     child::Child,
-    driver::{self, End, Program, Session, drive},
+    driver::{self, At, End, Program, Session, drive},
     jobs::{Job, Jobs},
     schedule::Pace,
     signals::Signals,
 };
 use crate::{
-    costs::Costs,
-    model::Model,
+    model::{History, history::Limits},
     request::Hooks,
-    sample::Sample,
     source::{self, Live, Source},
     view::tui::{self, Effect, Event, Input, Term, UiState},
 };
@@ -76,19 +74,8 @@ pub(super) async fn watch(
     }
     let own_notes = notes.len();
     let input = Input::listen().context("cannot read the keys")?;
-    let mut screen = Screen {
-        term,
-        input,
-        jobs,
-        ui,
-        notes,
-        own_notes,
-        costs: session.costs,
-        history: None,
-        live: None,
-        is_behind: false,
-        errors: 0,
-    };
+    let mut screen =
+        Screen { term, input, jobs, ui, notes, own_notes, live: None, is_behind: false, errors: 0 };
     let pace = Pace { every: Some(every), lasting: None, first: Some(every.min(FIRST)) };
     let around = driver::Around { pace, signals, child };
     Ok(match drive(session, &mut screen, around).await? {
@@ -107,9 +94,6 @@ struct Screen<'a> {
     notes: Vec<String>,
     /// How many of the notes are about how the source measures; they stay.
     own_notes: usize,
-    costs: Costs,
-    /// `None` until the first sample.
-    history: Option<History>,
     /// What is shown; `None` as long as too little is measured for that.
     live: Option<tui::Live>,
     /// Whether the terminal has not taken the latest picture yet.
@@ -134,11 +118,16 @@ enum Happened {
 const ERRORS: u32 = 100;
 
 impl Screen<'_> {
-    /// Shows what the history tells now.
-    fn show(&mut self) -> Result<()> {
-        self.live = self.history.as_ref().map(|history| history.live(self.costs, &self.notes));
-        self.draw();
-        Ok(())
+    fn live_of(&self, history: &History, at: At) -> tui::Live {
+        let interval = match at {
+            // With the interval before it, which was on the screen.
+            At::End => {
+                let newest = history.newest();
+                history.span(newest.saturating_sub(2), newest).unwrap_or_else(|| history.last())
+            }
+            At::First | At::Interval => history.last(),
+        };
+        tui::Live { interval, since_attach: history.since_start(), notes: self.notes.clone() }
     }
 
     fn draw(&mut self) {
@@ -153,15 +142,19 @@ impl Screen<'_> {
         self.term.resume();
     }
 
-    fn act(&mut self, action: tui::Action, child: &mut Child) -> Result<ControlFlow<Next>> {
+    fn act(
+        &mut self,
+        action: tui::Action,
+        history: &History,
+        child: &mut Child,
+    ) -> Result<ControlFlow<Next>> {
         let early;
-        let live = match (&self.live, &self.history) {
-            (Some(live), _) => live,
-            (None, Some(history)) => {
-                early = history.live(self.costs, &self.notes);
+        let live = match &self.live {
+            Some(live) => live,
+            None => {
+                early = self.live_of(history, At::First);
                 &early
             }
-            (None, None) => return Ok(ControlFlow::Continue(())),
         };
         match tui::update(self.ui, action, live) {
             None => {}
@@ -183,6 +176,8 @@ impl Program for Screen<'_> {
 
     const STAYS: bool = true;
 
+    const HISTORY: Limits = Limits { intervals: 600, bytes: 16 << 20 };
+
     async fn event(&mut self) -> Happened {
         tokio::select! {
             biased;
@@ -193,7 +188,12 @@ impl Program for Screen<'_> {
         }
     }
 
-    fn on_event(&mut self, event: Happened, child: &mut Child) -> Result<ControlFlow<Next>> {
+    fn on_event(
+        &mut self,
+        event: Happened,
+        history: &History,
+        child: &mut Child,
+    ) -> Result<ControlFlow<Next>> {
         // Nobody is looking any more.
         let gone = ControlFlow::Break(Next::Signal(Signal::SIGHUP));
         if !matches!(event, Happened::Input(Err(_))) {
@@ -213,7 +213,7 @@ impl Program for Screen<'_> {
                 self.ui.resize(width, height);
             }
             Happened::Input(Ok(Some(Event::Action(action)))) => {
-                if let ControlFlow::Break(next) = self.act(action, child)? {
+                if let ControlFlow::Break(next) = self.act(action, history, child)? {
                     return Ok(ControlFlow::Break(next));
                 }
             }
@@ -223,35 +223,14 @@ impl Program for Screen<'_> {
         Ok(ControlFlow::Continue(()))
     }
 
-    fn on_costs(&mut self, costs: Costs) {
-        self.costs = costs;
-    }
-
-    fn on_begin(&mut self, first: &Sample) {
-        self.history = Some(History::begin(first.clone()));
-    }
-
-    fn on_first(&mut self, sample: Sample) -> Result<()> {
-        self.history = Some(History::begin(sample));
-        self.show()
-    }
-
-    fn on_interval(&mut self, sample: Sample) -> Result<()> {
-        match &mut self.history {
-            Some(history) => history.advance(sample),
-            None => self.history = Some(History::begin(sample)),
+    fn on_sample(&mut self, history: &History, at: At) -> Result<()> {
+        if at == At::End {
+            // The last interval may be of any length, and says little about the whole.
+            self.ui.show_totals();
         }
-        self.show()
-    }
-
-    fn on_end(&mut self, last: Sample) -> Result<()> {
-        match &mut self.history {
-            Some(history) => history.end(last),
-            None => self.history = Some(History::begin(last)),
-        }
-        // The last interval may be of any length, and says little about the whole.
-        self.ui.show_totals();
-        self.show()
+        self.live = Some(self.live_of(history, at));
+        self.draw();
+        Ok(())
     }
 
     fn on_events(&mut self, events: Vec<source::Event>) {
@@ -259,42 +238,5 @@ impl Program for Screen<'_> {
             self.notes.truncate(self.own_notes);
             self.notes.push(latest);
         }
-    }
-}
-
-/// The samples that the two windows are made of.
-struct History {
-    latest: Sample,
-    /// The one at the end of the interval before. `None` in the first interval, which is shown from
-    /// its beginning.
-    previous: Option<Sample>,
-    /// Whether `latest` is at the end of an interval.
-    is_whole: bool,
-}
-
-impl History {
-    fn begin(first: Sample) -> Self {
-        Self { latest: first, previous: None, is_whole: false }
-    }
-
-    /// Takes in the sample at the end of an interval.
-    fn advance(&mut self, sample: Sample) {
-        let before = std::mem::replace(&mut self.latest, sample);
-        self.previous = self.is_whole.then_some(before);
-        self.is_whole = true;
-    }
-
-    /// Takes in the last sample. The last interval is as much longer.
-    fn end(&mut self, last: Sample) {
-        self.latest = last;
-    }
-
-    fn live(&self, costs: Costs, notes: &[String]) -> tui::Live {
-        let since_attach = Model::since_attach(&self.latest).with(costs);
-        let interval = match &self.previous {
-            Some(previous) => Model::interval(&self.latest, previous).with(costs),
-            None => since_attach.clone(),
-        };
-        tui::Live { interval, since_attach, notes: notes.to_vec() }
     }
 }

@@ -94,6 +94,11 @@ names! {
     SlicesMissed "slices_missed",
 }
 
+/// The counter of this name.
+pub(crate) fn counter_named(named: &str) -> Option<Counter> {
+    ALL.iter().copied().find(|counter| name(*counter) == named)
+}
+
 /// Counters by name, without the zeros: their numbers may change with the kernel side.
 mod by_name {
     use super::*;
@@ -112,11 +117,10 @@ mod by_name {
     ) -> Result<[u64; COUNTERS], D::Error> {
         let mut counters = [0; COUNTERS];
         for (named, count) in BTreeMap::<String, u64>::deserialize(deserializer)? {
-            let counter = ALL.iter().find(|counter| name(**counter) == named);
             // Left out, it could hide a loss.
-            let counter = counter
+            let counter = counter_named(&named)
                 .ok_or_else(|| D::Error::custom(format!("{named}: no such ledger counter")))?;
-            counters[*counter as usize] = count;
+            counters[counter as usize] = count;
         }
         Ok(counters)
     }

@@ -19,7 +19,7 @@
 //!   [`syscost_common::hist`]. Another scheme takes a new format number.
 //! - The encoding must be self-describing (JSON, CBOR), because only such a one can leave out and skip fields.
 //!
-//! Test scenarios ([`crate::source`]) are the opposite: their files belong to one version of the program, so
+//! The scenarios that tests play (`source/scenario.rs`) are the opposite: their files belong to one version of the program, so
 //! unknown fields are errors there.
 
 #[cfg(test)]
@@ -46,6 +46,8 @@ pub use difference::Difference;
 pub use format::Format;
 pub use groups::{GroupKey, GroupSample, GroupsSample};
 pub use kinds::{KindKey, KindSample, PartSample};
+#[cfg(test)]
+pub(crate) use ledger::counter_named;
 pub use ledger::{LedgerSample, SkippedRuns};
 pub use open_calls::{OpenCallSample, ThreadName};
 pub use subject::{GivenProcess, GivenThread, Measured, Subject, WhyEmpty};

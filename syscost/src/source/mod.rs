@@ -2,11 +2,21 @@
 
 mod emptiness;
 mod live;
+#[cfg(test)]
+mod scenario;
+#[cfg(test)]
+mod synthetic;
+#[cfg(test)]
+mod tests;
 
 use anyhow::{Error, Result};
 
 use crate::sample::{Detail, Sample};
 pub use live::Live;
+#[cfg(test)]
+pub(crate) use scenario::Scenario;
+#[cfg(test)]
+pub(crate) use synthetic::Synthetic;
 
 /// Something that can be watched: a stream of cumulative samples of one target.
 pub trait Source {
