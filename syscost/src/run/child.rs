@@ -1,5 +1,5 @@
-//! The command that was started to be measured: it gets the signals that are meant for it, and its
-//! exit status becomes ours.
+//! The command that syscost started. It gets the signals that are meant for it, and its exit status becomes that of
+//! syscost.
 
 use std::{io::IsTerminal, time::Duration};
 
@@ -16,23 +16,23 @@ use crate::{exit, message, source::Live, target::command::Command};
 /// How often to look whether the command has ended.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// How long to wait for the command without a word.
+/// After this time of waiting for the command, a message says so.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// Our child, if there is one.
+/// The command, if there is one.
 pub(super) struct Child {
     command: Option<Command>,
-    /// Whether a signal was passed on: the next one is for us.
+    /// Whether a signal was passed on. The next one ends the measurement.
     told: bool,
 }
 
 impl Child {
-    /// There is none.
+    /// No command.
     pub(super) fn none() -> Self {
         Self { command: None, told: false }
     }
 
-    /// Lets the command go, now that `source` measures it.
+    /// Lets the command, which has waited until `source` measures it, run.
     pub(super) fn release(mut command: Option<Command>, source: &mut Live) -> Result<Self> {
         if let Some(command) = &mut command {
             source.begin_now();
@@ -41,16 +41,16 @@ impl Child {
         Ok(Self { command, told: false })
     }
 
-    /// Whether `signal` was for the command: the first one is, as long as it runs.
+    /// Whether `signal` is for the command. The first one is, while the command runs.
     pub(super) fn takes(&mut self, signal: Signal) -> bool {
-        // Ctrl-C and Ctrl-\\ on a terminal reach everybody in its foreground by itself.
+        // The terminal sends Ctrl-C and Ctrl-\\ to all processes in its foreground by itself.
         let by_key = matches!(signal, Signal::SIGINT | Signal::SIGQUIT);
         let has_it = by_key && in_foreground();
         self.tell(if has_it { None } else { Some(signal) })
     }
 
-    /// Interrupts the command, as Ctrl-C does on a terminal that is not read key by key. Whether it
-    /// was there to be interrupted, and for the first time.
+    /// Interrupts the command, as Ctrl-C does on a terminal that is not read key by key. Returns whether the command
+    /// was running and had got no signal before.
     pub(super) fn interrupt(&mut self) -> bool {
         self.tell(Some(Signal::SIGINT))
     }
@@ -76,8 +76,8 @@ impl Child {
         }
     }
 
-    /// Waits until the command has ended. The code to exit with: the command's, or `OK` without
-    /// one. A signal is passed on, or, where the command `was_told` to end, kills it.
+    /// Waits until the command has ended. Returns the code to exit with: the command's, or `OK` without a command. A
+    /// signal is passed on; if the command `was_told` to end already, a signal kills it.
     pub(super) async fn wait(&mut self, signals: &mut Signals, was_told: bool) -> u8 {
         let Some(command) = &mut self.command else { return exit::OK };
         let say_at = Instant::now() + QUIET;
@@ -102,7 +102,7 @@ impl Child {
             }
             tokio::select! {
                 () = sleep(LOOK) => {}
-                // It is told again, and nobody else can end it any more.
+                // The command must get signals also now: nothing else passes them on.
                 signal = signals.next() => match signal {
                     _ if was_told => pass_on(command, Signal::SIGKILL),
                     Signal::SIGINT | Signal::SIGQUIT if in_foreground() => {}
@@ -112,7 +112,7 @@ impl Child {
         }
     }
 
-    /// Whether there is a command at all.
+    /// Whether there is a command, running or not.
     pub(super) fn is_there(&self) -> bool {
         self.command.is_some()
     }
@@ -130,7 +130,7 @@ fn pass_on(command: &Command, signal: Signal) {
     }
 }
 
-/// Whether the terminal sends us what it sends to its foreground.
+/// Whether this process is in the terminal's foreground, and so gets the signals of keys.
 fn in_foreground() -> bool {
     let stdin = std::io::stdin();
     let group =

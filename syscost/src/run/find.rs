@@ -1,4 +1,4 @@
-//! From the target that the user named to one that can be measured.
+//! Finds the target that the user named.
 
 use anyhow::Result;
 
@@ -16,13 +16,13 @@ use crate::{
     },
 };
 
-/// A target, and the command that waits to be let go if it is one.
+/// A target. If it is a command, that waits to be released.
 pub(super) struct Found {
     pub(super) target: Target,
     pub(super) command: Option<Command>,
 }
 
-/// Finds `plan`. A command is started, and waits; `stdio` is where it reads and writes.
+/// Finds the target. A command is started, and waits; `stdio` says where it reads and writes.
 ///
 /// # Errors
 /// When there is no such target; a [`SpawnError`] when a command cannot be run.
@@ -60,8 +60,7 @@ pub(super) fn find(plan: &TargetPlan, stdio: Stdio) -> Result<Found> {
     Ok(Found { target, command: None })
 }
 
-/// The code to exit with because of `error`, where that is the shell's for a command that cannot
-/// be run.
+/// The code to exit with if `error` is that a command cannot be run: the code that a shell uses.
 pub(super) fn exit_code(error: &anyhow::Error) -> Option<u8> {
     error.downcast_ref::<SpawnError>().map(SpawnError::exit_code)
 }

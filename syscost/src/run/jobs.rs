@@ -1,4 +1,4 @@
-//! Job control: the program is stopped and continued, by its own key or from outside.
+//! Job control: the program is stopped and continued, by a key or by signals from outside.
 
 use std::{future::pending, ptr::null_mut};
 
@@ -13,16 +13,16 @@ use crate::inherited;
 pub(super) enum Job {
     /// It is asked to stop.
     Stop,
-    /// It goes on, after whatever stopped it.
+    /// It was continued, after any kind of stop.
     Continue,
 }
 
-/// The signals of job control, for as long as the terminal is ours. There is one of it.
+/// The signals of job control, while the screen is on the terminal. There must be only one of these at a time.
 pub(super) struct Jobs {
-    /// `None` where the signal was ignored from the beginning.
+    /// `None` if SIGTSTP was ignored when the program was started.
     stop: Option<unix::Signal>,
     go_on: unix::Signal,
-    /// What SIGTSTP does without us.
+    /// What SIGTSTP did before.
     before: libc::sigaction,
 }
 
@@ -42,7 +42,7 @@ impl Jobs {
         Ok(Self { stop, go_on: catch(SignalKind::from_raw(libc::SIGCONT))?, before })
     }
 
-    /// The next of them.
+    /// The next event.
     pub(super) async fn next(&mut self) -> Job {
         let stop = async {
             match &mut self.stop {
@@ -56,10 +56,10 @@ impl Jobs {
         }
     }
 
-    /// Stops the process, as Ctrl-Z does on a terminal. Returns once it goes on: at once where nobody
-    /// could continue it.
+    /// Stops the process, as Ctrl-Z does on a terminal. Returns once it is continued; at once if there is no shell
+    /// that could continue it.
     pub(super) fn stop(&self) {
-        // By the signal rather than SIGSTOP, so that the kernel decides whether there is a shell.
+        // SIGTSTP and not SIGSTOP: the kernel ignores it if the process group has no shell (is orphaned).
         let ours = replace(Some(&self.before));
         let _ = raise(Signal::SIGTSTP);
         replace(Some(&ours));
@@ -72,7 +72,7 @@ impl Drop for Jobs {
     }
 }
 
-/// Sets what SIGTSTP does, if that is given, and returns what it did before.
+/// Sets what SIGTSTP does, if `action` is given. Returns what it did before.
 fn replace(action: Option<&libc::sigaction>) -> libc::sigaction {
     // SAFETY: plain data, for which zeroes are valid.
     let mut before: libc::sigaction = unsafe { std::mem::zeroed() };

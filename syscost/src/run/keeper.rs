@@ -1,40 +1,39 @@
-//! Keeps measuring within its budget, `--max-overhead`.
+//! Keeps the cost of measuring within a budget, `--max-overhead`.
 
 use std::time::Duration;
 
 use anyhow::Result;
 use tokio::time::Instant;
 
-use super::{driver::Upkeep, privileges::LaidAside};
+use super::{driver::Upkeep, privileges::SetAside};
 use crate::{
     costs::ProgramsCost,
     model::budget::Budget,
     source::{RunCost, Tune},
 };
 
-/// How often to look. Looking takes a fiftieth of that, in which the kernel's statistics cost as much
-/// again as the programs.
+/// How often to measure the cost. That takes a fiftieth of this time, in which the kernel's statistics cost as much as
+/// the programs.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// How long to measure what the programs cost: long enough for some thousand runs where they matter,
-/// short enough for nobody to notice.
+/// How long to measure the cost: long enough for thousands of runs if they matter, short enough to go unnoticed.
 pub(super) const COST_TIME: Duration = Duration::from_millis(20);
 
-/// How long a look takes at most: measuring the cost, and attaching or detaching a hook.
+/// The longest time from the begin of a measurement of the cost until a hook is attached or detached.
 const TAKES: Duration = Duration::from_millis(250);
 
-/// A budget, and what keeping it takes.
+/// A budget, and the capabilities that are needed to keep it.
 pub(super) struct Keeper {
     budget: Budget,
-    aside: LaidAside,
-    /// When there is something to do next.
+    aside: SetAside,
+    /// When the next measurement of the cost begins or ends.
     next: Instant,
-    /// Whether the cost is being measured.
+    /// Whether the cost is being measured now.
     measures: bool,
 }
 
 impl Keeper {
-    pub(super) fn new(at_most_pct: f64, aside: LaidAside) -> Self {
+    pub(super) fn new(at_most_pct: f64, aside: SetAside) -> Self {
         let budget = Budget::new(at_most_pct);
         Self { budget, aside, next: Instant::now() + EVERY, measures: false }
     }
@@ -64,13 +63,13 @@ impl<S: Tune> Upkeep<S> for Keeper {
         if Instant::now() < self.next {
             return Ok(None);
         }
-        self.aside.take_up()?;
+        self.aside.raise()?;
         let done = if self.measures {
             self.decide(source).map(Some)
         } else {
             source.begin_cost().map(|()| None)
         };
-        self.aside.put_down()?;
+        self.aside.lower()?;
         self.measures = !self.measures;
         self.next = Instant::now() + if self.measures { COST_TIME } else { EVERY - COST_TIME };
         done

@@ -1,4 +1,4 @@
-//! Carries out a plan: the loops that bring source, views and the user together.
+//! The commands: each carries out a plan, and brings source, model, views and the user together.
 
 mod calibrate;
 mod check;
@@ -39,7 +39,7 @@ use crate::{
 };
 use driver::{Session, Upkeep};
 use keeper::{COST_TIME, Keeper};
-use privileges::{For, LaidAside};
+use privileges::{Purpose, SetAside};
 
 /// Carries out `plan`; returns the code to exit with.
 ///
@@ -63,7 +63,7 @@ pub fn run(plan: Plan) -> Result<u8> {
     };
     match done.as_ref().err().and_then(find::exit_code) {
         Some(code) => {
-            // The same code as a shell's, so that nobody takes it for the command's own.
+            // The code that a shell uses, so that it cannot be mistaken for a code of the command's.
             if let Err(error) = done {
                 message::say(format!("{error:#}"));
             }
@@ -73,7 +73,7 @@ pub fn run(plan: Plan) -> Result<u8> {
     }
 }
 
-/// One thread is plenty: almost all that happens is waiting.
+/// A loop on this thread only: nearly all it does is wait.
 fn runtime() -> Result<Runtime> {
     Builder::new_current_thread().enable_all().build().context("cannot start the event loop")
 }
@@ -90,8 +90,8 @@ fn request(target: &Target, filter: &Filter, group_by: GroupBy, common: &Common)
     }
 }
 
-/// Attaches to `target`, and gives up the privileges that took, but for those that keeping a budget
-/// takes where there is one. `first_window`: when the first numbers are due, if not some time later.
+/// Attaches to `target`, and then gives up all privileges, except those that a budget needs, if there is one.
+/// `first_window`: how long after that the first numbers are due; `None` if the user ends the measurement.
 fn attach(
     target: Target,
     request: &Request,
@@ -100,23 +100,26 @@ fn attach(
 ) -> Result<Session<Live>> {
     let mut source = Live::attach(target, request)?;
     let mut costs = Costs { calibrated: calibrated(), programs: None };
-    // A first window that is about as short would end late.
+    // Measuring the cost would delay the end of a first window that is about as short.
     if budget_pct.is_some() || first_window.is_none_or(|window| window >= 2 * COST_TIME) {
         costs.programs = measure_cost(&mut source, budget_pct)?;
     }
     let Some(at_most_pct) = budget_pct else {
-        privileges::give_up(settle(&mut source))?;
+        privileges::give_up(still_reads(&mut source))?;
         return Ok(Session { source, upkeep: None, costs });
     };
-    let purpose = For { attaching: false, budget: true };
-    let aside = LaidAside::lay(purpose, settle(&mut source))?;
+    let purpose = Purpose { attaching: false, budget: true };
+    let aside = SetAside::for_purpose(purpose, still_reads(&mut source))?;
     let upkeep: Box<dyn Upkeep<Live>> = Box::new(Keeper::new(at_most_pct, aside));
     Ok(Session { source, upkeep: Some(upkeep), costs })
 }
 
-/// Measures once, while there are privileges for it, what the programs cost.
+/// Measures what the programs cost, once, while there are privileges for it.
+///
+/// # Errors
+/// When there is a budget and the cost cannot be measured.
 fn measure_cost(source: &mut Live, budget_pct: Option<f64>) -> Result<Option<ProgramsCost>> {
-    // Now rather than when it is exceeded.
+    // If the budget cannot be kept, that is an error now rather than when it is exceeded.
     let able = match source.hooks() {
         Hooks::Raw { .. } if budget_pct.is_some() => {
             Err(anyhow!("raw hooks have no detail to go without: needs Linux 5.12 with BTF"))
@@ -131,12 +134,12 @@ fn measure_cost(source: &mut Live, budget_pct: Option<f64>) -> Result<Option<Pro
         Ok(RunCost { run_pct, run_ns, detail }) => {
             Ok(Some(ProgramsCost { run_pct, run_ns, budget_pct: None, detail }))
         }
-        // Good to know, but nothing depends on it.
+        // Without a budget nothing depends on it.
         Err(_) => Ok(None),
     }
 }
 
-/// What is known of this machine, if it was calibrated since it was started.
+/// What `syscost calibrate` found, if that was since the machine was started.
 fn calibrated() -> Option<Calibrated> {
     let direct = calibration::load()?.direct;
     Some(Calibrated {
@@ -146,12 +149,11 @@ fn calibrated() -> Option<Calibrated> {
     })
 }
 
-/// What is to be asked after privileges are given up: whether `source` still tells what it tells
-/// now.
-fn settle(source: &mut Live) -> impl FnOnce() -> bool {
-    // All else is open already, or mapped into memory: asking the kernel how often it skipped a
-    // program, for open calls, or for the calls of groups, is the only thing left that may take
-    // privileges.
+/// A check for after privileges are given up: whether everything that can be read from `source` now can still be
+/// read then.
+fn still_reads(source: &mut Live) -> impl FnOnce() -> bool {
+    // All else is open already, or mapped into memory. Only skipped runs, open calls and groups are asked for from
+    // the kernel at each reading, which may need privileges.
     let mut tells = move || {
         let sample = source.sample().ok()?;
         let misses_told = sample.ledger.program_misses != SkippedRuns::Unknown;

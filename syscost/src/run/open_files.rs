@@ -1,4 +1,4 @@
-//! How many files may be open at a time.
+//! The limit of open files (RLIMIT_NOFILE).
 
 use std::fs;
 
@@ -10,17 +10,17 @@ use crate::{
     inherited,
 };
 
-/// What attaching takes at most, with room to spare: maps, programs, links.
+/// The most that attaching opens, with some room: maps, programs, links.
 const NEEDED: u64 = 85;
 
-/// What each process or thread that is given takes: its pidfd, once more to wait for it, what `/proc` says of it,
-/// and of its process, and its CPU time.
+/// What is open for each process or thread that the user names: its pidfd, a copy of that to wait for its end, its
+/// file in `/proc`, that of its process, and its CPU time.
 const NEEDED_FOR_EACH: u64 = 5;
 
-/// Raises the limit as far as it takes for `plan`, so that nothing is left out for want of a descriptor.
+/// Raises the limit as far as `plan` needs.
 ///
 /// # Errors
-/// When that is more than is allowed.
+/// When the hard limit is lower than that.
 pub(super) fn raise_limit(plan: &Plan) -> Result<()> {
     let needed = open_now() + NEEDED + NEEDED_FOR_EACH * given(plan);
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return Ok(()) };
@@ -32,12 +32,12 @@ pub(super) fn raise_limit(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// How many files are open already. The program that started this one may have left some open.
+/// How many files are open already: the program that started this one may have left some open.
 fn open_now() -> u64 {
     fs::read_dir("/proc/self/fd").map_or(3, |files| files.count() as u64)
 }
 
-/// How many processes or threads are given.
+/// How many processes or threads the user names.
 fn given(plan: &Plan) -> u64 {
     let target = match plan {
         Plan::Top(plan) => plan.target.as_ref(),

@@ -1,4 +1,4 @@
-//! Files that the user asks for by name: made as the user's own, also under sudo.
+//! Files that the user names. A new one belongs to the user, also under sudo.
 
 use std::{
     env,
@@ -17,7 +17,7 @@ use nix::unistd::{getegid, geteuid};
 
 use crate::{decode::printable, message};
 
-/// The file of `-o`. What was in it stays until there is something to write.
+/// The file of `-o`. Its contents stay until there is something to write.
 pub(super) struct OutputFile {
     file: File,
     /// Whether something has been written.
@@ -25,18 +25,18 @@ pub(super) struct OutputFile {
 }
 
 impl OutputFile {
-    /// Opens `path` for writing. A file that was not there before belongs to who called sudo; one
-    /// that was keeps its owner, and until the first write its contents.
+    /// Opens `path` for writing. A new file belongs to the user who called sudo. An existing one keeps its owner, and
+    /// its contents until the first write.
     ///
     /// # Errors
-    /// When it cannot be opened or made.
+    /// When it cannot be opened or created.
     pub(super) fn open(path: &Path) -> Result<Self> {
         let opened = match OpenOptions::new().write(true).create_new(true).open(path) {
             Ok(file) => {
                 if let Some(owner) = invoking_user()
                     && let Err(error) = give(&file, owner)
                 {
-                    // The numbers are worth more than whose they are.
+                    // No reason to lose the measurement.
                     message::say(format_args!(
                         "cannot give {} to user {}, it belongs to root: {error}",
                         printable::path(path),
@@ -45,9 +45,8 @@ impl OutputFile {
                 }
                 Ok(file)
             }
-            // A file, a device, a pipe or a link to one: opened the usual way. That this may create
-            // as well is on purpose: it is what the kernel's protection of files in sticky folders
-            // (fs.protected_regular, fs.protected_fifos) goes by.
+            // A file, a device, a pipe, or a link to one: opened the usual way. With O_CREAT, because only then the
+            // kernel protects against files of others in sticky folders (fs.protected_regular, fs.protected_fifos).
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 OpenOptions::new().write(true).create(true).truncate(false).open(path)
             }
@@ -62,7 +61,7 @@ impl Write for OutputFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if !self.written {
             self.written = true;
-            // A device or a pipe has nothing to empty.
+            // Devices and pipes cannot be truncated.
             if self.file.metadata()?.is_file() {
                 self.file.set_len(0)?;
             }
@@ -81,7 +80,7 @@ impl AsFd for OutputFile {
     }
 }
 
-/// Who called sudo.
+/// The user who called sudo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Owner {
     uid: u32,
@@ -89,7 +88,7 @@ struct Owner {
 }
 
 fn invoking_user() -> Option<Owner> {
-    // Only root has files to give away.
+    // Only root can give files away.
     let root = geteuid().is_root();
     root.then(|| owner(env::var_os("SUDO_UID"), env::var_os("SUDO_GID"))).flatten()
 }
@@ -101,12 +100,12 @@ fn owner(uid: Option<OsString>, gid: Option<OsString>) -> Option<Owner> {
 fn id(text: Option<OsString>) -> Option<u32> {
     let text = text?.into_string().ok()?;
     let id = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
-    // The last number is nobody's: to chown(2) it means "leave it".
+    // The highest number is no user: for chown(2) it means "do not change".
     id.filter(|&id| id != u32::MAX)
 }
 
 fn give(file: &File, owner: Owner) -> io::Result<()> {
-    // A folder may give its group to the files in it (setgid); the user would have got that too.
+    // If the folder gives its group to new files (setgid), the user would have got that group too.
     let of_folder = file.metadata()?.gid() != getegid().as_raw();
     fchown(file, Some(owner.uid), (!of_folder).then_some(owner.gid))
 }

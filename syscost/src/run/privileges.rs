@@ -1,4 +1,4 @@
-//! Gives up what attaching needed and measuring does not.
+//! Gives up the capabilities that attaching needs and measuring does not.
 
 use anyhow::{Context, Result};
 use caps::{CapSet, Capability, CapsHashSet, errors::CapsError};
@@ -6,14 +6,13 @@ use nix::sys::prctl;
 
 use crate::probe::preflight::perf_takes_admin;
 
-/// Closes this process to all others of its user: to those that trace, read memory or take
-/// descriptors (ptrace(2), "Ptrace access mode checking"). To be called before anything is loaded.
+/// Keeps other processes of the same user from tracing this one, reading its memory, or taking its descriptors
+/// (ptrace(2), "Ptrace access mode checking"). To be called before anything is loaded.
 ///
-/// Capabilities keep such processes out as well, but only those without them, and only until they
-/// are given up; what they were used for stays: maps, programs and links, and kernel addresses in
-/// mapped memory. The kernel does the same by itself for a program that gets more capabilities by
-/// its file than it was started with, unless `fs.suid_dumpable` is 1. A command that is started
-/// gets back what is usual, by its `execve`.
+/// While this process has capabilities, processes without them are kept out anyway. But the capabilities are given
+/// up, and what they were used for stays: maps, programs, links, and kernel addresses in mapped memory. The kernel
+/// does the same by itself for a program whose file gives it more capabilities, unless `fs.suid_dumpable` is 1. A
+/// command that this process starts can be traced as usual after its `execve`.
 ///
 /// # Errors
 /// When the kernel refuses, which only a filter of system calls makes it do.
@@ -22,11 +21,10 @@ pub(super) fn close_to_others() -> Result<()> {
         .context("cannot protect this process: a filter of system calls must allow prctl")
 }
 
-/// Gives up every capability of this thread, for good. If `works` then says that something no
-/// longer does, CAP_BPF alone is kept.
+/// Gives up every capability of this thread for good. If `works` returns false after that, CAP_BPF is kept.
 ///
-/// Capabilities belong to threads: to be called while this one is the only one, so that all later
-/// ones inherit what is left.
+/// Capabilities belong to threads. To be called while there is only this thread, so that all later ones inherit what
+/// is left.
 ///
 /// # Errors
 /// When the kernel refuses, which only a filter of system calls makes it do.
@@ -34,32 +32,30 @@ pub(super) fn give_up(works: impl FnOnce() -> bool) -> Result<()> {
     give_up_but(&CapsHashSet::new(), works).map(drop)
 }
 
-/// Capabilities in no use, but within reach.
+/// Capabilities that are permitted, and effective only while they are used.
 #[derive(Clone, Debug)]
-pub(super) struct LaidAside {
-    /// What is permitted, and effective only while it is taken up.
+pub(super) struct SetAside {
+    /// The permitted ones.
     aside: CapsHashSet,
-    /// What stays effective all the time, because measuring needs it on this kernel; part of `aside`, and
-    /// empty on most.
+    /// Those of them that stay effective, because this kernel asks for them at every reading. Empty on most kernels.
     needed: CapsHashSet,
 }
 
-/// What capabilities are laid aside for.
+/// What capabilities are set aside for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct For {
+pub(super) struct Purpose {
     /// Attaching to another process.
     pub(super) attaching: bool,
-    /// Measuring what the programs cost, and detaching and attaching some of them.
+    /// Measuring what the programs cost, and detaching and attaching some of them for `--max-overhead`.
     pub(super) budget: bool,
 }
 
-impl LaidAside {
-    /// Gives up every capability of this thread as [`give_up`] does, but for those that are laid
-    /// aside.
+impl SetAside {
+    /// Gives up every capability of this thread, as [`give_up`] does, except those that `purpose` needs.
     ///
     /// # Errors
-    /// As of [`give_up`].
-    pub(super) fn lay(purpose: For, works: impl FnOnce() -> bool) -> Result<Self> {
+    /// As for [`give_up`].
+    pub(super) fn for_purpose(purpose: Purpose, works: impl FnOnce() -> bool) -> Result<Self> {
         let permitted = caps::read(None, CapSet::Permitted)?;
         let mut aside = CapsHashSet::new();
         if purpose.attaching {
@@ -72,33 +68,33 @@ impl LaidAside {
         Ok(Self { aside, needed })
     }
 
-    /// Takes it into use.
+    /// Makes the capabilities effective.
     ///
     /// # Errors
     /// When the kernel refuses, which only a filter of system calls makes it do.
-    pub(super) fn take_up(&self) -> Result<()> {
+    pub(super) fn raise(&self) -> Result<()> {
         caps::set(None, CapSet::Effective, &self.aside).context("cannot take up privileges again")
     }
 
-    /// Puts it down again, but for what measuring needs all the time.
+    /// Makes them no longer effective, except those that each reading needs.
     ///
     /// # Errors
-    /// As of [`LaidAside::take_up`].
-    pub(super) fn put_down(&self) -> Result<()> {
+    /// As for [`SetAside::raise`].
+    pub(super) fn lower(&self) -> Result<()> {
         caps::set(None, CapSet::Effective, &self.needed)
             .context("cannot lay privileges aside again")
     }
 }
 
-/// Those of `permitted` that switching on the kernel's statistics takes, and attaching a loaded
+/// The capabilities, of those permitted, that are needed to read the run times of programs and to attach a loaded
 /// program again.
 fn to_keep_a_budget(permitted: &CapsHashSet) -> CapsHashSet {
     let admin = Some(Capability::CAP_SYS_ADMIN).filter(|admin| permitted.contains(admin));
     kept(permitted).into_iter().chain(admin).collect()
 }
 
-/// Those of `permitted` that attaching takes: to load programs, to look into all processes, to find
-/// them where /proc hides those of others, and to use perf where CAP_PERFMON is not enough for it.
+/// The capabilities, of those permitted, that are needed to load programs, to look into all processes, also where
+/// /proc hides those of other users, and to use perf where CAP_PERFMON is not enough for it.
 fn to_attach(permitted: &CapsHashSet, perf_takes_admin: bool) -> CapsHashSet {
     let perfmon = [Capability::CAP_PERFMON, Capability::CAP_SYS_ADMIN];
     let perfmon = perfmon.into_iter().find(|capability| permitted.contains(capability));
@@ -108,7 +104,7 @@ fn to_attach(permitted: &CapsHashSet, perf_takes_admin: bool) -> CapsHashSet {
     kept(permitted).into_iter().chain(perfmon).chain(if_there).collect()
 }
 
-/// Returns what stays effective.
+/// Returns the capabilities that stay effective.
 fn give_up_but(aside: &CapsHashSet, works: impl FnOnce() -> bool) -> Result<CapsHashSet> {
     prctl::set_no_new_privs()
         .map_err(anyhow::Error::from)
@@ -120,16 +116,15 @@ fn drop_capabilities(
     aside: &CapsHashSet,
     works: impl FnOnce() -> bool,
 ) -> Result<CapsHashSet, CapsError> {
-    // What a program executed later could get; without CAP_SETPCAP it stays, and no-new-privs
-    // alone keeps it from mattering.
+    // The bounding set limits what a program that is executed later can get. Without CAP_SETPCAP it cannot be
+    // cleared; then no-new-privs prevents the same.
     if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP)? {
         caps::clear(None, CapSet::Bounding)?;
     }
     caps::clear(None, CapSet::Ambient)?;
     caps::clear(None, CapSet::Inheritable)?;
-    // Tried rather than looked up by version: older kernels want CAP_BPF to tell of one's own
-    // programs when kernel.unprivileged_bpf_disabled is set, and distributions have both the fix
-    // and the setting or only one of them.
+    // Older kernels require CAP_BPF for reading about one's own programs if kernel.unprivileged_bpf_disabled is set.
+    // This is tried instead of comparing versions, because distributions port the fix, and change the setting.
     let kept = kept(&caps::read(None, CapSet::Permitted)?);
     caps::clear(None, CapSet::Effective)?;
     caps::set(None, CapSet::Permitted, &kept.union(aside).copied().collect())?;
@@ -141,7 +136,7 @@ fn drop_capabilities(
     Ok(kept)
 }
 
-/// The least of `permitted` that passes for CAP_BPF.
+/// CAP_BPF, or CAP_SYS_ADMIN where that is permitted instead.
 fn kept(permitted: &CapsHashSet) -> CapsHashSet {
     let passes = [Capability::CAP_BPF, Capability::CAP_SYS_ADMIN];
     passes.into_iter().find(|capability| permitted.contains(capability)).into_iter().collect()
@@ -157,8 +152,8 @@ mod tests {
         caps::read(None, which).unwrap()
     }
 
-    // Each in a thread of its own, whose capabilities are its own; what there is to give up
-    // depends on who runs the tests.
+    // Each test runs in a thread of its own, because capabilities belong to threads. What there is to give up depends
+    // on the user who runs the tests.
 
     #[test]
     fn nothing_is_left() {
@@ -201,13 +196,13 @@ mod tests {
     fn what_attaching_takes_is_laid_aside_and_taken_up_again() {
         thread::spawn(|| {
             let aside = to_attach(&set(CapSet::Permitted), perf_takes_admin());
-            let laid = LaidAside::lay(For { attaching: true, budget: false }, || {
+            let laid = SetAside::for_purpose(Purpose { attaching: true, budget: false }, || {
                 assert!(set(CapSet::Effective).is_empty(), "tried with nothing");
                 true
             });
             assert_eq!(set(CapSet::Permitted), aside);
             assert!(set(CapSet::Effective).is_empty());
-            laid.unwrap().take_up().unwrap();
+            laid.unwrap().raise().unwrap();
             assert_eq!(set(CapSet::Effective), aside);
             assert!(set(CapSet::Inheritable).is_empty());
             assert!(set(CapSet::Ambient).is_empty());
@@ -219,30 +214,30 @@ mod tests {
     #[test]
     fn what_is_needed_all_the_time_stays_effective_when_the_rest_is_laid_aside_again() {
         for purpose in [
-            For { attaching: false, budget: true },
-            For { attaching: true, budget: false },
-            For { attaching: true, budget: true },
+            Purpose { attaching: false, budget: true },
+            Purpose { attaching: true, budget: false },
+            Purpose { attaching: true, budget: true },
         ] {
             thread::spawn(move || {
                 let kept = kept(&set(CapSet::Permitted));
-                let laid = LaidAside::lay(purpose, || false).unwrap();
+                let laid = SetAside::for_purpose(purpose, || false).unwrap();
                 let permitted = set(CapSet::Permitted);
                 for _ in 0..2 {
                     assert_eq!(set(CapSet::Effective), kept, "{purpose:?}");
-                    laid.take_up().unwrap();
+                    laid.raise().unwrap();
                     assert!(set(CapSet::Effective).is_superset(&kept), "{purpose:?}");
-                    laid.put_down().unwrap();
+                    laid.lower().unwrap();
                     assert_eq!(set(CapSet::Permitted), permitted, "{purpose:?}");
                 }
                 assert_eq!(set(CapSet::Effective), kept, "{purpose:?}");
                 // Attached to something else, which may need nothing.
-                let laid = LaidAside::lay(purpose, || {
+                let laid = SetAside::for_purpose(purpose, || {
                     assert!(set(CapSet::Effective).is_empty(), "tried with nothing");
                     true
                 });
                 let laid = laid.unwrap();
-                laid.take_up().unwrap();
-                laid.put_down().unwrap();
+                laid.raise().unwrap();
+                laid.lower().unwrap();
                 assert!(set(CapSet::Effective).is_empty(), "{purpose:?}");
             })
             .join()

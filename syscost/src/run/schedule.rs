@@ -1,32 +1,31 @@
-//! When the loop reads the source, and what for. Pure: is told what time it is.
+//! When the loop reads the source, and what for. Pure: it is given the time.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How often to read the kernel's counters at least, whatever the user asked for: they wrap at
-/// 2^32 calls of a bucket.
+/// The kernel's counters are read at least this often, however long intervals are: a bucket wraps at 2^32 calls.
 const KEEP_UP: Duration = Duration::from_secs(1);
 
 /// What the user asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Pace {
-    /// How long an interval is; `None` without intervals.
+    /// The length of an interval; `None` without intervals.
     pub(super) every: Option<Duration>,
     /// How long to measure; `None` without an end.
     pub(super) lasting: Option<Duration>,
-    /// How long after the first reading a sample is wanted before the first interval is over.
+    /// How long after the first reading there is a sample, if the first interval is not over by then.
     pub(super) first: Option<Duration>,
 }
 
 impl Pace {
-    /// How long the first window is; `None` where nothing ends it.
+    /// The length of the first window; `None` if only the user or the target ends it.
     pub(super) fn first_window(self) -> Option<Duration> {
         [self.every, self.lasting].into_iter().flatten().min()
     }
 }
 
-/// What it is time for.
+/// What is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Moment {
     /// Nothing yet.
@@ -52,7 +51,7 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    /// Of a measurement that began at `began` and was read at `read` first.
+    /// The moments of a measurement that began at `began` and was first read at `read`.
     pub(super) fn new(pace: Pace, began: Instant, read: Instant) -> Self {
         let mut schedule = Self {
             every: pace.every.unwrap_or(KEEP_UP),
@@ -70,7 +69,7 @@ impl Schedule {
         [self.first, self.interval, self.end].into_iter().flatten().fold(self.keep_up, Instant::min)
     }
 
-    /// What it is time for at `now`; that is then done.
+    /// What is due at `now`. The next call takes it as done.
     pub(super) fn at(&mut self, now: Instant) -> Moment {
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         let moment = if is_due(self.end) {
@@ -92,17 +91,16 @@ impl Schedule {
         moment
     }
 
-    /// Whether something that begins at `at` and takes `time` is over before the end.
+    /// Whether work that begins at `at` and takes `time` is done before the end.
     pub(super) fn has_time_for(&self, at: Instant, time: Duration) -> bool {
         self.end.is_none_or(|end| at + time < end)
     }
 
-    /// Leaves out the intervals that are over at `now`, and one that would end shortly before the
-    /// end: the last interval ends there.
+    /// Skips interval ends that have passed at `now`, and one that comes less than half an interval before the end of
+    /// the measurement: the last interval reaches to that end.
     fn leave_out(&mut self, now: Instant) {
         while let Some(at) = self.interval {
-            // Where a reading took longer than an interval, the next one is longer instead of there
-            // being several at once.
+            // If a reading took longer than an interval, there is one long interval instead of several at once.
             if at <= now {
                 self.interval = Some(at + self.every);
             } else {

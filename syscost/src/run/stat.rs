@@ -1,4 +1,4 @@
-//! `syscost stat`: measures until it is told to stop, and prints.
+//! `syscost stat`: measures until an end is asked for, and prints.
 
 use std::{
     fs::File,
@@ -41,14 +41,14 @@ use crate::{
 
 /// `helper`: the one that looks names up, or why there is none, if names are wanted.
 pub(super) async fn run(plan: &StatPlan, helper: Option<Result<Helper, NotStarted>>) -> Result<u8> {
-    // Before anything is attached: nobody wants to learn after an hour that it was for nothing.
+    // Before anything is attached, so that a file which cannot be written is an error now and not after an hour.
     let sink = Destination::open(plan)?;
     let Found { target, command } = find(&plan.target, Stdio::Inherit)?;
     let mut signals = Signals::catch()?;
     let request = request(&target, &plan.filter, plan.by, &plan.common);
     let pace = Pace { every: plan.interval, lasting: plan.duration, first: None };
     let mut session = attach(target, &request, plan.budget_pct(), pace.first_window())?;
-    // Threads only now: they inherit the privileges of the one that starts them.
+    // Threads are started only now: a thread inherits the capabilities of the one that starts it.
     message::in_background();
     let mut output = Output::new(plan, sink)?;
     let subject = Subject::new(&session.source.sample()?.subject);
@@ -83,7 +83,7 @@ pub(super) async fn run(plan: &StatPlan, helper: Option<Result<Helper, NotStarte
         Ok(End::Signal(signal)) => Some(signal),
         _ => None,
     };
-    // Told before the command is waited for, which may take long.
+    // Before waiting for the command, which may take long.
     let written = output.finish(signal, &mut signals).await;
     if let Err(error) = &written {
         message::say(format!("{error:#}"));
@@ -96,7 +96,7 @@ pub(super) async fn run(plan: &StatPlan, helper: Option<Result<Helper, NotStarte
         message::say(format!("{error:#}"));
     }
     Ok(match (written, signal) {
-        // What the command says of itself is never hidden.
+        // A failure that the command reports is never hidden.
         (Err(_), _) if code == exit::OK => exit::TRACING_FAILED,
         (Ok(()), Some(signal)) if !child.is_there() => exit_code(signal),
         _ => code,
@@ -127,13 +127,13 @@ impl Printer<'_> {
     }
 }
 
-/// Nothing can be written any more.
+/// The output cannot be written any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Failed;
 
 /// What the program waits for.
 enum Happened {
-    /// Nothing can be written any more.
+    /// The output cannot be written any more.
     Failed,
     /// Names are not looked up any more. What to say.
     NamesEnded(String),
@@ -214,13 +214,13 @@ impl Destination {
     }
 }
 
-/// How much may wait for a slow reader before intervals are merged, bytes.
+/// If more than this waits for a slow reader, bytes, intervals are merged.
 const ROOM: usize = 256 * 1024;
 
-/// How long to wait, after a signal, for a reader that does not read.
+/// How long to wait, after a signal, for a reader that reads nothing.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The same after a second signal: what is written to a file, or read, takes no longer.
+/// The same after a second signal. Writing to a file, or to a reader that reads, takes less.
 const LITTLE_PATIENCE: Duration = Duration::from_millis(200);
 
 /// Writes the numbers in the form that was asked for.
@@ -247,7 +247,7 @@ impl Output {
         Ok(Self { format: plan.format, options, writer, printed: false })
     }
 
-    /// Whether the reader keeps up.
+    /// Whether the reader is fast enough.
     fn has_room(&self) -> bool {
         self.writer.pending() <= ROOM
     }
@@ -270,8 +270,8 @@ impl Output {
         Ok(())
     }
 
-    /// Waits until everything is written. After a signal, no longer than the reader reads; `ended_by` is one
-    /// that came before.
+    /// Waits until everything is written. After a signal, it waits only as long as the reader reads something.
+    /// `ended_by`: the signal that ended the measurement.
     async fn finish(&self, ended_by: Option<Signal>, signals: &mut Signals) -> Result<()> {
         let mut patience = ended_by.map(|_| PATIENCE);
         let (mut pending, mut since) = (usize::MAX, Instant::now());
@@ -290,7 +290,7 @@ impl Output {
             }
         }
         match self.writer.error() {
-            // `| head` has seen enough; that is not a failure.
+            // A reader such as `head` may stop reading; that is not a failure.
             Some(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
             Some(error) => Err(error).context("cannot write the output"),
             None => Ok(()),

@@ -14,9 +14,10 @@ use super::{
     jobs::Jobs,
     keeper::Keeper,
     measure_cost,
-    privileges::{For, LaidAside},
-    request, settle,
+    privileges::{Purpose, SetAside},
+    request,
     signals::Signals,
+    still_reads,
     watch::{Around, Next, notes, watch},
 };
 use crate::{
@@ -75,7 +76,7 @@ async fn show(plan: &TopPlan, target: &TargetPlan) -> Result<u8> {
     };
     drop(term);
     drop(jobs);
-    // Nobody watches any more: what was started to be watched ends.
+    // The command was started to be watched, so it ends with the screen.
     child.signal(Signal::SIGTERM);
     let code = child.wait(&mut signals, true).await;
     let next = watched?;
@@ -85,10 +86,10 @@ async fn show(plan: &TopPlan, target: &TargetPlan) -> Result<u8> {
     Ok(if child.is_there() { code } else { exit_code(&next) })
 }
 
-/// The code to exit with without a command.
+/// The code to exit with if there is no command.
 fn exit_code(next: &Next) -> u8 {
     match next {
-        // Nobody has asked for an end in good order.
+        // These signals do not ask for an end in good order.
         Next::Signal(signal) if !matches!(signal, Signal::SIGINT | Signal::SIGTERM) => {
             exit::KILLED + *signal as u8
         }
@@ -96,7 +97,7 @@ fn exit_code(next: &Next) -> u8 {
     }
 }
 
-/// The list of the host's processes, and the screens of those that are chosen from it.
+/// The list of the host's processes, and the screen of each process that is chosen from it.
 async fn browse(plan: &TopPlan) -> Result<u8> {
     let mut signals = Signals::catch()?;
     let mut child = Child::none();
@@ -112,7 +113,7 @@ async fn browse(plan: &TopPlan) -> Result<u8> {
         let notes = notes(&session.source);
         let (term, signals, jobs) = (&mut term, &mut signals, &mut jobs);
         let around = Around { term, signals, jobs, child: &mut child };
-        // The list's programs go before the process's come: nobody pays for both.
+        // The list's programs are detached before those for the process are attached: calls pay for one of them only.
         let next = watch(session, plan.interval, notes, &mut list, around).await?;
         let Next::Attach(pid) = next else { return Ok(exit_code(&next)) };
         match attaching.process(plan, pid) {
@@ -135,10 +136,10 @@ fn no_color(plan: &TopPlan) -> bool {
     plan.common.color == ColorChoice::Never
 }
 
-/// Attaches more than once.
+/// Attaches again and again.
 struct Attaching {
-    /// What that takes, once there was an occasion to lay it aside.
-    aside: Option<LaidAside>,
+    /// The capabilities that attaching needs; `None` before the first time.
+    aside: Option<SetAside>,
 }
 
 impl Attaching {
@@ -158,7 +159,7 @@ impl Attaching {
         find: impl FnOnce() -> Result<Target>,
     ) -> Result<Session<Live>> {
         if let Some(aside) = &self.aside {
-            aside.take_up()?;
+            aside.raise()?;
         }
         let attached = find().and_then(|target| {
             let request = request(&target, &plan.filter, by, &plan.common);
@@ -166,13 +167,13 @@ impl Attaching {
             let programs = measure_cost(&mut source, plan.budget_pct())?;
             Ok((source, Costs { calibrated: calibrated(), programs }))
         });
-        let purpose = For { attaching: true, budget: plan.budget_pct().is_some() };
+        let purpose = Purpose { attaching: true, budget: plan.budget_pct().is_some() };
         let (attached, aside) = match attached {
             Ok((mut source, costs)) => {
-                let aside = LaidAside::lay(purpose, settle(&mut source))?;
+                let aside = SetAside::for_purpose(purpose, still_reads(&mut source))?;
                 (Ok((source, costs)), aside)
             }
-            Err(error) => (Err(error), LaidAside::lay(purpose, || true)?),
+            Err(error) => (Err(error), SetAside::for_purpose(purpose, || true)?),
         };
         let keeper = |at_most_pct| Keeper::new(at_most_pct, aside.clone());
         let keeper = plan.budget_pct().map(keeper);
@@ -183,7 +184,7 @@ impl Attaching {
     }
 }
 
-/// What the command has written while the screen was the terminal's. A signal ends it.
+/// Offers to show what the command has written while the screen was on the terminal. A signal ends that.
 async fn offer_output(command: &Command, signals: &mut Signals) -> Result<()> {
     let Some(Output { tail, written }) = command.output() else { return Ok(()) };
     if written == 0 {
@@ -217,7 +218,7 @@ async fn offer_output(command: &Command, signals: &mut Signals) -> Result<()> {
 /// A line from the terminal; `None` where it cannot be read.
 async fn line_of_stdin() -> Option<String> {
     let (answer, answered) = oneshot::channel();
-    // Nothing can end a read of a terminal; the thread ends with the process.
+    // A read from a terminal cannot be cancelled, so the thread ends with the process.
     let read = move || {
         inherited::drop_capabilities();
         let mut line = String::new();

@@ -1,4 +1,4 @@
-//! Watches one source on the live screen, until the user wants something else.
+//! Shows one source on the live screen, until the user wants something else.
 
 use std::{io, ops::ControlFlow, time::Duration};
 
@@ -19,12 +19,12 @@ use crate::{
     view::tui::{self, Effect, Event, Input, Term, UiState},
 };
 
-/// How much is measured before anything is shown: of less, rates say nothing.
+/// The screen shows nothing before this has passed: rates over less time say nothing.
 const FIRST: Duration = Duration::from_millis(200);
 
 /// What the user wants next.
 pub(super) enum Next {
-    /// Nothing more.
+    /// To quit.
     Quit,
     /// To end because of this signal.
     Signal(Signal),
@@ -34,7 +34,7 @@ pub(super) enum Next {
     Leave,
 }
 
-/// Who else is there while the screen is the terminal's.
+/// What else there is while the screen is on the terminal.
 pub(super) struct Around<'a> {
     pub(super) term: &'a mut Term,
     pub(super) signals: &'a mut Signals,
@@ -42,7 +42,7 @@ pub(super) struct Around<'a> {
     pub(super) child: &'a mut Child,
 }
 
-/// What a person should know of how `source` measures.
+/// What a user should know about how `source` measures.
 pub(super) fn notes(source: &Live) -> Vec<String> {
     match source.hooks() {
         Hooks::Raw { tells_abi: false, .. } => {
@@ -92,11 +92,11 @@ struct Screen<'a> {
     jobs: &'a mut Jobs,
     ui: &'a mut UiState,
     notes: Vec<String>,
-    /// How many of the notes are about how the source measures; they stay.
+    /// The first so many notes are about how the source measures, and stay.
     own_notes: usize,
-    /// What is shown; `None` as long as too little is measured for that.
+    /// What is shown; `None` before the first sample to be shown.
     live: Option<tui::Live>,
-    /// Whether the terminal has not taken the latest picture yet.
+    /// Whether the terminal has not taken the latest frame yet.
     is_behind: bool,
     /// How many times in a row the terminal could not be read.
     errors: u32,
@@ -104,23 +104,23 @@ struct Screen<'a> {
 
 /// What the screen waits for.
 enum Happened {
-    /// Something came from the terminal.
+    /// Input came from the terminal.
     Input(io::Result<Option<Event>>),
     /// The program is stopped or continued.
     Job(Job),
-    /// The terminal has taken the latest picture.
+    /// The terminal has taken the latest frame.
     Ready,
     /// The terminal is gone.
     Gone,
 }
 
-/// How many errors of the terminal in a row mean that it is gone.
+/// After this many errors in a row the terminal is taken for gone.
 const ERRORS: u32 = 100;
 
 impl Screen<'_> {
     fn live_of(&self, history: &History, at: At) -> tui::Live {
         let interval = match at {
-            // With the interval before it, which was on the screen.
+            // Together with the interval before it, which is on the screen.
             At::End => {
                 let newest = history.newest();
                 history.span(newest.saturating_sub(2), newest).unwrap_or_else(|| history.last())
@@ -194,7 +194,7 @@ impl Program for Screen<'_> {
         history: &History,
         child: &mut Child,
     ) -> Result<ControlFlow<Next>> {
-        // Nobody is looking any more.
+        // As if its signal had come.
         let gone = ControlFlow::Break(Next::Signal(Signal::SIGHUP));
         if !matches!(event, Happened::Input(Err(_))) {
             self.errors = 0;
@@ -225,7 +225,7 @@ impl Program for Screen<'_> {
 
     fn on_sample(&mut self, history: &History, at: At) -> Result<()> {
         if at == At::End {
-            // The last interval may be of any length, and says little about the whole.
+            // The last interval may be very short.
             self.ui.show_totals();
         }
         self.live = Some(self.live_of(history, at));

@@ -1,4 +1,4 @@
-//! Looks for a reason why nothing is counted, as long as nothing is.
+//! Finds out why nothing is counted, while nothing is.
 
 use syscost_common::ledger::Counter;
 
@@ -7,10 +7,10 @@ use crate::{
     target::Target,
 };
 
-/// How often to look at most, ns: it takes a look at all processes.
+/// A look is at all processes, so there is at most one in this time, ns.
 const EVERY_NS: u64 = 1_000_000_000;
 
-/// What a process that is there leaves in the ledger sooner or later.
+/// Counters that a process of the target increments sooner or later.
 const SIGNS: [Counter; 7] = [
     Counter::Enters,
     Counter::OrphanExits,
@@ -24,22 +24,23 @@ const SIGNS: [Counter; 7] = [
 /// What was found out so far.
 pub(super) struct Emptiness {
     no_kinds: bool,
-    /// Whether a process was there that is what was asked for.
+    /// Whether a process of the target was seen.
     seen: bool,
-    /// The sum of the signs when it last grew, and when that was seen, ns of CLOCK_MONOTONIC.
+    /// The sum of [`SIGNS`] when it last grew, and when that was noticed, ns of CLOCK_MONOTONIC.
     grew: (u64, u64),
-    /// When the last look was, on the same clock.
+    /// When the last look was, ns of CLOCK_MONOTONIC.
     looked_at_ns: Option<u64>,
     why: Option<WhyEmpty>,
 }
 
 impl Emptiness {
-    /// From `now_ns` on. `no_kinds`: whether the filter leaves out every call.
+    /// Nothing is known at `now_ns`. `no_kinds`: whether the filter leaves out every call.
     pub(super) fn new(no_kinds: bool, now_ns: u64) -> Self {
         Self { no_kinds, seen: false, grew: (0, now_ns), looked_at_ns: None, why: None }
     }
 
-    /// The reason at `now_ns`, of which the ledger was `ledger`. `any_open`: whether a call is open. `is_last`: there will be no later look.
+    /// The reason at `now_ns`, when `ledger` was read. `any_open`: whether a call is open. `is_last`: whether this is
+    /// the last look.
     pub(super) fn why(
         &mut self,
         target: &Target,
@@ -61,7 +62,7 @@ impl Emptiness {
         let is_due = self.looked_at_ns.is_none_or(|at| now_ns >= at + EVERY_NS);
         if is_due || is_last {
             self.looked_at_ns = Some(now_ns);
-            // A process that `/proc` hides is there all the same.
+            // A process that `/proc` hides may have an open call.
             self.seen |= any_open || target.is_present();
             let quiet = is_last || now_ns >= self.grew.1 + EVERY_NS;
             self.why = match self.seen {
