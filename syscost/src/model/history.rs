@@ -46,7 +46,7 @@ pub struct History {
     previous: Option<Sample>,
     /// The number of the newest tick. Tick 0 is the moment of attaching.
     newest: u64,
-    /// The sample at the oldest tick that is kept; `None` before the first tick.
+    /// The sample at the oldest tick that is kept; `None` before the first tick. Not used if no interval is kept.
     base: Option<Sample>,
     /// What changed in each interval after `base`, encoded. The oldest is in front.
     changes: VecDeque<Box<[u8]>>,
@@ -82,8 +82,6 @@ impl History {
             self.bytes += change.len();
             self.changes.push_back(change);
             self.merge();
-        } else {
-            self.base = Some(self.latest.clone());
         }
         self.previous = Some(before);
     }
@@ -142,11 +140,11 @@ impl History {
 
     /// The sample at a tick after tick 0.
     fn sample_at(&self, tick: u64) -> Option<Sample> {
-        if tick > self.newest {
-            return None;
+        if tick == self.newest {
+            return Some(self.latest.clone());
         }
         let mut sample = self.base.clone()?;
-        let changes = tick.checked_sub(self.oldest())?;
+        let changes = tick.checked_sub(self.oldest()).filter(|_| tick < self.newest)?;
         for change in self.changes.iter().take(changes as usize) {
             decode(change).apply(&mut sample);
         }

@@ -20,7 +20,7 @@ pub(super) fn run(plan: &CalibratePlan) -> Result<u8> {
         }
     });
     if shows {
-        // Over what stands there.
+        // Clears the line.
         message::raw(&format!("\r{:20}\r", ""));
     }
     let measured = measured?;
