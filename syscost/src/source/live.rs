@@ -164,8 +164,13 @@ impl Source for Live {
         match &self.finished {
             Some(sample) => Ok(sample.clone()),
             None => {
-                let read = self.probe.read();
-                let cpu = read.cpu.unwrap_or_else(|| self.cpu_by_clock());
+                let mut read = self.probe.read();
+                let cpu = read.cpu.unwrap_or_else(|| {
+                    let cpu = self.cpu_by_clock();
+                    // This was the last part that was read.
+                    read.read_ns = crate::probe::monotonic_ns().saturating_sub(read.at_ns);
+                    cpu
+                });
                 let Last { sample, error } = self.sample_of(read, cpu, false);
                 error.map_or(Ok(sample), Err)
             }
