@@ -7,12 +7,17 @@ use syscost::{
     sample::SkippedRuns,
 };
 
-use crate::harness::{
-    announce, await_unloaded, choice, hooks, loaded, programs_of, programs_with, run, syscost,
-    task_storage,
+use crate::{
+    harness::{
+        announce, await_unloaded, choice, hooks, loaded, programs_of, programs_with, run, syscost,
+        task_storage,
+    },
+    turn,
 };
 
 fn attach(choice: HookChoice) -> anyhow::Result<Probe> {
+    // Some of these tests attach first of all, and others count the programs of this process.
+    turn::take();
     Probe::attach(&Request { hooks: choice, ..Request::process(std::process::id()) })
 }
 
