@@ -45,7 +45,8 @@ const PATIENCE: Patience =
     Patience { silence: Duration::from_secs(120), whole: Duration::from_secs(600) };
 
 /// Counts and prints, and compares with the record; with `accept` rewrites that. `args`: the benchmark's own, such as
-/// `--only NAME,…`. Fails when a figure has grown, or two runs differ.
+/// `--only NAME,…`. Fails when a figure has grown, a goal is missed, or two runs differ; on another
+/// Linux than the record's it only says so.
 pub(crate) fn run(accept: bool, args: &[OsString]) -> Result<ExitCode> {
     let args = args.iter().map(|arg| arg.to_str().context("an argument is not UTF-8"));
     let args: Vec<&str> = args.collect::<Result<_>>()?;
@@ -75,7 +76,9 @@ pub(crate) fn run(accept: bool, args: &[OsString]) -> Result<ExitCode> {
             good &= difference.starts_with(peer::PROGRAM);
         }
     }
+    let is_another = !accept && record::is_of_another(&first.linux);
     good &= record::compare(&first.linux, &first.figures, accept, !args.is_empty())?;
+    let good = good || is_another;
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
