@@ -1,9 +1,8 @@
 //! Checks that the numbers of a sample agree wherever they are counted independently of each other.
 //! A failed check means that the measurement itself is wrong: it is shown, and no number is exact.
 //!
-//! Readings of maps that change are taken one after the other. The tolerance of a check is what the
-//! sample itself says about that: how many calls were [being recorded](recording), or the
-//! order in which counters move. What has no such bound is checked at the end of the measurement only,
+//! Maps that change are read one after the other. The tolerance of a check is what the sample itself says about
+//! that: how many calls were being recorded, or the order in which counters move. What has no such bound is checked at the end of the measurement only,
 //! when nothing moves any more.
 //!
 //! The sum of the exits cannot be checked: no program counts exits but by what they were.

@@ -1,4 +1,4 @@
-//! Columns of the tables of syscalls and of groups. Each is declared once, in [`declared`]: the entry
+//! Columns of the tables of syscalls and of groups. Each is declared once, in `declared`: the entry
 //! drives the live screen, the table of `stat`, CSV, JSON, `--sort`, help and the docs.
 
 mod declared;

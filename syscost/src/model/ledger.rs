@@ -1,5 +1,5 @@
 //! The ledger: what became of every event, and what makes numbers inexact. Each counter is declared
-//! once, in [`declared`]: the entry drives the account, its screen, JSON, the losses and the docs.
+//! once, in `declared`: the entry drives the account, its screen, JSON, the losses and the docs.
 
 mod declared;
 
