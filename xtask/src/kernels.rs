@@ -336,6 +336,7 @@ mount -t tracefs tracefs /sys/kernel/tracing
 mount -t devtmpfs devtmpfs /dev
 mkdir -p /dev/pts
 mount -t devpts devpts /dev/pts
+ifconfig lo up
 mkdir -p /tmp
 chmod 1777 /tmp
 ln -s /proc/self/fd/1 /dev/stdout

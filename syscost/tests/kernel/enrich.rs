@@ -166,14 +166,15 @@ fn processes_in_namespaces_of_their_own_have_names() {
     if !crate::harness::installed("unshare") {
         return skipped("unshare is not installed");
     }
-    command.args(["--user", "--pid", "--fork", "--kill-child", "sleep", "600"]);
+    // The pipe to it ends with the test, and so does `cat`.
+    command.args(["--user", "--pid", "--fork", "cat"]).stdin(Stdio::piped());
     let unshare = Running::start(&mut command);
     let child = || {
         let pid = unshare.pid();
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
         let child = children.split_ascii_whitespace().next()?.parse().ok()?;
         let name = fs::read_to_string(format!("/proc/{child}/comm")).ok()?;
-        (name == "sleep\n").then_some(child)
+        (name == "cat\n").then_some(child)
     };
     eventually("it runs in its namespaces", || child().is_some());
     let of = process(child().unwrap());
