@@ -14,7 +14,7 @@ pub enum HookChoice {
     Btf,
     /// The same, but at the tracepoints of perf, where no program is ever skipped.
     Perf,
-    /// Raw tracepoints and a hash by tid, even where better is to be had.
+    /// Raw tracepoints and a hash by tid, also on kernels that have BTF tracepoints.
     Raw,
 }
 

@@ -28,7 +28,7 @@ pub struct Snapshot {
 
 /// All that is read of attached programs at one time. Sums are since attach.
 ///
-/// In this order: first the open calls and the groups, so that whatever is in them is in the calls as well.
+/// Open calls and groups are read first. So each call that is in a group is in the syscalls as well.
 pub struct Read {
     /// When the reading began, or the measurement ended, ns of CLOCK_MONOTONIC.
     pub at_ns: u64,

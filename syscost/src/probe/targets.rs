@@ -103,8 +103,8 @@ impl Targets {
     }
 }
 
-/// Tells the programs whether the first thread of the process has ended already. Without kernel BTF they
-/// recognise by that another process that gets the PID.
+/// Tells the programs whether the first thread of the process has ended already. Without kernel BTF this
+/// tells them when another process has got the PID.
 fn check_leader(ebpf: &mut Ebpf, resolved: &Resolved) -> Result<()> {
     let mut has_ended = false;
     // Writing the state may overwrite what the programs have noted meanwhile. So look again afterwards.

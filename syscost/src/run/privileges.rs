@@ -86,15 +86,14 @@ impl SetAside {
     }
 }
 
-/// The capabilities, of those permitted, that are needed to read the run times of programs and to attach a loaded
-/// program again.
+/// The permitted capabilities with which the run times of programs can be read, and a loaded program attached again.
 fn to_keep_a_budget(permitted: &CapsHashSet) -> CapsHashSet {
     let admin = Some(Capability::CAP_SYS_ADMIN).filter(|admin| permitted.contains(admin));
     kept(permitted).into_iter().chain(admin).collect()
 }
 
-/// The capabilities, of those permitted, that are needed to load programs, to look into all processes, also where
-/// /proc hides those of other users, and to use perf where CAP_PERFMON is not enough for it.
+/// The permitted capabilities for three tasks: load programs; look into all processes, also where /proc hides the
+/// processes of other users; use perf where CAP_PERFMON is not enough for it.
 fn to_attach(permitted: &CapsHashSet, perf_takes_admin: bool) -> CapsHashSet {
     let perfmon = [Capability::CAP_PERFMON, Capability::CAP_SYS_ADMIN];
     let perfmon = perfmon.into_iter().find(|capability| permitted.contains(capability));

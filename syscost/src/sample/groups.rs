@@ -19,7 +19,7 @@ pub struct GroupsSample {
     pub recording: u64,
 }
 
-/// The calls of one group since attach: those of its living threads and of those that have ended.
+/// The calls of one group since attach: by threads that live and by threads that have ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupSample {
     /// Which group.

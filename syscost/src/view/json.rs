@@ -157,8 +157,7 @@ struct Syscall<'a> {
     calibrated: Columns<'a>,
 }
 
-/// The columns that JSON has as fields, of those that need one of these; null where that was not
-/// collected.
+/// The JSON fields of the columns that need one of these measurements; null where it was not collected.
 struct Columns<'a> {
     needs: &'a [Needs],
     context: TableContext,

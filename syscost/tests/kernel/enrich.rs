@@ -95,6 +95,20 @@ fn code_of(pid: u32) -> (u64, u64, String) {
     (start + 0x10, number(fields[2]) + 0x10, fields[5].to_owned())
 }
 
+/// `stat --json --names` of the process `pid`, started by `command` and attached.
+fn attached_with_names(command: &mut Command, pid: &str) -> Running {
+    let mut stat = Running::start(
+        command
+            .args(["stat", "--json", "--names", "-p", pid])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped()),
+    );
+    let attached = stat.error_line("\"attached to\"").unwrap();
+    assert!(attached.contains("attached to"), "{attached}");
+    stat
+}
+
 #[test]
 fn it_tells_what_descriptors_of_another_users_process_are() {
     let everybodys = Everybodys::new();
@@ -401,15 +415,7 @@ fn measuring_goes_on_when_the_helper_is_killed() {
     }
     let mut target = Target::start(&["calls", "4", "10000"]);
     let pid = target.pid().to_string();
-    let mut stat = Running::start(
-        crate::harness::syscost()
-            .args(["stat", "--json", "--names", "-p", &pid])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped()),
-    );
-    let attached = stat.error_line("\"attached to\"").unwrap();
-    assert!(attached.contains("attached to"), "{attached}");
+    let mut stat = attached_with_names(&mut crate::harness::syscost(), &pid);
     let children = format!("/proc/{0}/task/{0}/children", stat.pid());
     let children = fs::read_to_string(children).unwrap();
     let helper = Pid::from_raw(children.trim().parse().expect("it has one child"));
@@ -464,15 +470,7 @@ fn without_the_capability_it_is_said_and_measured_all_the_same() {
     let mut target = everybodys.target(NOBODY, &["calls", "1", "100"]);
     let mut command = everybodys.syscost(NOBODY, CAP_BPF | CAP_PERFMON);
     let pid = target.pid().to_string();
-    let mut stat = Running::start(
-        command
-            .args(["stat", "--json", "--names", "-p", &pid])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped()),
-    );
-    let attached = stat.error_line("\"attached to\"").unwrap();
-    assert!(attached.contains("attached to"), "{attached}");
+    let mut stat = attached_with_names(&mut command, &pid);
     let line = stat.error_line("why there are no names").unwrap();
     assert_eq!(line, "syscost: file descriptors have no names: needs CAP_SYS_PTRACE (try sudo)");
     target.work();
